@@ -1,0 +1,201 @@
+//! What verification saw that is not right. Data, never an error.
+
+use std::fmt;
+use std::str::FromStr;
+
+/// How bad a finding is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Severity {
+    /// Worth knowing; users lose nothing by it. Does not change the verdict.
+    Note,
+    /// Content, a message or the means to find one is damaged or lost.
+    Damage,
+    /// It could not be read, so nothing is known about it.
+    Unreadable,
+}
+
+macro_rules! finding_kinds {
+    ($($(#[$doc:meta])* $kind:ident = $bit:literal, $code:literal, $severity:ident;)*) => {
+        /// The kinds of finding. The number is stable: it is the bit in [`FindingKinds`] and the value on the wire minus one.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[repr(u8)]
+        pub enum FindingKind { $($(#[$doc])* $kind = $bit,)* }
+
+        impl FindingKind {
+            /// Every kind, by number.
+            pub const ALL: &'static [Self] = &[$(Self::$kind,)*];
+
+            /// The word operators see and select by.
+            #[must_use]
+            pub const fn code(self) -> &'static str {
+                match self { $(Self::$kind => $code,)* }
+            }
+
+            /// How bad a finding of this kind is.
+            #[must_use]
+            pub const fn severity(self) -> Severity {
+                match self { $(Self::$kind => Severity::$severity,)* }
+            }
+        }
+    };
+}
+
+finding_kinds! {
+    /// The plain message is not as long as `S=` in its name or the uidlist says.
+    SizeMismatch = 0, "size-mismatch", Damage;
+    /// With every bare LF counted as CRLF the message is not as long as `W=` says: line ends were lost or added.
+    VirtualSizeMismatch = 1, "virtual-size-mismatch", Damage;
+    /// A compressed message's stream is broken: bad block, checksum, length, or end.
+    CompressedStream = 2, "compressed-stream", Damage;
+    /// The message is empty.
+    EmptyMessage = 3, "empty-message", Damage;
+    /// The header section does not parse, or there is none.
+    HeaderMalformed = 4, "header-malformed", Damage;
+    /// A run of at least 512 NUL bytes.
+    NulRun = 5, "nul-run", Damage;
+    /// A 4096-byte block of the file, aligned in it, is all zero: the mark of a lost block.
+    ZeroBlock = 6, "zero-block", Damage;
+    /// A multipart message ends without its closing boundary.
+    MimeTruncated = 7, "mime-truncated", Damage;
+    /// A message or index file could not be read (EIO, EACCES and the like).
+    FileUnreadable = 8, "file-unreadable", Unreadable;
+    /// A directory could not be listed.
+    DirectoryUnreadable = 9, "directory-unreadable", Unreadable;
+    /// `cur`, `new` or `tmp` is missing in a folder.
+    DirectoryMissing = 10, "directory-missing", Damage;
+    /// A mailbox that was expected is not there.
+    MailboxMissing = 11, "mailbox-missing", Damage;
+    /// Something stands where a mailbox should be and is none of any known format.
+    MailboxUnrecognised = 12, "mailbox-unrecognised", Unreadable;
+    /// The uidlist and the index both know the message, and there is no file.
+    MessageMissing = 13, "message-missing", Damage;
+    /// `dovecot-uidlist` is missing where messages and an index exist: all UIDs would change.
+    UidlistMissing = 14, "uidlist-missing", Damage;
+    /// `dovecot-uidlist` does not parse.
+    UidlistMalformed = 15, "uidlist-malformed", Damage;
+    /// The uidlist is older than the index: UIDs the index has handed out are not in it.
+    UidlistStale = 16, "uidlist-stale", Damage;
+    /// `dovecot.index` or its log does not parse or does not fit together.
+    IndexMalformed = 17, "index-malformed", Damage;
+    /// Two files in one folder carry the same unique name.
+    DuplicateName = 18, "duplicate-name", Damage;
+    /// A file that is no message of the format stands in a message directory.
+    StrayFile = 19, "stray-file", Note;
+    /// A symbolic link stands in the store; it was not followed.
+    SymbolicLink = 20, "symbolic-link", Damage;
+    /// A device, socket or FIFO stands in the store; it was not opened.
+    SpecialFile = 21, "special-file", Damage;
+    /// A name is not UTF-8.
+    NameNotUtf8 = 22, "name-not-utf8", Note;
+    /// The volume is empty where mailboxes were expected.
+    VolumeEmpty = 23, "volume-empty", Unreadable;
+    /// The mounted volume is not the one expected.
+    VolumeWrong = 24, "volume-wrong", Unreadable;
+    /// Something changed or vanished while it was being read, though the shard is closed.
+    ChangedWhileRead = 25, "changed-while-read", Unreadable;
+    /// A bound of the verifier was met (name length, depth, entries of one index): what lies beyond was not looked at.
+    LimitReached = 26, "limit-reached", Unreadable;
+}
+
+impl FindingKind {
+    /// The kind of this number.
+    #[must_use]
+    pub fn from_number(number: u8) -> Option<Self> {
+        Self::ALL.get(usize::from(number)).copied()
+    }
+}
+
+impl fmt::Display for FindingKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.code())
+    }
+}
+
+/// A text names no kind of finding.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("is not a kind of finding")]
+pub struct FindingKindError;
+
+impl FromStr for FindingKind {
+    type Err = FindingKindError;
+    fn from_str(text: &str) -> Result<Self, FindingKindError> {
+        Self::ALL.iter().copied().find(|kind| kind.code() == text).ok_or(FindingKindError)
+    }
+}
+
+/// A set of kinds of finding: what operators select shards by.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct FindingKinds(u64);
+
+impl FindingKinds {
+    /// The empty set.
+    pub const NONE: Self = Self(0);
+
+    /// The set in its bit form; `None` when a bit stands for no known kind.
+    #[must_use]
+    pub fn from_bits(bits: u64) -> Option<Self> {
+        (bits >> FindingKind::ALL.len() == 0).then_some(Self(bits))
+    }
+
+    /// The bit form, bit n standing for the kind of number n.
+    #[must_use]
+    pub const fn bits(self) -> u64 {
+        self.0
+    }
+
+    /// Adds a kind.
+    pub fn insert(&mut self, kind: FindingKind) {
+        self.0 |= 1 << kind as u8;
+    }
+
+    /// Whether the kind is in the set.
+    #[must_use]
+    pub const fn contains(self, kind: FindingKind) -> bool {
+        self.0 & 1 << kind as u8 != 0
+    }
+
+    /// Kinds in either set.
+    #[must_use]
+    pub const fn union(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    /// The kinds in the set, by number.
+    pub fn iter(self) -> impl Iterator<Item = FindingKind> {
+        FindingKind::ALL.iter().copied().filter(move |kind| self.contains(*kind))
+    }
+}
+
+/// One thing that is not right.
+///
+/// Paths are bytes as the file system has them: they need not be UTF-8 and are untrusted. `detail` holds numbers and format
+/// terms, never content of a message.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Finding {
+    /// What.
+    pub kind: FindingKind,
+    /// Path of the mailbox inside the shard; empty when the finding is about the shard itself.
+    pub mailbox: Vec<u8>,
+    /// Path inside the mailbox; empty when the finding is about the mailbox itself.
+    pub path: Vec<u8>,
+    /// The numbers behind it, such as `S=812, 790 bytes found`; at most [`DETAIL_BYTES_MAX`] bytes.
+    pub detail: String,
+}
+
+/// Longest [`Finding::detail`], in bytes.
+pub const DETAIL_BYTES_MAX: usize = 256;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_positions_and_codes_are_unique() {
+        for (at, kind) in FindingKind::ALL.iter().enumerate() {
+            assert_eq!(*kind as usize, at);
+            assert_eq!(kind.code().parse(), Ok(*kind));
+        }
+        assert!(FindingKind::ALL.len() < 64);
+        assert_eq!(FindingKinds::from_bits(1 << FindingKind::ALL.len()), None);
+    }
+}
