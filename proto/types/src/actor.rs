@@ -42,7 +42,11 @@ impl Actor {
     /// The orchestrator itself.
     #[must_use]
     pub fn orchestrator() -> Self {
-        Self { kind: ActorKind::Orchestrator, id: "orchestrator".to_owned(), authentication: Authentication::Internal }
+        Self {
+            kind: ActorKind::Orchestrator,
+            id: "orchestrator".to_owned(),
+            authentication: Authentication::Internal,
+        }
     }
 }
 

@@ -22,7 +22,9 @@ pub enum NameError {
         bytes: usize,
     },
     /// A character is outside the allowed set, or may not stand first.
-    #[error("has {found:?} at position {at}; a name uses letters, digits and . _ - : @ + and starts with a letter or digit")]
+    #[error(
+        "has {found:?} at position {at}; a name uses letters, digits and . _ - : @ + and starts with a letter or digit"
+    )]
     Character {
         /// The refused character.
         found: char,

@@ -97,14 +97,19 @@ impl ByteSize {
     }
 }
 
-const SIZES: [(&str, u64); 5] = [("TiB", 1 << 40), ("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10), ("B", 1)];
+const SIZES: [(&str, u64); 5] =
+    [("TiB", 1 << 40), ("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10), ("B", 1)];
 
 impl fmt::Display for ByteSize {
     /// At most one decimal, rounded down.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (unit, size) = SIZES.iter().find(|(_, size)| self.0 >= *size).unwrap_or(&SIZES[4]);
         let tenths = self.0 % size * 10 / size;
-        if tenths == 0 { f.pad(&format!("{} {unit}", self.0 / size)) } else { f.pad(&format!("{}.{tenths} {unit}", self.0 / size)) }
+        if tenths == 0 {
+            f.pad(&format!("{} {unit}", self.0 / size))
+        } else {
+            f.pad(&format!("{}.{tenths} {unit}", self.0 / size))
+        }
     }
 }
 

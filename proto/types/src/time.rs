@@ -42,6 +42,38 @@ impl Sub<Span> for CellTime {
     }
 }
 
+/// A moment on a campaign's own clock, which stands still while the campaign is paused and while no leader listens.
+/// Deadlines are kept on it, so that nobody is charged for either.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ActiveTime(u64);
+
+impl ActiveTime {
+    /// A moment from milliseconds on the campaign's clock.
+    #[must_use]
+    pub const fn from_ms(ms: u64) -> Self {
+        Self(ms)
+    }
+
+    /// Milliseconds on the campaign's clock.
+    #[must_use]
+    pub const fn ms(self) -> u64 {
+        self.0
+    }
+
+    /// Time from `earlier` to this; zero when `earlier` is later.
+    #[must_use]
+    pub const fn since(self, earlier: Self) -> Span {
+        Span(self.0.saturating_sub(earlier.0))
+    }
+}
+
+impl Add<Span> for ActiveTime {
+    type Output = Self;
+    fn add(self, span: Span) -> Self {
+        Self(self.0.saturating_add(span.0))
+    }
+}
+
 /// A length of time in milliseconds. Text form: a whole number and one of `ms s m h d`, such as `90s` or `6h`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Span(u64);

@@ -145,8 +145,12 @@ impl fmt::Display for Verdict {
                 "unreadable at {level} level ({} messages, {} mailboxes)",
                 tally.messages_unreadable, tally.mailboxes_unreadable
             )?,
-            Outcome::Unknown(UnknownCause::Empty) => write!(f, "unknown at {level} level (nothing is there)")?,
-            Outcome::Unknown(UnknownCause::Incomplete) => write!(f, "unknown at {level} level (stopped early)")?,
+            Outcome::Unknown(UnknownCause::Empty) => {
+                write!(f, "unknown at {level} level (nothing is there)")?;
+            }
+            Outcome::Unknown(UnknownCause::Incomplete) => {
+                write!(f, "unknown at {level} level (stopped early)")?;
+            }
             Outcome::Unknown(UnknownCause::LevelUnavailable) => {
                 write!(f, "unknown ({level} level is not possible here)")?;
             }

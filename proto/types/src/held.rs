@@ -1,0 +1,131 @@
+//! Reasons why something may not go on. Not errors: data, with the numbers that decided.
+
+use std::fmt;
+
+use crate::{NodeId, PolicyBreach, ServiceSet, Span, TaskFailure, UnknownCause, VolumeId};
+
+/// Why a shard is held until a person or an event releases it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HeldReason {
+    /// Its newest verification does not pass the plan's policy.
+    Policy(PolicyBreach),
+    /// Nothing was found where mailboxes should be, or the verification could not say anything.
+    Unknown(UnknownCause),
+    /// Its node has not been heard. Released when the node returns.
+    NodeSilent {
+        /// The node.
+        node: NodeId,
+        /// For how long, when it was held.
+        silent_for: Span,
+    },
+    /// The volume mounted on its node is another one, or none. Released by a new inventory that shows the right one.
+    VolumeWrong {
+        /// The volume of its placement.
+        expected: VolumeId,
+        /// The volume found.
+        found: Option<VolumeId>,
+    },
+    /// Its node no longer has it. Released by an inventory that shows it.
+    ShardMissing {
+        /// The node.
+        node: NodeId,
+    },
+    /// Two nodes claim it. Released by `settle`.
+    Contested {
+        /// The node of its placement.
+        holder: NodeId,
+        /// The other node.
+        claimant: NodeId,
+        /// The other node's volume.
+        volume: VolumeId,
+    },
+    /// The journal, restored from a backup, and the node disagree about what is open. Released by a person.
+    Disagreement {
+        /// What the journal says.
+        journal: ServiceSet,
+        /// What the node serves.
+        node: ServiceSet,
+    },
+}
+
+impl HeldReason {
+    /// Whether an operator may accept the shard as it is. What is not there, or is in two places, cannot be accepted.
+    #[must_use]
+    pub const fn acceptable(&self) -> bool {
+        match self {
+            Self::Policy(_) | Self::Unknown(_) => true,
+            Self::NodeSilent { .. }
+            | Self::VolumeWrong { .. }
+            | Self::ShardMissing { .. }
+            | Self::Contested { .. }
+            | Self::Disagreement { .. } => false,
+        }
+    }
+}
+
+impl fmt::Display for PolicyBreach {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Level { found, wanted } => {
+                write!(f, "verified at {} level, the plan wants {}", found.name(), wanted.name())
+            }
+            Self::Coverage { found, wanted } => {
+                write!(f, "{found} of it was looked at, the plan wants {wanted}")
+            }
+            Self::Damaged { messages_damaged, messages, per_million_max } => write!(
+                f,
+                "{messages_damaged} of {messages} messages are damaged, the plan allows {per_million_max} per million"
+            ),
+            Self::Unreadable { mailboxes_unreadable, mailboxes_max } => write!(
+                f,
+                "{mailboxes_unreadable} mailboxes could not be read whole, the plan allows {mailboxes_max}"
+            ),
+            Self::Unknown => f.write_str("the verification could say nothing"),
+        }
+    }
+}
+
+impl fmt::Display for HeldReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Policy(breach) => breach.fmt(f),
+            Self::Unknown(UnknownCause::Empty) => f.write_str(
+                "nothing was found where mailboxes should be, and no list says it should be empty",
+            ),
+            Self::Unknown(UnknownCause::Incomplete) => f.write_str("the verification stopped before its end"),
+            Self::Unknown(UnknownCause::LevelUnavailable) => {
+                f.write_str("this store cannot be verified at the level the plan wants")
+            }
+            Self::NodeSilent { node, silent_for } => write!(f, "node {node} was not heard for {silent_for}"),
+            Self::VolumeWrong { expected, found: Some(found) } => {
+                write!(f, "volume {found} is mounted where {expected} should be")
+            }
+            Self::VolumeWrong { expected, found: None } => write!(f, "volume {expected} is not mounted"),
+            Self::ShardMissing { node } => write!(f, "node {node} no longer has it"),
+            Self::Contested { holder, claimant, volume } => {
+                write!(f, "node {claimant} (volume {volume}) claims it too, beside {holder}")
+            }
+            Self::Disagreement { journal, node } => {
+                write!(f, "the node serves {node}, the restored journal says {journal}")
+            }
+        }
+    }
+}
+
+impl fmt::Display for TaskFailure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::VolumeWrong { found: Some(found) } => write!(f, "another volume is mounted ({found})"),
+            Self::VolumeWrong { found: None } => f.write_str("the volume is not mounted"),
+            Self::ShardMissing => f.write_str("the shard's directory is missing"),
+            Self::Changed => f.write_str("the shard changed since it was verified"),
+            Self::Interrupted => f.write_str("the agent stopped in the middle"),
+            Self::Cancelled => f.write_str("it was cancelled"),
+            Self::TimedOut => f.write_str("no result before the deadline"),
+            Self::Stalled => f.write_str("no progress within the stall time-out"),
+            Self::Silent => f.write_str("the node fell silent"),
+            Self::Reimaged => f.write_str("the node was reimaged"),
+            Self::Agent { problem } => write!(f, "the agent could not run it: {problem}"),
+        }
+    }
+}

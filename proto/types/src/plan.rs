@@ -1,0 +1,322 @@
+//! The vocabulary of plans. A plan is immutable; a change is a new revision.
+//!
+//! These types say what a plan *means*. Whether it can be carried out on a given fleet is decided by the engine, and how it is
+//! written (TOML) by the orchestrator's plan reader.
+
+use std::collections::BTreeMap;
+
+use crate::{
+    ByteSize, CampaignId, LabelKey, LabelValue, Level, Outcome, Ppm, ServiceSet, ShardId, Span, Verdict,
+};
+
+/// Most shards one plan or selector names one by one. More are selected by label.
+pub const SHARDS_NAMED_MAX: usize = 10_000;
+/// Most classes of one order.
+pub const CLASSES_MAX: usize = 64;
+/// Most entries of an explicit wave list, and most waves a growing schedule may come to.
+pub const WAVES_MAX: usize = 1_000;
+/// Most opening steps: one service each.
+pub const STEPS_MAX: usize = 5;
+/// Most failure-domain caps of one plan.
+pub const DOMAIN_CAPS_MAX: usize = 8;
+
+/// What a campaign does with its shards.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CampaignKind {
+    /// Closed shards are verified and brought back online.
+    Restore,
+}
+
+/// Which shards a plan or an ordering class covers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Coverage {
+    /// Every shard of the fleet.
+    All,
+    /// Shards on nodes that carry all of these labels.
+    Labels(BTreeMap<LabelKey, LabelValue>),
+    /// Exactly these; at most [`SHARDS_NAMED_MAX`].
+    Shards(Vec<ShardId>),
+}
+
+/// Shards that come before others. Inside a class the order is a shuffle nobody can guess.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Class {
+    /// Which shards.
+    pub covers: Coverage,
+    /// Greater weights come first; shards in no class have weight 0. A shard in several classes has the greatest weight.
+    pub weight: u32,
+}
+
+/// Size of one wave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Share {
+    /// This part of the campaign's mailboxes.
+    Mailboxes(Ppm),
+    /// This many shards.
+    Shards(u32),
+    /// All that is left; only as the last entry.
+    Rest,
+}
+
+/// How waves grow.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Schedule {
+    /// One entry a wave; at most [`WAVES_MAX`].
+    List(Vec<Share>),
+    /// The first wave, and each further one so much larger, until everything is in a wave.
+    Growth {
+        /// Part of the mailboxes in wave 0.
+        first: Ppm,
+        /// Size of a wave in percent of the one before; at least 100.
+        percent: u32,
+        /// Largest part of the mailboxes in one wave.
+        max: Ppm,
+    },
+}
+
+/// Largest part of one failure domain that one wave may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DomainCap {
+    /// The label whose values are the domains, such as `rack`.
+    pub label: LabelKey,
+    /// Part of the mailboxes of each domain (within the campaign).
+    pub max: Ppm,
+}
+
+/// Who moves the campaign from one wave to the next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Promotion {
+    /// The orchestrator, when the bake is over.
+    Automatic,
+    /// An operator, when the bake is over or before.
+    Manual,
+}
+
+/// How the waves are cut and when the next may begin.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Waves {
+    /// Sizes.
+    pub schedule: Schedule,
+    /// Caps by failure domain; at most [`DOMAIN_CAPS_MAX`].
+    pub domain_caps: Vec<DomainCap>,
+    /// Who promotes.
+    pub promotion: Promotion,
+    /// Time a wave must have lived, counted from the moment its last shard settled.
+    pub bake: Span,
+    /// Part of wave 0's mailboxes that may be held or failed before the campaign pauses.
+    pub error_budget_canary: Ppm,
+    /// The same for every other wave.
+    pub error_budget: Ppm,
+}
+
+/// What a verification must show before a shard may open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Policy {
+    /// Least depth.
+    pub level: Level,
+    /// Least share of the shard's messages looked at.
+    pub coverage_min: Ppm,
+    /// Most damaged or missing messages, per million.
+    pub damaged_per_million_max: u32,
+    /// Most mailboxes that could not be read whole.
+    pub unreadable_mailboxes_max: u64,
+    /// Oldest verification that a `confirm` may still stand on.
+    pub verified_age_max: Span,
+}
+
+/// Why a verdict does not pass a policy, with the numbers that decided.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PolicyBreach {
+    /// Not as deep as asked.
+    Level {
+        /// Depth reached.
+        found: Level,
+        /// Depth asked for.
+        wanted: Level,
+    },
+    /// Too little was looked at.
+    Coverage {
+        /// Share looked at.
+        found: Ppm,
+        /// Share asked for.
+        wanted: Ppm,
+    },
+    /// Too many damaged messages.
+    Damaged {
+        /// Damaged or missing messages.
+        messages_damaged: u64,
+        /// Messages looked at, missing ones included.
+        messages: u64,
+        /// Most damaged messages allowed, per million.
+        per_million_max: u32,
+    },
+    /// Too many mailboxes that could not be read.
+    Unreadable {
+        /// Mailboxes that could not be read whole.
+        mailboxes_unreadable: u64,
+        /// Most of them allowed.
+        mailboxes_max: u64,
+    },
+    /// The verification could say nothing.
+    Unknown,
+}
+
+impl Policy {
+    /// Judges a verdict.
+    ///
+    /// # Errors
+    /// The first [`PolicyBreach`], in the order in which the variants are listed; what is unknown never passes.
+    pub fn judge(&self, verdict: &Verdict) -> Result<(), PolicyBreach> {
+        let tally = &verdict.tally;
+        match verdict.outcome {
+            Outcome::Unknown(_) => return Err(PolicyBreach::Unknown),
+            Outcome::Clean | Outcome::Damaged | Outcome::Unreadable => {}
+        }
+        if verdict.level < self.level {
+            return Err(PolicyBreach::Level { found: verdict.level, wanted: self.level });
+        }
+        // Counts decide, but an outcome that claims harm its counts do not show is not believed to be harmless.
+        let damaged = tally.messages_damaged.max(tally.mailboxes_damaged.min(1));
+        let damaged = if verdict.outcome == Outcome::Damaged { damaged.max(1) } else { damaged };
+        let allowed = u128::from(self.damaged_per_million_max) * u128::from(tally.messages);
+        if u128::from(damaged) * 1_000_000 > allowed {
+            return Err(PolicyBreach::Damaged {
+                messages_damaged: damaged,
+                messages: tally.messages,
+                per_million_max: self.damaged_per_million_max,
+            });
+        }
+        let unreadable = tally.mailboxes_unreadable.max(tally.messages_unreadable.min(1));
+        let unreadable = if verdict.outcome == Outcome::Unreadable { unreadable.max(1) } else { unreadable };
+        if unreadable > self.unreadable_mailboxes_max {
+            return Err(PolicyBreach::Unreadable {
+                mailboxes_unreadable: unreadable,
+                mailboxes_max: self.unreadable_mailboxes_max,
+            });
+        }
+        if verdict.coverage < self.coverage_min {
+            return Err(PolicyBreach::Coverage { found: verdict.coverage, wanted: self.coverage_min });
+        }
+        Ok(())
+    }
+}
+
+/// How tries are made and given up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tries {
+    /// Failed tries in a row after which a shard has failed.
+    pub attempts_max: u32,
+    /// Wait before the second try; doubles with each further one.
+    pub backoff_first: Span,
+    /// Longest wait between tries.
+    pub backoff_max: Span,
+    /// Longest run of one verification.
+    pub verify_timeout: Span,
+    /// Longest run of one confirmation.
+    pub confirm_timeout: Span,
+    /// Longest time without progress within one task.
+    pub stall_timeout: Span,
+    /// Longest wait for a node to confirm an opening step.
+    pub open_timeout: Span,
+}
+
+/// How shards open.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Opening {
+    /// Services that each step adds, in order; 1 to [`STEPS_MAX`] steps, no service twice.
+    pub steps: Vec<ServiceSet>,
+    /// Most shards of this campaign between confirmation and open at once.
+    pub in_flight_max: u32,
+}
+
+/// How hard a task may press on its node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pace {
+    /// Bytes read per second by one task; zero is no limit.
+    pub bytes_per_second: ByteSize,
+    /// Files one task reads at once.
+    pub readers: u32,
+}
+
+/// A validated plan.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Plan {
+    /// Names the campaign.
+    pub name: CampaignId,
+    /// What the campaign does.
+    pub kind: CampaignKind,
+    /// Which shards.
+    pub covers: Coverage,
+    /// Who comes first; at most [`CLASSES_MAX`].
+    pub classes: Vec<Class>,
+    /// Fixes the shuffle inside the classes; drawn at random when absent, so that the order cannot be guessed.
+    pub seed: Option<[u8; 32]>,
+    /// Waves.
+    pub waves: Waves,
+    /// What verification must show.
+    pub policy: Policy,
+    /// Tries and deadlines.
+    pub tries: Tries,
+    /// Opening.
+    pub opening: Opening,
+    /// Load on nodes.
+    pub pace: Pace,
+}
+
+/// What is wrong with a plan, and where.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct PlanProblem {
+    /// Path of the setting as written in TOML, such as `waves.list[2]`; empty for the plan as a whole.
+    pub field: String,
+    /// What is wrong and what would be right.
+    pub problem: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Tally, UnknownCause};
+
+    const POLICY: Policy = Policy {
+        level: Level::Structure,
+        coverage_min: Ppm::ONE,
+        damaged_per_million_max: 1_000,
+        unreadable_mailboxes_max: 0,
+        verified_age_max: Span::from_secs(3600),
+    };
+
+    fn verdict(outcome: Outcome, damaged: u64) -> Verdict {
+        let tally = Tally { mailboxes: 10, messages: 10_000, messages_damaged: damaged, ..Tally::default() };
+        Verdict { outcome, level: Level::Structure, coverage: Ppm::ONE, tally }
+    }
+
+    #[test]
+    fn damage_within_the_allowance_passes() {
+        assert_eq!(POLICY.judge(&verdict(Outcome::Damaged, 10)), Ok(()));
+        assert!(matches!(
+            POLICY.judge(&verdict(Outcome::Damaged, 11)),
+            Err(PolicyBreach::Damaged { messages_damaged: 11, messages: 10_000, per_million_max: 1_000 })
+        ));
+    }
+
+    /// R7: what is unknown holds, and an outcome without the counts to explain it does not pass.
+    #[test]
+    fn unknown_and_unexplained_harm_never_pass() {
+        let strict = Policy { damaged_per_million_max: 0, ..POLICY };
+        assert_eq!(
+            POLICY.judge(&verdict(Outcome::Unknown(UnknownCause::Empty), 0)),
+            Err(PolicyBreach::Unknown)
+        );
+        assert!(strict.judge(&verdict(Outcome::Damaged, 0)).is_err());
+        assert!(POLICY.judge(&verdict(Outcome::Unreadable, 0)).is_err());
+        assert_eq!(strict.judge(&verdict(Outcome::Clean, 0)), Ok(()));
+    }
+
+    #[test]
+    fn depth_and_coverage_must_be_reached() {
+        let shallow = Verdict { level: Level::Presence, ..verdict(Outcome::Clean, 0) };
+        assert!(matches!(POLICY.judge(&shallow), Err(PolicyBreach::Level { .. })));
+        let partial = Verdict { coverage: Ppm::new(999_999).unwrap(), ..verdict(Outcome::Clean, 0) };
+        assert!(matches!(POLICY.judge(&partial), Err(PolicyBreach::Coverage { .. })));
+    }
+}

@@ -1,0 +1,321 @@
+//! Durable state as a stream: what a journal holds in place of the entries it has trimmed.
+//!
+//! A stream is one `Cell`, then nodes, campaigns, then shards, each group in the
+//! order of its ids; a shard names its campaign, wave and rank. Two engines have the same durable state exactly when their streams are equal.
+
+use std::collections::BTreeMap;
+
+use crate::{
+    ActiveTime, AttemptNo, CampaignId, CellId, CellTime, CloseCause, Digest, Epoch, Exception, FleetLimits,
+    HeldReason, Incarnation, LabelKey, LabelValue, MailboxId, NodeId, NodeIncarnation, PauseCause, Placement,
+    Plan, Revision, Seq, ServiceSet, ShardId, ShardState, Span, TaskFailure, TaskKind, Verification, WaveNo,
+};
+
+/// Where a shard is in its life. All transitions are listed in the engine's `shard` module.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// Out of service, and no running campaign is about to change that.
+    Closed {
+        /// Why.
+        cause: CloseCause,
+    },
+    /// In a campaign, waiting for its verification.
+    Waiting,
+    /// An agent reads it.
+    Verifying {
+        /// Which try.
+        attempt: AttemptNo,
+        /// The try fails when no result came by then.
+        deadline: ActiveTime,
+    },
+    /// A try failed; the next one waits.
+    Backoff {
+        /// Until then.
+        until: ActiveTime,
+        /// Why the try failed.
+        last: TaskFailure,
+    },
+    /// Verified; waiting for its wave.
+    Verified,
+    /// An agent checks that nothing changed since the verification.
+    Confirming {
+        /// Which try.
+        attempt: AttemptNo,
+        /// The try fails when no result came by then.
+        deadline: ActiveTime,
+    },
+    /// Services are being opened, one step after the other.
+    Opening {
+        /// The step under way, from 0.
+        step: u8,
+        /// The step is overdue when the node has not confirmed by then.
+        deadline: ActiveTime,
+        /// Whether it is overdue.
+        overdue: bool,
+    },
+    /// In service.
+    Open {
+        /// Whether it was taken over in service, without a verification.
+        adopted: bool,
+    },
+    /// May not go on.
+    Held {
+        /// Why.
+        reason: HeldReason,
+    },
+    /// All tries are spent; an operator decides.
+    Failed {
+        /// Why the last try failed.
+        last: TaskFailure,
+    },
+}
+
+impl Phase {
+    /// The phase in one word.
+    #[must_use]
+    pub const fn state(&self) -> ShardState {
+        match self {
+            Self::Closed { .. } => ShardState::Closed,
+            Self::Waiting => ShardState::Waiting,
+            Self::Verifying { .. } => ShardState::Verifying,
+            Self::Backoff { .. } => ShardState::Backoff,
+            Self::Verified => ShardState::Verified,
+            Self::Confirming { .. } => ShardState::Confirming,
+            Self::Opening { .. } => ShardState::Opening,
+            Self::Open { .. } => ShardState::Open,
+            Self::Held { .. } => ShardState::Held,
+            Self::Failed { .. } => ShardState::Failed,
+        }
+    }
+}
+
+/// A verification that still stands: nothing has closed, moved or changed the shard since.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Standing {
+    /// What it said.
+    pub verification: Verification,
+    /// When its result became durable.
+    pub at: CellTime,
+    /// Which try it was.
+    pub attempt: AttemptNo,
+    /// Mailboxes with damage, as far as the agent named them.
+    pub damaged: Vec<MailboxId>,
+}
+
+/// An operator took the shard as it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Acceptance {
+    /// Who.
+    pub by: String,
+    /// Why.
+    pub reason: String,
+}
+
+/// A shard's place in a campaign.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Membership {
+    /// The campaign.
+    pub campaign: CampaignId,
+    /// The wave.
+    pub wave: WaveNo,
+    /// Position in the campaign's order; smaller comes first.
+    pub rank: u32,
+}
+
+/// One shard.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ShardSnapshot {
+    /// Its name.
+    pub shard: ShardId,
+    /// Where it is.
+    pub placement: Placement,
+    /// Mailboxes in it.
+    pub mailboxes: u64,
+    /// Bytes in it; zero when unknown.
+    pub bytes: u64,
+    /// Services that may be used.
+    pub services: ServiceSet,
+    /// Services its node has confirmed to know of.
+    pub seen: ServiceSet,
+    /// Where it is in its life.
+    pub phase: Phase,
+    /// Since when.
+    pub since: CellTime,
+    /// The last try made.
+    pub attempt: AttemptNo,
+    /// Failed tries in a row.
+    pub failures: u32,
+    /// Whether it counts against its wave's error budget.
+    pub charged: bool,
+    /// Its place in a campaign.
+    pub member: Option<Membership>,
+    /// The newest verification, while it stands.
+    pub standing: Option<Standing>,
+    /// Set while an operator's acceptance is in force.
+    pub accepted: Option<Acceptance>,
+    /// Mailboxes that differ from the shard.
+    pub exceptions: BTreeMap<MailboxId, Exception>,
+}
+
+/// A try that a node may still be busy with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Busy {
+    /// The shard.
+    pub shard: ShardId,
+    /// The try.
+    pub attempt: AttemptNo,
+    /// What.
+    pub kind: TaskKind,
+}
+
+/// One node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NodeSnapshot {
+    /// Its name.
+    pub node: NodeId,
+    /// Life of its state directory.
+    pub incarnation: NodeIncarnation,
+    /// Earlier lives, newest last; never to be met again.
+    pub retired: Vec<NodeIncarnation>,
+    /// Its failure domains.
+    pub labels: BTreeMap<LabelKey, LabelValue>,
+    /// Since when it is silent, if it is.
+    pub silent: Option<CellTime>,
+    /// What it may be busy with.
+    pub busy: Vec<Busy>,
+}
+
+/// Where a campaign is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CampaignState {
+    /// Its waves are being formed.
+    Forming,
+    /// Shards are verified and opened.
+    Running,
+    /// Nothing starts.
+    Paused(PauseCause),
+    /// Every wave has passed and nothing moves.
+    Ended,
+    /// Given up.
+    Aborted,
+}
+
+impl CampaignState {
+    /// Whether the campaign has a claim on its shards: no other campaign may take them.
+    #[must_use]
+    pub const fn is_live(&self) -> bool {
+        match self {
+            Self::Forming | Self::Running | Self::Paused(_) => true,
+            Self::Ended | Self::Aborted => false,
+        }
+    }
+
+    /// The state in one word.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Forming => "forming",
+            Self::Running => "running",
+            Self::Paused(_) => "paused",
+            Self::Ended => "ended",
+            Self::Aborted => "aborted",
+        }
+    }
+}
+
+/// Where a wave is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WaveState {
+    /// The waves before it have not passed.
+    Waiting,
+    /// Its shards open.
+    Opening,
+    /// All its shards are settled; its bake is over at this moment.
+    Baking {
+        /// End of the bake, in real time.
+        until: CellTime,
+    },
+    /// The next wave may open.
+    Passed,
+}
+
+/// One wave, without its members.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WaveSnapshot {
+    /// Where it is in its life.
+    pub state: WaveState,
+    /// Lost mailboxes an operator has forgiven by resuming.
+    pub forgiven: u64,
+}
+
+/// One campaign.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CampaignSnapshot {
+    /// Its plan; the name is in it.
+    pub plan: Plan,
+    /// Digest of the plan as written.
+    pub source: Digest,
+    /// Revision of the plan.
+    pub revision: Revision,
+    /// Seed of the order.
+    pub seed: [u8; 32],
+    /// Where it is in its life.
+    pub state: CampaignState,
+    /// When it began.
+    pub started: CellTime,
+    /// When it ended or was aborted.
+    pub ended: Option<CellTime>,
+    /// Since when it is paused.
+    pub paused_since: Option<CellTime>,
+    /// How far its own clock is behind real time, pauses and absences together, the present pause not yet counted.
+    pub clock_behind: Span,
+    /// Its waves, in order.
+    pub waves: Vec<WaveSnapshot>,
+}
+
+/// The cell.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CellSnapshot {
+    /// Its name.
+    pub cell: CellId,
+    /// Its life.
+    pub incarnation: Incarnation,
+    /// The last leader's term.
+    pub epoch: Epoch,
+    /// Number of the next record.
+    pub seq_next: Seq,
+    /// When the last applied entry was decided.
+    pub at: CellTime,
+    /// The fleet's limits.
+    pub limits: FleetLimits,
+}
+
+/// One element of a snapshot stream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SnapshotRecord {
+    /// The cell; exactly one, first.
+    Cell(CellSnapshot),
+    /// A node.
+    Node(NodeSnapshot),
+    /// A campaign; its shards follow as `Shard` records.
+    Campaign(Box<CampaignSnapshot>),
+    /// A shard.
+    Shard(Box<ShardSnapshot>),
+}
+
+/// Newest records that a snapshot stands for, so that the journal can go on after it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SnapshotPoint {
+    /// Number of the first record that the snapshot does not contain.
+    pub seq_next: Seq,
+    /// Digest of the last entry it contains.
+    pub chain: Digest,
+}
+
+impl CampaignSnapshot {
+    /// The campaign's name, which is its plan's.
+    #[must_use]
+    pub const fn campaign(&self) -> CampaignId {
+        self.plan.name
+    }
+}

@@ -1,0 +1,250 @@
+//! What people and dashboards are shown: durable state, joined with what was last observed.
+
+use std::collections::BTreeMap;
+
+use crate::{
+    CampaignId, CampaignState, CellId, CellTime, Digest, Epoch, FleetLimits, Incarnation, LabelKey,
+    LabelValue, NodeId, NodeIncarnation, Plan, Revision, Seq, ShardSnapshot, ShardState, Span, WaveNo,
+    WaveState,
+};
+
+/// How far a running task is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// Mailboxes done.
+    pub mailboxes: u64,
+    /// Messages read.
+    pub messages: u64,
+    /// Bytes read.
+    pub bytes: u64,
+    /// Findings so far.
+    pub findings: u64,
+}
+
+/// Shards and their mailboxes, counted by state; the position is the state's number.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StateCounts {
+    /// Shards.
+    pub shards: [u64; ShardState::ALL.len()],
+    /// Mailboxes in them.
+    pub mailboxes: [u64; ShardState::ALL.len()],
+}
+
+impl StateCounts {
+    /// Counts one shard.
+    pub fn count(&mut self, state: ShardState, mailboxes: u64) {
+        self.shards[state as usize] += 1;
+        self.mailboxes[state as usize] += mailboxes;
+    }
+
+    /// Takes one shard out of the counts.
+    pub fn uncount(&mut self, state: ShardState, mailboxes: u64) {
+        self.shards[state as usize] -= 1;
+        self.mailboxes[state as usize] -= mailboxes;
+    }
+
+    /// Shards in a state.
+    #[must_use]
+    pub const fn shards_in(&self, state: ShardState) -> u64 {
+        self.shards[state as usize]
+    }
+
+    /// Mailboxes of shards in a state.
+    #[must_use]
+    pub const fn mailboxes_in(&self, state: ShardState) -> u64 {
+        self.mailboxes[state as usize]
+    }
+
+    /// Shards in any state.
+    #[must_use]
+    pub fn shards_total(&self) -> u64 {
+        self.shards.iter().sum()
+    }
+
+    /// Mailboxes of shards in any state.
+    #[must_use]
+    pub fn mailboxes_total(&self) -> u64 {
+        self.mailboxes.iter().sum()
+    }
+}
+
+/// What a shard waits for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum WaitingOn {
+    /// A free place on its node.
+    NodeBudget {
+        /// The node.
+        node: NodeId,
+        /// Tasks it may be busy with.
+        busy: u32,
+        /// Most of them at once.
+        max: u32,
+    },
+    /// A free place in a failure domain.
+    DomainBudget {
+        /// The dimension.
+        label: LabelKey,
+        /// The domain.
+        value: LabelValue,
+        /// Tasks its nodes may be busy with.
+        busy: u32,
+        /// Most of them at once.
+        max: u32,
+    },
+    /// Its node has no session.
+    NodeOffline {
+        /// The node.
+        node: NodeId,
+    },
+    /// Its turn among the shards of its node.
+    Turn,
+    /// Its wave: an earlier one has not passed.
+    Wave {
+        /// Its wave.
+        wave: WaveNo,
+        /// The wave that must pass first.
+        current: WaveNo,
+    },
+    /// A free place among the shards that open at once.
+    OpeningBudget {
+        /// Shards on their way.
+        busy: u32,
+        /// Most of them at once.
+        max: u32,
+    },
+    /// The end of a wait between tries.
+    Backoff {
+        /// How long it still lasts.
+        left: Span,
+    },
+    /// A running task.
+    Task {
+        /// How long it runs.
+        running: Span,
+        /// How far it is, when the agent has told.
+        progress: Option<Progress>,
+    },
+    /// The campaign to be resumed.
+    Resume {
+        /// The campaign.
+        campaign: CampaignId,
+    },
+    /// A decision of an operator.
+    Operator,
+    /// A campaign that covers it.
+    Campaign,
+}
+
+/// One shard, as shown.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ShardView {
+    /// Its durable state.
+    pub shard: ShardSnapshot,
+    /// What it waits for; absent when it is open.
+    pub waiting_on: Option<WaitingOn>,
+}
+
+/// One node, as shown.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NodeView {
+    /// Its name.
+    pub node: NodeId,
+    /// Life of its state directory.
+    pub incarnation: NodeIncarnation,
+    /// Its failure domains.
+    pub labels: BTreeMap<LabelKey, LabelValue>,
+    /// Whether it has a session.
+    pub connected: bool,
+    /// Time since it was last heard, as far as the present leader knows.
+    pub heard_ago: Option<Span>,
+    /// Since when it is silent, if it is.
+    pub silent: Option<CellTime>,
+    /// Verifications it may be busy with.
+    pub verifying: u32,
+    /// Confirmations it may be busy with.
+    pub confirming: u32,
+    /// Its shards by state.
+    pub counts: StateCounts,
+}
+
+/// One wave, as shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WaveView {
+    /// Which.
+    pub wave: WaveNo,
+    /// Where it is in its life.
+    pub state: WaveState,
+    /// Its shards by state.
+    pub counts: StateCounts,
+    /// Mailboxes of shards that count against its error budget.
+    pub mailboxes_lost: u64,
+    /// Mailboxes that may be lost before the campaign pauses.
+    pub mailboxes_lost_max: u64,
+}
+
+/// One campaign, as shown.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CampaignView {
+    /// Its name.
+    pub campaign: CampaignId,
+    /// Revision of its plan.
+    pub revision: Revision,
+    /// Its plan.
+    pub plan: Plan,
+    /// Digest of the plan as written.
+    pub source: Digest,
+    /// Where it is in its life.
+    pub state: CampaignState,
+    /// When it began.
+    pub started: CellTime,
+    /// When it ended.
+    pub ended: Option<CellTime>,
+    /// The first wave that has not passed; absent when all have.
+    pub wave: Option<WaveNo>,
+    /// Its shards by state.
+    pub counts: StateCounts,
+    /// Bytes of shards whose verification stands or runs, as far as read.
+    pub bytes_verified: u64,
+    /// Its waves.
+    pub waves: Vec<WaveView>,
+}
+
+/// The cell, as shown.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CellView {
+    /// Its name.
+    pub cell: CellId,
+    /// Its life.
+    pub incarnation: Incarnation,
+    /// The leader's term.
+    pub epoch: Epoch,
+    /// Number of the next record.
+    pub seq_next: Seq,
+    /// The cell's time.
+    pub at: CellTime,
+    /// The fleet's limits.
+    pub limits: FleetLimits,
+    /// Nodes known.
+    pub nodes: u64,
+    /// Nodes with a session.
+    pub nodes_connected: u64,
+    /// Nodes that are silent.
+    pub nodes_silent: u64,
+    /// All shards by state.
+    pub counts: StateCounts,
+    /// Live campaigns.
+    pub campaigns_live: u64,
+}
+
+/// One wave as a plan would cut it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WaveForecast {
+    /// Which.
+    pub wave: WaveNo,
+    /// Its shards, in order.
+    pub shards: Vec<crate::ShardId>,
+    /// Mailboxes in them.
+    pub mailboxes: u64,
+    /// Bytes in them, as far as known.
+    pub bytes: u64,
+}
