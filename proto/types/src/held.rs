@@ -123,7 +123,6 @@ impl fmt::Display for TaskFailure {
             Self::Cancelled => f.write_str("it was cancelled"),
             Self::TimedOut => f.write_str("no result before the deadline"),
             Self::Stalled => f.write_str("no progress within the stall time-out"),
-            Self::Silent => f.write_str("the node fell silent"),
             Self::Reimaged => f.write_str("the node was reimaged"),
             Self::Agent { problem } => write!(f, "the agent could not run it: {problem}"),
         }

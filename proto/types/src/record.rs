@@ -169,14 +169,14 @@ pub enum Record {
         /// Where it is.
         placement: Placement,
     },
-    /// A shard is held.
+    /// A circumstance holds a shard: its node, its volume, a second claim. What runs goes on, nothing else starts.
     ShardHeld {
         /// The shard.
         shard: ShardId,
         /// Why.
         reason: HeldReason,
     },
-    /// What held a shard is over: it goes on from its verification, or waits for another one.
+    /// The circumstance that held a shard is over.
     ShardReleased {
         /// The shard.
         shard: ShardId,
@@ -300,8 +300,8 @@ pub enum Record {
         /// Which try.
         attempt: AttemptNo,
     },
-    /// A shard's tries are spent.
-    ShardFailed {
+    /// A verification has grown older than the plan allows: the shard is verified again.
+    VerificationExpired {
         /// The shard.
         shard: ShardId,
     },

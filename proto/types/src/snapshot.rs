@@ -58,7 +58,7 @@ pub enum Phase {
         /// Whether it was taken over in service, without a verification.
         adopted: bool,
     },
-    /// May not go on.
+    /// Its verification does not allow it to go on.
     Held {
         /// Why.
         reason: HeldReason,
@@ -111,12 +111,15 @@ pub struct Acceptance {
     pub reason: String,
 }
 
+/// The wave of a shard whose wave was dissolved by a revision and that is about to be formed again.
+pub const WAVE_UNASSIGNED: WaveNo = WaveNo::from_raw(u32::MAX);
+
 /// A shard's place in a campaign.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Membership {
     /// The campaign.
     pub campaign: CampaignId,
-    /// The wave.
+    /// The wave, or [`WAVE_UNASSIGNED`].
     pub wave: WaveNo,
     /// Position in the campaign's order; smaller comes first.
     pub rank: u32,
@@ -139,8 +142,12 @@ pub struct ShardSnapshot {
     pub seen: ServiceSet,
     /// Where it is in its life.
     pub phase: Phase,
-    /// Since when.
+    /// Since when it is in this phase.
     pub since: CellTime,
+    /// A circumstance that holds it, whatever its phase: nothing starts while there is one.
+    pub blocked: Option<HeldReason>,
+    /// The journal was restored from a backup, and the shard's node has not told since what it serves.
+    pub doubted: bool,
     /// The last try made.
     pub attempt: AttemptNo,
     /// Failed tries in a row.
@@ -155,6 +162,42 @@ pub struct ShardSnapshot {
     pub accepted: Option<Acceptance>,
     /// Mailboxes that differ from the shard.
     pub exceptions: BTreeMap<MailboxId, Exception>,
+}
+
+impl ShardSnapshot {
+    /// Its state as people see it: a shard on its way that a circumstance holds is held.
+    #[must_use]
+    pub const fn state(&self) -> ShardState {
+        shard_state(&self.phase, self.blocked.is_some())
+    }
+}
+
+/// The state of a shard in this phase, blocked by a circumstance or not.
+#[must_use]
+pub const fn shard_state(phase: &Phase, blocked: bool) -> ShardState {
+    let state = phase.state();
+    match state {
+        ShardState::Waiting
+        | ShardState::Verifying
+        | ShardState::Backoff
+        | ShardState::Verified
+        | ShardState::Confirming
+        | ShardState::Opening
+            if blocked =>
+        {
+            ShardState::Held
+        }
+        ShardState::Waiting
+        | ShardState::Verifying
+        | ShardState::Backoff
+        | ShardState::Verified
+        | ShardState::Confirming
+        | ShardState::Opening
+        | ShardState::Closed
+        | ShardState::Open
+        | ShardState::Held
+        | ShardState::Failed => state,
+    }
 }
 
 /// A try that a node may still be busy with.

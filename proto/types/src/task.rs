@@ -101,8 +101,6 @@ pub enum TaskFailure {
     TimedOut,
     /// No progress for the plan's `stall_timeout`.
     Stalled,
-    /// The node was not heard for the cell's silence limit.
-    Silent,
     /// The node was reimaged: its earlier attempts are void.
     Reimaged,
     /// The agent could not run it (no space for its result, a setting, a bug); at most 256 bytes of explanation.
@@ -110,6 +108,23 @@ pub enum TaskFailure {
         /// What failed, on what.
         problem: String,
     },
+}
+
+impl TaskFailure {
+    /// Whether the node may still be busy with the try: the orchestrator gave it up without hearing from the node.
+    #[must_use]
+    pub const fn leaves_node_busy(&self) -> bool {
+        match self {
+            Self::TimedOut | Self::Stalled => true,
+            Self::VolumeWrong { .. }
+            | Self::ShardMissing
+            | Self::Changed
+            | Self::Interrupted
+            | Self::Cancelled
+            | Self::Reimaged
+            | Self::Agent { .. } => false,
+        }
+    }
 }
 
 /// Longest [`TaskFailure::Agent`] explanation, in bytes.
