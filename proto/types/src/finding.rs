@@ -3,6 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use crate::MailboxId;
+
 /// How bad a finding is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Severity {
@@ -184,6 +186,21 @@ pub struct Finding {
 
 /// Longest [`Finding::detail`], in bytes.
 pub const DETAIL_BYTES_MAX: usize = 256;
+/// Longest path in a finding and longest address of a mailbox, in bytes: Linux's `PATH_MAX`, as an address is taken from a path.
+pub const PATH_BYTES_MAX: usize = 4_096;
+
+/// A finding on its way to whoever asked, with the mailbox it is about.
+///
+/// Unless addresses were asked for, [`Finding::mailbox`] is empty and `address` absent: the id alone says which mailbox.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LocatedFinding {
+    /// Its mailbox; absent when the finding is about the shard itself.
+    pub mailbox_id: Option<MailboxId>,
+    /// The mailbox's address as the layout gives it, in bytes that need not be UTF-8.
+    pub address: Option<Vec<u8>>,
+    /// What was seen.
+    pub finding: Finding,
+}
 
 #[cfg(test)]
 mod tests {

@@ -1,11 +1,17 @@
 //! What operators can ask for, and what they are answered.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use crate::{
     CampaignId, Digest, Exception, FleetLimits, MailboxId, NodeId, Plan, PlanProblem, Selector, Seq,
     ServiceSet, ShardId, WaveNo,
 };
+
+/// Most problems told of one plan; a sender leaves further ones out.
+pub const PLAN_PROBLEMS_MAX: usize = 100;
+/// Longest explanation inside a [`Refusal`] or a [`PlanProblem`], in bytes; a sender cuts what is longer.
+pub const EXPLANATION_BYTES_MAX: usize = 1_024;
 
 /// One request of an operator. Each accepted one is one decision in the journal.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -146,7 +152,7 @@ pub enum Refusal {
         /// Shards that matched.
         matched: u64,
         /// States to which the verb applies.
-        applies_to: &'static str,
+        applies_to: Cow<'static, str>,
     },
     /// That wave is not the one that may pass.
     WaveNotCurrent {
@@ -162,7 +168,7 @@ pub enum Refusal {
     /// A bound would be passed.
     TooMany {
         /// Of what.
-        what: &'static str,
+        what: Cow<'static, str>,
         /// The bound.
         max: u64,
     },

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use crate::{
-    CampaignId, CampaignState, CellId, CellTime, Digest, Epoch, FleetLimits, Incarnation, LabelKey,
-    LabelValue, NodeId, NodeIncarnation, Plan, Revision, Seq, ShardSnapshot, ShardState, Span, WaveNo,
-    WaveState,
+    CampaignId, CampaignState, CellId, CellTime, Digest, Epoch, Exception, FleetLimits, Incarnation,
+    LabelKey, LabelValue, MailboxId, NodeId, NodeIncarnation, Plan, Revision, Seq, ServiceSet, ShardSnapshot,
+    ShardState, Span, WaveNo, WaveState,
 };
 
 /// How far a running task is.
@@ -142,6 +142,21 @@ pub struct ShardView {
     pub shard: ShardSnapshot,
     /// What it waits for; absent when it is open.
     pub waiting_on: Option<WaitingOn>,
+}
+
+/// One mailbox, as shown: why it is closed, since when, and what it waits for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MailboxView {
+    /// Which.
+    pub mailbox: MailboxId,
+    /// How it differs from its shard.
+    pub exception: Option<Exception>,
+    /// Services it may be used for: its shard's, unless it stays closed alone.
+    pub open: ServiceSet,
+    /// Since when.
+    pub since: CellTime,
+    /// Its shard.
+    pub shard: ShardView,
 }
 
 /// One node, as shown.
