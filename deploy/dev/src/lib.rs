@@ -1,1 +1,19 @@
-//! deploy/dev
+//! The development room: what tests, demo and benchmarks need around a cell, on one machine and without touching it.
+//!
+//! Real mail servers unpacked beside the system ([`servers`], [`dovecot`]), real messages delivered into them ([`samples`], [`corpus`], with a
+//! [`ledger`] of what must be there), stores broken on purpose ([`damage`]) and large fleets made in seconds ([`fleet`]). Everything is decided
+//! by seeds. Nothing here is used by a program that runs on a storage node.
+//!
+//! Functions return [`anyhow::Error`]: a harness does not react to errors, it prints them.
+
+pub mod corpus;
+pub mod dovecot;
+pub mod imap;
+pub mod ledger;
+pub mod lmtp;
+pub mod rng;
+pub mod samples;
+pub mod servers;
+pub mod store;
+pub mod wait;
+mod wire;

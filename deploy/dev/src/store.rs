@@ -1,0 +1,105 @@
+//! Maildir stores as this crate makes and damages them: where the mailboxes, folders and messages are.
+//!
+//! Reads only what Dovecot and the fleet generator write, and asks no other question; it is not a verifier and shares no code with one, so that
+//! it can be its judge.
+
+use std::fs;
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+
+/// Largest plain message read back; the corpus has none of half this size.
+const MESSAGE_BYTES_MAX: u64 = 16 << 20;
+
+/// One Maildir of a store laid out as `{shard}/{domain}/{user}`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Mailbox {
+    /// Folder of the node.
+    pub root: PathBuf,
+    /// The shard's folder inside the node's.
+    pub shard: String,
+    /// Path inside the shard.
+    pub path: PathBuf,
+}
+
+impl Mailbox {
+    /// The Maildir's own folder.
+    #[must_use]
+    pub fn folder(&self) -> PathBuf {
+        self.root.join(&self.shard).join(&self.path)
+    }
+
+    /// Folders with messages, as paths inside the Maildir: the empty path is INBOX.
+    ///
+    /// # Errors
+    /// When the Maildir cannot be listed.
+    pub fn folders(&self) -> Result<Vec<PathBuf>> {
+        let mut folders = vec![PathBuf::new()];
+        let named = names(&self.folder())?.into_iter().filter(|name| name.starts_with('.'));
+        folders.extend(named.map(PathBuf::from).filter(|name| self.folder().join(name).join("cur").is_dir()));
+        Ok(folders)
+    }
+
+    /// Messages of a folder, as paths inside the Maildir, sorted.
+    ///
+    /// # Errors
+    /// When a directory cannot be listed.
+    pub fn messages(&self, folder: &Path) -> Result<Vec<PathBuf>> {
+        let mut messages = Vec::new();
+        for part in ["cur", "new"] {
+            let inside = folder.join(part);
+            messages.extend(names(&self.folder().join(&inside))?.into_iter().map(|name| inside.join(name)));
+        }
+        Ok(messages)
+    }
+}
+
+/// Mailboxes under the roots of nodes, sorted.
+///
+/// # Errors
+/// When a directory cannot be listed.
+pub fn mailboxes(roots: &[PathBuf]) -> Result<Vec<Mailbox>> {
+    let mut found = Vec::new();
+    for root in roots {
+        for shard in names(root)? {
+            for domain in names(&root.join(&shard))? {
+                for user in names(&root.join(&shard).join(&domain))? {
+                    let path = Path::new(&domain).join(user);
+                    found.push(Mailbox { root: root.clone(), shard: shard.clone(), path });
+                }
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// A message in plain form, decompressed if it is a gzip stream.
+///
+/// # Errors
+/// When it cannot be read or the stream is broken.
+pub fn read_plain(path: &Path) -> Result<Vec<u8>> {
+    let stored = fs::read(path).with_context(|| format!("read {}", path.display()))?;
+    if !is_gzip(&stored) {
+        return Ok(stored);
+    }
+    let mut plain = Vec::new();
+    let mut stream = flate2::read::MultiGzDecoder::new(stored.as_slice()).take(MESSAGE_BYTES_MAX);
+    stream.read_to_end(&mut plain).with_context(|| format!("decompress {}", path.display()))?;
+    Ok(plain)
+}
+
+/// Whether the file is a gzip stream.
+#[must_use]
+pub fn is_gzip(stored: &[u8]) -> bool {
+    stored.starts_with(&[0x1f, 0x8b])
+}
+
+/// Names in a directory, sorted.
+pub(crate) fn names(folder: &Path) -> Result<Vec<String>> {
+    let listed = fs::read_dir(folder).with_context(|| format!("list {}", folder.display()))?;
+    let mut names: Vec<String> =
+        listed.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+    names.sort();
+    Ok(names)
+}
