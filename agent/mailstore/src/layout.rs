@@ -1,0 +1,157 @@
+//! Where mailboxes stand on a volume, as a template such as `{shard}/{domain}/{user}/Maildir`.
+//!
+//! Two settings decide: the layout, from the root of the volume to a mailbox, and which leading components of it make a
+//! shard. Variables match one component or part of one. Names beginning with a dot and `lost+found` belong to file systems
+//! and snapshots and match no variable.
+
+mod shards;
+mod template;
+pub(crate) mod walk;
+
+pub use shards::{SHARDS_MAX, Shard, Shards};
+pub use template::{COMPONENTS_MAX, TemplateError};
+
+use rientro_types::{NameError, ShardId};
+use template::Template;
+
+/// Where mailboxes stand on a volume, and which part of the path makes a shard.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Layout {
+    template: Template,
+    shard_components: usize,
+    whole: Option<ShardId>,
+}
+
+/// Why two settings make no layout.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum LayoutError {
+    /// The layout does not parse.
+    #[error("layout `{text}` {source}")]
+    Layout {
+        /// The refused text.
+        text: String,
+        /// What is wrong with it.
+        source: TemplateError,
+    },
+    /// The shard prefix does not parse.
+    #[error("shard prefix `{text}` {source}")]
+    Shard {
+        /// The refused text.
+        text: String,
+        /// What is wrong with it.
+        source: TemplateError,
+    },
+    /// The shard prefix is not made of the first components of the layout.
+    #[error(
+        "shard prefix `{shard}` does not begin the layout `{layout}`; use its first components as they stand there"
+    )]
+    NotAPrefix {
+        /// The layout.
+        layout: String,
+        /// The prefix.
+        shard: String,
+    },
+    /// The shard prefix has no variable, so all shards would have one id.
+    #[error("shard prefix `{shard}` has no variable; name the whole volume as one shard instead")]
+    NoVariable {
+        /// The prefix.
+        shard: String,
+    },
+    /// The id given for the whole volume is no name.
+    #[error("shard id `{text}` {source}")]
+    WholeId {
+        /// The refused text.
+        text: String,
+        /// What is wrong with it.
+        source: NameError,
+    },
+}
+
+impl Layout {
+    /// A layout in which the leading components `shard` (such as `{shard}` or `{domain}`) make a shard.
+    ///
+    /// # Errors
+    /// [`LayoutError`] when a template does not parse or `shard` does not begin `layout`.
+    pub fn sharded(layout: &str, shard: &str) -> Result<Self, LayoutError> {
+        let template = parse_layout(layout)?;
+        let prefix =
+            Template::parse(shard).map_err(|source| LayoutError::Shard { text: shard.to_owned(), source })?;
+        if !template.begins_with(&prefix) {
+            return Err(LayoutError::NotAPrefix { layout: layout.to_owned(), shard: shard.to_owned() });
+        }
+        if prefix.variables().next().is_none() {
+            return Err(LayoutError::NoVariable { shard: shard.to_owned() });
+        }
+        Ok(Self { template, shard_components: prefix.components().len(), whole: None })
+    }
+
+    /// A layout in which the whole volume is one shard of the given id.
+    ///
+    /// # Errors
+    /// [`LayoutError`] when the template does not parse or `shard_id` is no name.
+    pub fn whole(layout: &str, shard_id: &str) -> Result<Self, LayoutError> {
+        let template = parse_layout(layout)?;
+        let id = ShardId::new(shard_id)
+            .map_err(|source| LayoutError::WholeId { text: shard_id.to_owned(), source })?;
+        Ok(Self { template, shard_components: 0, whole: Some(id) })
+    }
+
+    /// The address of the mailbox at `mailbox` in the shard at `shard`: `user@domain` where the layout has both, `user`
+    /// where it has only that (or where it holds an `@`), else all variables joined by `/`. `None` when the paths do not
+    /// fit the layout.
+    #[must_use]
+    pub fn address(&self, shard: &[u8], mailbox: &[u8]) -> Option<Vec<u8>> {
+        let components = [shard, mailbox]
+            .into_iter()
+            .flat_map(|path| path.split(|b| *b == b'/'))
+            .filter(|c| !c.is_empty() && *c != b".");
+        let values = self.template.values(components)?;
+        let value = |name: &str| values.iter().find(|(n, _)| *n == name).map(|(_, v)| *v);
+        Some(match (value("user"), value("domain")) {
+            (Some(user), Some(domain)) if !user.contains(&b'@') => [user, b"@", domain].concat(),
+            (Some(user), _) => user.to_vec(),
+            (None, _) => values.iter().map(|(_, v)| *v).collect::<Vec<_>>().join(&b'/'),
+        })
+    }
+
+    /// The components between a shard and a mailbox in it.
+    pub(crate) fn below_shard(&self) -> &[template::Component] {
+        &self.template.components()[self.shard_components..]
+    }
+}
+
+fn parse_layout(layout: &str) -> Result<Template, LayoutError> {
+    Template::parse(layout).map_err(|source| LayoutError::Layout { text: layout.to_owned(), source })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_follow_the_variables() {
+        let address = |layout: &str, shard: &str, path: &str| {
+            let layout = if shard.is_empty() {
+                Layout::whole(layout, "v")
+            } else {
+                Layout::sharded(layout, "{shard}")
+            };
+            layout.unwrap().address(shard.as_bytes(), path.as_bytes()).map(|a| String::from_utf8(a).unwrap())
+        };
+        assert_eq!(address("{shard}/{domain}/{user}", "s1", "ex.org/anna").as_deref(), Some("anna@ex.org"));
+        assert_eq!(address("{shard}/{domain}/{user}", "s1", "ex.org/a@b").as_deref(), Some("a@b"));
+        assert_eq!(address("{user}/Maildir", "", "anna/Maildir").as_deref(), Some("anna"));
+        assert_eq!(address("{hash}/{box}.mail", "", "0f/x.mail").as_deref(), Some("0f/x"));
+        assert_eq!(address("{user}/Maildir", "", "anna/mdbox"), None);
+        assert_eq!(address("{user}", "", ""), None);
+    }
+
+    #[test]
+    fn prefixes_must_begin_the_layout() {
+        assert!(Layout::sharded("{shard}/{domain}/{user}", "{shard}/{domain}").is_ok());
+        assert!(matches!(Layout::sharded("{a}/{b}", "{b}"), Err(LayoutError::NotAPrefix { .. })));
+        assert!(matches!(Layout::sharded("mail/{b}", "mail"), Err(LayoutError::NoVariable { .. })));
+        assert!(matches!(Layout::sharded("{a}/{b}", "{a"), Err(LayoutError::Shard { .. })));
+        assert!(matches!(Layout::whole("{a}/{b}", "no good"), Err(LayoutError::WholeId { .. })));
+    }
+}

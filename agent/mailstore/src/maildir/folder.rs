@@ -1,0 +1,405 @@
+//! One Maildir folder: its three directories, the uidlist and index beside them, and its messages.
+
+use std::collections::BTreeMap;
+use std::ffi::CStr;
+use std::fs::File;
+use std::io::Read;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rientro_types::FindingKind;
+use rustix::io::Errno;
+
+use super::index::{self, IndexFault};
+use super::log::{self, Replayed};
+use super::mailbox::{Tools, join};
+use super::message::{Message, error_name, open_fault};
+use super::name::{self, Sizes};
+use super::uidlist::{Uidlist, UidlistFault};
+use crate::control::Stopped;
+use crate::fsys::{self, Entry, Kind, Listed, Names};
+use crate::verify::{Depth, Notes};
+
+const NEW: u8 = 0;
+const CUR: u8 = 1;
+
+/// The directories of messages, by their number in a listing of both.
+const PLACES: [&CStr; 2] = [c"new", c"cur"];
+
+/// What the uidlist adds to names: sizes they do not hold, or that an odd name is a message all the same.
+type Listings = BTreeMap<usize, Sizes>;
+
+/// A folder that is being looked at.
+pub(crate) struct Folder<'a> {
+    dir: BorrowedFd<'a>,
+    /// Path inside the mailbox.
+    path: &'a [u8],
+    /// What stands in the folder itself, sorted.
+    names: &'a Names,
+    places: [Option<OwnedFd>; 2],
+    paths: [Vec<u8>; 2],
+    messages: Names,
+    /// Not all messages could be listed, so that none can be called missing.
+    partial: bool,
+}
+
+impl<'a> Folder<'a> {
+    pub(crate) fn new(dir: BorrowedFd<'a>, path: &'a [u8], names: &'a Names) -> Self {
+        let paths = PLACES.map(|place| join(path, place.to_bytes()));
+        Self { dir, path, names, places: [None, None], paths, messages: Names::default(), partial: false }
+    }
+
+    /// Looks at the folder.
+    pub(crate) fn check(mut self, tools: &mut Tools, notes: &mut Notes<'_>) -> Result<(), Stopped> {
+        for number in [NEW, CUR] {
+            self.list(number, tools, notes);
+        }
+        self.messages.sort();
+        self.check_tmp(tools, notes);
+        let listings = if notes.depth == Depth::Stat { Listings::new() } else { self.check_uids(notes)? };
+        self.check_messages(&listings, tools, notes)
+    }
+
+    /// Opens one of the folder's directories; notes when it is missing or does not open.
+    fn open(&self, place: &CStr, notes: &mut Notes<'_>) -> Option<OwnedFd> {
+        let path = join(self.path, place.to_bytes());
+        match self.find(place.to_bytes()) {
+            Some(Kind::Directory) => match fsys::open_dir(self.dir, place) {
+                Ok(dir) => return Some(dir),
+                Err(Errno::NOENT) => notes.add(FindingKind::ChangedWhileRead, path, "vanished"),
+                Err(error) => notes.add(FindingKind::DirectoryUnreadable, path, error_name(error)),
+            },
+            Some(Kind::File) => notes.add(FindingKind::DirectoryMissing, path, "a file stands in its place"),
+            // Named where the folder's own entries are looked at.
+            Some(Kind::Link | Kind::Special) => {}
+            None => notes.add(FindingKind::DirectoryMissing, path, ""),
+        }
+        None
+    }
+
+    fn find(&self, name: &[u8]) -> Option<Kind> {
+        let at = self.names.lower_bound(name);
+        self.names.entries().get(at).filter(|entry| self.names.name(entry) == name).map(|entry| entry.kind)
+    }
+
+    fn list(&mut self, number: u8, tools: &mut Tools, notes: &mut Notes<'_>) {
+        let at = usize::from(number);
+        let absent = self.find(PLACES[at].to_bytes()).is_none();
+        let Some(dir) = self.open(PLACES[at], notes) else {
+            self.partial |= !absent;
+            return;
+        };
+        self.partial |= !list_into(&mut self.messages, &dir, number, &self.paths[at], tools, notes);
+        self.places[at] = Some(dir);
+    }
+
+    /// Files in `tmp` are deliveries under way or given up: no messages.
+    fn check_tmp(&self, tools: &mut Tools, notes: &mut Notes<'_>) {
+        let Some(dir) = self.open(c"tmp", notes) else { return };
+        let path = join(self.path, b"tmp");
+        let mut names = Names::default();
+        list_into(&mut names, &dir, 0, &path, tools, notes);
+        names.sort();
+        for entry in names.entries() {
+            super::mailbox::state(dir.as_fd(), &path, &names, entry, notes);
+        }
+    }
+
+    /// Compares uidlist, index and files.
+    fn check_uids(&self, notes: &mut Notes<'_>) -> Result<Listings, Stopped> {
+        let known = self.replayed_index(notes);
+        let has_index = self.find(b"dovecot.index").is_some() || self.find(b"dovecot.index.log").is_some();
+        match self.find(b"dovecot-uidlist") {
+            Some(Kind::File) => self.compare(known.as_ref(), notes),
+            Some(_) => Ok(Listings::new()),
+            None => {
+                let emptied = known.is_some_and(|index| index.len() == 0);
+                if has_index && !emptied && !self.messages.entries().is_empty() {
+                    let path = join(self.path, b"dovecot-uidlist");
+                    notes.add(
+                        FindingKind::UidlistMissing,
+                        path,
+                        format!("{} messages", self.messages.entries().len()),
+                    );
+                }
+                Ok(Listings::new())
+            }
+        }
+    }
+
+    fn compare(&self, known: Option<&Replayed>, notes: &mut Notes<'_>) -> Result<Listings, Stopped> {
+        let path = join(self.path, b"dovecot-uidlist");
+        let mut listings = Listings::new();
+        let opened = fsys::open_file(self.dir, c"dovecot-uidlist");
+        let opened = opened.map(|(file, _)| Uidlist::open(File::from(file)));
+        let end = match opened {
+            Ok(Ok(mut list)) => {
+                let known = known.filter(|known| self.same_validity(list.header().uidvalidity, known, notes));
+                let end = self.compare_lines(&mut list, known, &mut listings, notes)?;
+                if let (Ok(()), Some(known)) = (&end, known) {
+                    let beyond = known.count_from(list.next_uid());
+                    if beyond > 0 {
+                        let detail =
+                            format!("next UID {}, the index has {beyond} messages beyond", list.next_uid());
+                        notes.add(FindingKind::UidlistStale, path.clone(), detail);
+                    }
+                }
+                end
+            }
+            Ok(Err(fault)) => Err(fault),
+            Err(error) => {
+                notes.add(open_fault(error), path, error_name(error));
+                return Ok(listings);
+            }
+        };
+        match end {
+            Ok(()) => {}
+            Err(UidlistFault::Read(error)) => notes.add(FindingKind::FileUnreadable, path, io_name(&error)),
+            Err(fault @ UidlistFault::Malformed { .. }) => {
+                notes.add(FindingKind::UidlistMalformed, path, fault.to_string());
+            }
+        }
+        Ok(listings)
+    }
+
+    fn same_validity(&self, uidvalidity: u32, known: &Replayed, notes: &mut Notes<'_>) -> bool {
+        if known.uidvalidity == uidvalidity {
+            return true;
+        }
+        // An index that was only just made has none yet.
+        if known.uidvalidity != 0 {
+            let detail = format!("UIDVALIDITY {}, the uidlist has {uidvalidity}", known.uidvalidity);
+            notes.add(FindingKind::IndexMalformed, join(self.path, b"dovecot.index"), detail);
+        }
+        false
+    }
+
+    fn compare_lines<R: Read>(
+        &self,
+        list: &mut Uidlist<R>,
+        known: Option<&Replayed>,
+        listings: &mut Listings,
+        notes: &mut Notes<'_>,
+    ) -> Result<Result<(), UidlistFault>, Stopped> {
+        // Deliveries come in the order of their names, so the next line mostly is the next file.
+        let mut guess = 0;
+        loop {
+            notes.control.checkpoint(0)?;
+            let line = match list.next() {
+                Ok(Some(line)) => line,
+                Ok(None) => return Ok(Ok(())),
+                Err(fault) => return Ok(Err(fault)),
+            };
+            let is_it = |at: usize| {
+                self.messages.entries().get(at).is_some_and(|e| self.messages.stem(e) == line.stem)
+            };
+            let at = if is_it(guess) { guess } else { self.messages.lower_bound(line.stem) };
+            if is_it(at) {
+                guess = at + 1;
+                if line.sizes.any() || !name::is_delivered(line.stem) {
+                    listings.insert(at, line.sizes);
+                }
+            } else if !self.partial && known.is_some_and(|known| known.holds(line.uid)) {
+                notes.begin_message();
+                let detail = format!("UID {}: in uidlist and index, no file", line.uid);
+                notes.add(FindingKind::MessageMissing, join(self.path, line.stem), detail);
+                notes.end_absent_message()?;
+            }
+        }
+    }
+
+    /// The UIDs the index knows; `None` where it is absent, cannot tell, or is damaged.
+    fn replayed_index(&self, notes: &mut Notes<'_>) -> Option<Replayed> {
+        let index = match self.find(b"dovecot.index") {
+            Some(Kind::File) => Some(self.read_index(notes)?),
+            Some(_) => return None,
+            None => None,
+        };
+        let log = self.read_log(c"dovecot.index.log", notes)?;
+        let joined = match log::header(&log) {
+            Ok(header) => self.join_log(index, &log, &header, notes),
+            Err(fault) => Err(fault),
+        };
+        match joined {
+            Ok(known) => known.filter(|known| !known.unclear),
+            Err(fault) => {
+                notes.add(FindingKind::IndexMalformed, join(self.path, b"dovecot.index.log"), fault);
+                None
+            }
+        }
+    }
+
+    fn join_log(
+        &self,
+        index: Option<index::Index>,
+        log: &[u8],
+        header: &log::LogHeader,
+        notes: &mut Notes<'_>,
+    ) -> Result<Option<Replayed>, &'static str> {
+        let Some(index) = index else {
+            return if header.previous_seq == 0 {
+                replay(Replayed::default(), log, header, 0)
+            } else {
+                Ok(None)
+            };
+        };
+        if index.index_id != header.index_id {
+            return Err("index and log have different ids");
+        }
+        let (seq, offset) = (index.log_seq, index.log_head_offset);
+        if seq > header.seq {
+            return Err("log is older than the index");
+        }
+        if seq == header.seq {
+            return replay(index.into(), log, header, offset);
+        }
+        // The index was written from the log before this one.
+        let Some(older) = self.read_log(c"dovecot.index.log.2", notes) else { return Ok(None) };
+        match log::header(&older) {
+            Ok(old) if old.seq == seq && header.previous_seq == seq && old.index_id == index.index_id => {
+                let Some(state) = replay(index.into(), &older, &old, offset)? else { return Ok(None) };
+                replay(state, log, header, 0)
+            }
+            _ => Ok(None),
+        }
+    }
+
+    fn read_index(&self, notes: &mut Notes<'_>) -> Option<index::Index> {
+        let path = || join(self.path, b"dovecot.index");
+        let (file, meta) = self.open_beside(c"dovecot.index", notes)?;
+        match index::read(File::from(file), meta.size_bytes) {
+            Ok(index) => return Some(index),
+            Err(IndexFault::Read(error)) => notes.add(FindingKind::FileUnreadable, path(), io_name(&error)),
+            Err(IndexFault::Malformed(fault)) => notes.add(FindingKind::IndexMalformed, path(), fault),
+            Err(IndexFault::Limit(fault)) => notes.add(FindingKind::LimitReached, path(), fault),
+            Err(IndexFault::Foreign(_)) => {}
+        }
+        None
+    }
+
+    fn read_log(&self, name: &CStr, notes: &mut Notes<'_>) -> Option<Vec<u8>> {
+        if self.find(name.to_bytes()) != Some(Kind::File) {
+            return None;
+        }
+        let (file, meta) = self.open_beside(name, notes)?;
+        let path = join(self.path, name.to_bytes());
+        if meta.size_bytes > log::LOG_BYTES_MAX {
+            notes.add(FindingKind::LimitReached, path, format!("log of {} bytes", meta.size_bytes));
+            return None;
+        }
+        let mut bytes = Vec::new();
+        match File::from(file).take(log::LOG_BYTES_MAX).read_to_end(&mut bytes) {
+            Ok(_) => Some(bytes),
+            Err(error) => {
+                notes.add(FindingKind::FileUnreadable, path, io_name(&error));
+                None
+            }
+        }
+    }
+
+    fn open_beside(&self, name: &CStr, notes: &mut Notes<'_>) -> Option<(OwnedFd, fsys::Meta)> {
+        match fsys::open_file(self.dir, name) {
+            Ok((file, meta)) if meta.kind == Kind::File => return Some((file, meta)),
+            Ok(_) => {}
+            Err(error) => notes.add(open_fault(error), join(self.path, name.to_bytes()), error_name(error)),
+        }
+        None
+    }
+
+    fn check_messages(
+        &self,
+        listings: &Listings,
+        tools: &mut Tools,
+        notes: &mut Notes<'_>,
+    ) -> Result<(), Stopped> {
+        let entries = self.messages.entries();
+        for (at, entry) in entries.iter().enumerate() {
+            let listing = listings.get(&at).copied();
+            let stem = self.messages.stem(entry);
+            if entry.kind != Kind::File || (listing.is_none() && !name::is_delivered(stem)) {
+                self.check_stray(entry, notes);
+                continue;
+            }
+            let twin = at
+                .checked_sub(1)
+                .map(|before| &entries[before])
+                .filter(|before| self.messages.stem(before) == stem);
+            self.check_message(entry, listing, twin, tools, notes)?;
+        }
+        Ok(())
+    }
+
+    fn check_stray(&self, entry: &Entry, notes: &mut Notes<'_>) {
+        let at = usize::from(entry.source);
+        let Some(dir) = &self.places[at] else { return };
+        super::mailbox::state(dir.as_fd(), &self.paths[at], &self.messages, entry, notes);
+        if matches!(entry.kind, Kind::File | Kind::Directory) {
+            let what = if entry.kind == Kind::File { "no message's name" } else { "a directory" };
+            notes.add(FindingKind::StrayFile, join(&self.paths[at], self.messages.name(entry)), what);
+        }
+    }
+
+    fn check_message(
+        &self,
+        entry: &Entry,
+        listing: Option<Sizes>,
+        twin: Option<&Entry>,
+        tools: &mut Tools,
+        notes: &mut Notes<'_>,
+    ) -> Result<(), Stopped> {
+        let at = usize::from(entry.source);
+        let Some(dir) = &self.places[at] else { return Ok(()) };
+        let name = self.messages.name(entry);
+        if let Some(twin) = twin {
+            let place = PLACES[usize::from(twin.source)].to_string_lossy();
+            notes.begin_message();
+            notes.add(FindingKind::DuplicateName, join(&self.paths[at], name), format!("also in {place}"));
+            notes.end_absent_message()?;
+        }
+        super::mailbox::note_name(&self.paths[at], name, notes);
+        if notes.depth < Depth::Structure {
+            notes.begin_message();
+            let stated =
+                super::mailbox::state_known(dir.as_fd(), &self.paths[at], &self.messages, entry, notes);
+            notes.control.checkpoint(0)?;
+            return notes.end_message(0, stated);
+        }
+        let sizes = name::sizes(self.messages.stem(entry)).or(listing.unwrap_or_default());
+        let message =
+            Message { dir: dir.as_fd(), name: self.messages.c_name(entry), place: &self.paths[at], sizes };
+        tools.reader.check(&message, notes)
+    }
+}
+
+fn replay(
+    base: Replayed,
+    log: &[u8],
+    header: &log::LogHeader,
+    offset: u32,
+) -> Result<Option<Replayed>, &'static str> {
+    let mut state = base;
+    state.replay(log, header, offset)?;
+    Ok(Some(state))
+}
+
+/// Lists a directory; whether the listing is whole.
+fn list_into(
+    names: &mut Names,
+    dir: &OwnedFd,
+    number: u8,
+    path: &[u8],
+    tools: &mut Tools,
+    notes: &mut Notes<'_>,
+) -> bool {
+    match names.list(dir.as_fd(), number, &mut tools.listing) {
+        Ok(Listed::Whole) => return true,
+        Ok(Listed::Cut) => {
+            notes.add(FindingKind::LimitReached, path.to_vec(), "more entries than are looked at");
+        }
+        Err(error) => notes.add(FindingKind::DirectoryUnreadable, path.to_vec(), error_name(error)),
+    }
+    false
+}
+
+fn io_name(error: &std::io::Error) -> String {
+    Errno::from_io_error(error).map_or_else(|| error.to_string(), error_name)
+}

@@ -1,0 +1,218 @@
+//! Verification of one shard: what it concludes, and from what.
+//!
+//! The verdict follows from the findings in this order, the first that fits:
+//!
+//! 1. the level cannot be reached here: `unknown`;
+//! 2. the work was cancelled: `unknown`, incomplete; its counts are of what was seen, its digests are zero;
+//! 3. the volume is wrong or empty where mailboxes were expected: `unreadable`, as whatever else was seen is not this shard;
+//! 4. anything is damaged: `damaged`, even where other parts were unreadable. A person has to decide about damage, while
+//!    what cannot be read may read at the next attempt; the tally counts both;
+//! 5. anything could not be read: `unreadable`;
+//! 6. there is no mailbox and nothing says there should be none: `unknown`, empty;
+//! 7. `clean`.
+//!
+//! Findings come in the order of mailboxes, folders and names, whatever the number of readers, so their digest is the same in
+//! every run over an unchanged shard.
+
+mod emit;
+mod notes;
+mod pool;
+mod roll;
+mod stat_walk;
+
+use std::path::Path;
+
+use rientro_types::{
+    Digest, Finding, FindingKind, Level, Outcome, Ppm, Severity, Tally, UnknownCause, Verdict, VolumeId,
+};
+
+use crate::control::Control;
+use crate::layout::Layout;
+use crate::volume;
+
+pub use emit::FindingsHasher;
+pub(crate) use notes::{Depth, Notes};
+pub use roll::Expected;
+
+/// Most paths of damaged mailboxes kept in a report; the findings name them all.
+pub const DAMAGED_PATHS_MAX: usize = 64;
+
+/// What to verify.
+#[derive(Clone, Copy, Debug)]
+pub struct Task<'a> {
+    /// Where the volume is mounted.
+    pub root: &'a Path,
+    /// Where mailboxes stand on it.
+    pub layout: &'a Layout,
+    /// Path of the shard below the root.
+    pub shard: &'a [u8],
+    /// Which volume must be mounted, before and after; `None` to take what is there.
+    pub volume: Option<VolumeId>,
+    /// Which mailboxes there must be; `None` when nobody knows.
+    pub expected: Option<&'a Expected>,
+}
+
+/// What a verification concluded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Report {
+    /// Conclusion, level, coverage and counts.
+    pub verdict: Verdict,
+    /// Digest over names, kinds, sizes and modification times, as [`stat_walk`] gives it; zero when cancelled.
+    pub stat_walk: Digest,
+    /// Digest over all findings in order, as [`FindingsHasher`] gives it; zero when cancelled.
+    pub findings_digest: Digest,
+    /// Paths of the first mailboxes with damage, at most [`DAMAGED_PATHS_MAX`].
+    pub damaged: Vec<Vec<u8>>,
+}
+
+/// Why a stat walk has no digest.
+#[derive(Debug, thiserror::Error)]
+pub enum StatWalkError {
+    /// The caller cancelled it.
+    #[error("stat walk was cancelled")]
+    Cancelled,
+    /// Another volume is mounted, or none.
+    #[error("volume at {root} is not the one expected: {detail}")]
+    Volume {
+        /// Where it should be mounted.
+        root: String,
+        /// What was found instead.
+        detail: String,
+    },
+}
+
+/// Verifies a shard and hands every finding to `sink`, in order. Writes nothing into the store.
+///
+/// Level [`Level::Presence`] lists and states; [`Level::Structure`] reads every message. [`Level::Baseline`] is unknown here.
+/// Runs on threads of its own, as many as `control` says; `sink` is called on the caller's thread.
+pub fn verify(task: &Task<'_>, level: Level, control: &Control, sink: &mut dyn FnMut(Finding)) -> Report {
+    let depth = match level {
+        Level::Presence => Depth::Presence,
+        Level::Structure => Depth::Structure,
+        Level::Baseline => return unavailable(level),
+    };
+    let mut summary = Summary::default();
+    let mut hasher = FindingsHasher::default();
+    let mut take = |finding: Finding, summary: &mut Summary| {
+        summary.volume_fault |= matches!(finding.kind, FindingKind::VolumeEmpty | FindingKind::VolumeWrong);
+        hasher.add(&finding);
+        sink(finding);
+    };
+    if volume_is_right(task, &mut summary, &mut take) {
+        pool::run(task, depth, control, &mut summary, &mut take);
+        if !control.is_cancelled() {
+            volume_is_right(task, &mut summary, &mut take);
+        }
+    }
+    summary.report(level, task.expected.is_some(), control.is_cancelled(), hasher.finish())
+}
+
+/// Digest over path, kind, size and modification time of everything in the shard, without reading any file.
+///
+/// Equal for an unchanged shard, and equal to [`Report::stat_walk`] of a verification of it. Sees what is created, removed,
+/// renamed, truncated or written with a new time, and directories whose entries changed. Does not see content that changes
+/// beneath the file system (a lost block, a bit flip), changes whose times were set back, owners, modes, attributes and
+/// access times; nor what stands beside mailboxes outside the layout.
+///
+/// # Errors
+/// [`StatWalkError`] when cancelled or when another volume is mounted.
+pub fn stat_walk(task: &Task<'_>, control: &Control) -> Result<Digest, StatWalkError> {
+    if let Some(detail) = volume_fault(task) {
+        return Err(StatWalkError::Volume { root: task.root.display().to_string(), detail });
+    }
+    let mut summary = Summary::default();
+    pool::run(task, Depth::Stat, control, &mut summary, &mut |_, _| ());
+    if control.is_cancelled() { Err(StatWalkError::Cancelled) } else { Ok(summary.stat_walk) }
+}
+
+/// What the parts of a shard add up to.
+#[derive(Debug)]
+struct Summary {
+    tally: Tally,
+    covered: u64,
+    volume_fault: bool,
+    damage: bool,
+    unreadable: bool,
+    stat_walk: Digest,
+    damaged: Vec<Vec<u8>>,
+}
+
+impl Default for Summary {
+    fn default() -> Self {
+        Self {
+            tally: Tally::default(),
+            covered: 0,
+            volume_fault: false,
+            damage: false,
+            unreadable: false,
+            stat_walk: Digest::ZERO,
+            damaged: Vec::new(),
+        }
+    }
+}
+
+impl Summary {
+    fn note(&mut self, kind: FindingKind) {
+        self.tally.findings += 1;
+        self.tally.kinds.insert(kind);
+        self.damage |= kind.severity() == Severity::Damage;
+        self.unreadable |= kind.severity() == Severity::Unreadable;
+    }
+
+    fn outcome(&self, expectation: bool, cancelled: bool) -> Outcome {
+        if cancelled {
+            Outcome::Unknown(UnknownCause::Incomplete)
+        } else if self.volume_fault {
+            Outcome::Unreadable
+        } else if self.damage {
+            Outcome::Damaged
+        } else if self.unreadable {
+            Outcome::Unreadable
+        } else if self.tally.mailboxes == 0 && !expectation {
+            Outcome::Unknown(UnknownCause::Empty)
+        } else {
+            Outcome::Clean
+        }
+    }
+
+    fn report(self, level: Level, expectation: bool, cancelled: bool, findings: Digest) -> Report {
+        let verdict = Verdict {
+            outcome: self.outcome(expectation, cancelled),
+            level,
+            coverage: Ppm::ratio(self.covered, self.tally.messages),
+            tally: self.tally,
+        };
+        let digest = |digest| if cancelled { Digest::ZERO } else { digest };
+        Report {
+            verdict,
+            stat_walk: digest(self.stat_walk),
+            findings_digest: digest(findings),
+            damaged: self.damaged,
+        }
+    }
+}
+
+fn unavailable(level: Level) -> Report {
+    let verdict = Verdict {
+        outcome: Outcome::Unknown(UnknownCause::LevelUnavailable),
+        level,
+        coverage: Ppm::ZERO,
+        tally: Tally::default(),
+    };
+    Report { verdict, stat_walk: Digest::ZERO, findings_digest: Digest::ZERO, damaged: Vec::new() }
+}
+
+fn volume_fault(task: &Task<'_>) -> Option<String> {
+    volume::check(task.root, &task.volume?).err().map(|error| error.to_string())
+}
+
+fn volume_is_right(
+    task: &Task<'_>,
+    summary: &mut Summary,
+    take: &mut dyn FnMut(Finding, &mut Summary),
+) -> bool {
+    let Some(detail) = volume_fault(task) else { return true };
+    summary.note(FindingKind::VolumeWrong);
+    take(notes::finding(FindingKind::VolumeWrong, b"", Vec::new(), detail), summary);
+    false
+}

@@ -1,0 +1,171 @@
+//! What one mailbox gave: findings, counts and stat-walk records.
+
+use rientro_types::{DETAIL_BYTES_MAX, Digest, Finding, FindingKind, Severity, Tally};
+
+use super::stat_walk::{self, StatWalk};
+use crate::control::{Control, Progress, Stopped};
+use crate::fsys::Meta;
+
+/// Findings gathered before they are handed on; bounds what a mailbox full of damage keeps in memory.
+pub(crate) const FINDINGS_GATHERED: usize = 128;
+
+/// Bytes or messages after which progress is made known.
+const PROGRESS_BYTES: u64 = 1 << 20;
+const PROGRESS_MESSAGES: u64 = 64;
+
+/// How deep to look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Depth {
+    /// List and state; no findings.
+    Stat,
+    /// List, state, compare names, uidlist and index.
+    Presence,
+    /// Read every message.
+    Structure,
+}
+
+/// Takes findings that are due to be handed on.
+pub(crate) type Outlet<'a> = dyn FnMut(Vec<Finding>) -> Result<(), Stopped> + 'a;
+
+/// Gathers what one mailbox gives.
+pub(crate) struct Notes<'a> {
+    pub(crate) depth: Depth,
+    pub(crate) control: &'a Control,
+    mailbox: &'a [u8],
+    outlet: &'a mut Outlet<'a>,
+    findings: Vec<Finding>,
+    tally: Tally,
+    covered: u64,
+    stat_walk: StatWalk,
+    /// Severities seen on the message at hand.
+    message: Marks,
+    /// Severities seen in the mailbox.
+    marks: Marks,
+    unpublished: Progress,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Marks {
+    damage: bool,
+    unreadable: bool,
+}
+
+impl Marks {
+    fn add(&mut self, severity: Severity) {
+        match severity {
+            Severity::Note => {}
+            Severity::Damage => self.damage = true,
+            Severity::Unreadable => self.unreadable = true,
+        }
+    }
+}
+
+/// What a finished mailbox gave; findings that were handed on before are not in it.
+pub(crate) struct Harvest {
+    pub(crate) findings: Vec<Finding>,
+    pub(crate) tally: Tally,
+    pub(crate) covered: u64,
+    pub(crate) digest: Digest,
+}
+
+impl<'a> Notes<'a> {
+    pub(crate) fn new(
+        depth: Depth,
+        control: &'a Control,
+        mailbox: &'a [u8],
+        outlet: &'a mut Outlet<'a>,
+    ) -> Self {
+        Self {
+            depth,
+            control,
+            mailbox,
+            outlet,
+            findings: Vec::new(),
+            tally: Tally { mailboxes: 1, ..Tally::default() },
+            covered: 0,
+            stat_walk: StatWalk::default(),
+            message: Marks::default(),
+            marks: Marks::default(),
+            unpublished: Progress::default(),
+        }
+    }
+
+    /// Notes a finding at `path` inside the mailbox.
+    pub(crate) fn add(&mut self, kind: FindingKind, path: Vec<u8>, detail: impl Into<String>) {
+        if self.depth == Depth::Stat {
+            return;
+        }
+        self.tally.findings += 1;
+        self.tally.kinds.insert(kind);
+        self.marks.add(kind.severity());
+        self.message.add(kind.severity());
+        self.unpublished.findings += 1;
+        self.findings.push(finding(kind, self.mailbox, path, detail.into()));
+    }
+
+    /// Notes what the file system says about a name.
+    pub(crate) fn stated(&mut self, place: &[u8], name: &[u8], meta: &Meta) {
+        stat_walk::record(self.stat_walk.gather(), place, name, meta);
+    }
+
+    /// Begins a message; findings up to [`Notes::end_message`] are about it.
+    pub(crate) fn begin_message(&mut self) {
+        self.message = Marks::default();
+    }
+
+    /// Ends a message of which `bytes` were read; `covered` when all of it was looked at, to the depth asked for.
+    pub(crate) fn end_message(&mut self, bytes: u64, covered: bool) -> Result<(), Stopped> {
+        self.tally.messages += 1;
+        self.tally.bytes += bytes;
+        self.covered += u64::from(covered);
+        self.unpublished.messages += 1;
+        self.unpublished.bytes += bytes;
+        self.count_marks();
+        self.publish_some();
+        self.hand_on()
+    }
+
+    /// Ends what is said about a message that has no file.
+    pub(crate) fn end_absent_message(&mut self) -> Result<(), Stopped> {
+        self.count_marks();
+        self.hand_on()
+    }
+
+    fn count_marks(&mut self) {
+        self.tally.messages_damaged += u64::from(self.message.damage);
+        self.tally.messages_unreadable += u64::from(self.message.unreadable);
+    }
+
+    fn publish_some(&mut self) {
+        if self.unpublished.bytes >= PROGRESS_BYTES || self.unpublished.messages >= PROGRESS_MESSAGES {
+            self.control.count(std::mem::take(&mut self.unpublished));
+        }
+    }
+
+    fn hand_on(&mut self) -> Result<(), Stopped> {
+        if self.findings.len() < FINDINGS_GATHERED {
+            return Ok(());
+        }
+        (self.outlet)(std::mem::take(&mut self.findings))
+    }
+
+    pub(crate) fn finish(mut self) -> Harvest {
+        self.tally.mailboxes_damaged = u64::from(self.marks.damage);
+        self.tally.mailboxes_unreadable = u64::from(self.marks.unreadable);
+        self.unpublished.mailboxes = 1;
+        self.control.count(self.unpublished);
+        Harvest {
+            findings: self.findings,
+            tally: self.tally,
+            covered: self.covered,
+            digest: self.stat_walk.finish(),
+        }
+    }
+}
+
+/// A finding whose detail is cut to its bound.
+pub(crate) fn finding(kind: FindingKind, mailbox: &[u8], path: Vec<u8>, mut detail: String) -> Finding {
+    let end = (0..=DETAIL_BYTES_MAX.min(detail.len())).rev().find(|at| detail.is_char_boundary(*at));
+    detail.truncate(end.unwrap_or(0));
+    Finding { kind, mailbox: mailbox.to_vec(), path, detail }
+}

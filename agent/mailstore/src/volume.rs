@@ -1,0 +1,205 @@
+//! Which volume is mounted.
+//!
+//! A volume says who it is by a marker file at its root, written once by an operator, else by the identity the file system
+//! gives in `statfs`. The marker survives a copy to another file system; the other does not survive a re-format, and for
+//! some file systems not a reboot, so enrolling is the better choice.
+
+use std::io::Read;
+use std::path::Path;
+
+use rientro_types::VolumeId;
+use rustix::fs::{Mode, OFlags, fsync, openat};
+use rustix::io::Errno;
+
+use crate::fsys;
+
+/// Name of the marker file at the root of a volume.
+pub const MARKER_NAME: &str = ".rientro-volume";
+
+/// Longest marker: `marker:`, a UUID and a line end take 44 bytes.
+const MARKER_BYTES_MAX: u64 = 64;
+
+/// Why a volume has no identity, or not the one expected.
+#[derive(Debug, thiserror::Error)]
+pub enum VolumeError {
+    /// The root or marker could not be read.
+    #[error("cannot read {what} of {root}: {source}")]
+    Read {
+        /// Which of them.
+        what: &'static str,
+        /// The root of the volume.
+        root: String,
+        /// The reason.
+        source: std::io::Error,
+    },
+    /// The marker is there and is none.
+    #[error("{root}/{MARKER_NAME} is no marker; it must hold `marker:` and a UUID, in a regular file")]
+    Marker {
+        /// The root of the volume.
+        root: String,
+    },
+    /// The file system gives no identity.
+    #[error("the file system at {root} gives no identity; enrol the volume")]
+    Anonymous {
+        /// The root of the volume.
+        root: String,
+    },
+    /// Another volume is mounted.
+    #[error("volume {found} is mounted, {expected} is expected")]
+    Wrong {
+        /// What is there.
+        found: VolumeId,
+        /// What should be.
+        expected: VolumeId,
+    },
+    /// The volume is enrolled already.
+    #[error("{root} is enrolled already")]
+    Enrolled {
+        /// The root of the volume.
+        root: String,
+    },
+    /// The marker could not be written.
+    #[error("cannot write {root}/{MARKER_NAME}: {source}")]
+    Write {
+        /// The root of the volume.
+        root: String,
+        /// The reason.
+        source: std::io::Error,
+    },
+}
+
+/// The identity of the volume mounted at `root`.
+///
+/// # Errors
+/// [`VolumeError`] when the root or marker cannot be read, or there is no identity.
+pub fn identify(root: &Path) -> Result<VolumeId, VolumeError> {
+    let read = |what| move |error: Errno| VolumeError::Read { what, root: shown(root), source: error.into() };
+    let dir = fsys::open_root(root).map_err(read("the root"))?;
+    match openat(
+        &dir,
+        MARKER_NAME,
+        OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC,
+        Mode::empty(),
+    ) {
+        Ok(file) => read_marker(file.into(), root),
+        Err(Errno::NOENT) => {
+            let stat = rustix::fs::fstatvfs(&dir).map_err(read("the file system"))?;
+            let id =
+                Some(stat.f_fsid).filter(|id| *id != 0).map(|id| VolumeId::new(&format!("fs:{id:016x}")));
+            id.and_then(Result::ok).ok_or_else(|| VolumeError::Anonymous { root: shown(root) })
+        }
+        Err(Errno::LOOP) => Err(VolumeError::Marker { root: shown(root) }),
+        Err(error) => Err(read("the marker")(error)),
+    }
+}
+
+/// Checks that the volume mounted at `root` is the one expected.
+///
+/// # Errors
+/// [`VolumeError::Wrong`] when it is another, and whatever [`identify`] refuses.
+pub fn check(root: &Path, expected: &VolumeId) -> Result<(), VolumeError> {
+    let found = identify(root)?;
+    if found == *expected { Ok(()) } else { Err(VolumeError::Wrong { found, expected: *expected }) }
+}
+
+/// Writes the marker of a volume that has none: the one write of this crate, meant for an operator's command.
+///
+/// `uuid` is 32 hexadecimal digits in the usual groups, drawn by the caller.
+///
+/// # Errors
+/// [`VolumeError::Enrolled`] when there is a marker, whatever it holds; [`VolumeError::Marker`] when `uuid` is none.
+pub fn enrol(root: &Path, uuid: &str) -> Result<VolumeId, VolumeError> {
+    let id =
+        parse_marker(&format!("marker:{uuid}")).ok_or_else(|| VolumeError::Marker { root: shown(root) })?;
+    let write = |error: Errno| VolumeError::Write { root: shown(root), source: error.into() };
+    let dir = fsys::open_root(root).map_err(write)?;
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let file = match openat(&dir, MARKER_NAME, flags, Mode::from_raw_mode(0o444)) {
+        Err(Errno::EXIST) => return Err(VolumeError::Enrolled { root: shown(root) }),
+        opened => opened.map_err(write)?,
+    };
+    let mut file = std::fs::File::from(file);
+    let written =
+        std::io::Write::write_all(&mut file, format!("{id}\n").as_bytes()).and_then(|()| file.sync_all());
+    written.map_err(|source| VolumeError::Write { root: shown(root), source })?;
+    fsync(&dir).map_err(write)?;
+    Ok(id)
+}
+
+fn read_marker(file: std::fs::File, root: &Path) -> Result<VolumeId, VolumeError> {
+    let read = |source| VolumeError::Read { what: "the marker", root: shown(root), source };
+    let bad = || VolumeError::Marker { root: shown(root) };
+    if !file.metadata().map_err(read)?.is_file() {
+        return Err(bad());
+    }
+    let mut text = Vec::new();
+    file.take(MARKER_BYTES_MAX + 1).read_to_end(&mut text).map_err(read)?;
+    let text = std::str::from_utf8(&text).ok().ok_or_else(bad)?;
+    parse_marker(text.trim_end()).ok_or_else(bad)
+}
+
+fn parse_marker(text: &str) -> Option<VolumeId> {
+    let uuid = text.strip_prefix("marker:")?;
+    let group = |part: &str, len| part.len() == len && part.bytes().all(|b| b.is_ascii_hexdigit());
+    let parts: Vec<_> = uuid.split('-').collect();
+    let good = parts.len() == 5 && parts.iter().zip([8, 4, 4, 4, 12]).all(|(part, len)| group(part, len));
+    good.then(|| VolumeId::new(&text.to_ascii_lowercase()).ok()).flatten()
+}
+
+fn shown(root: &Path) -> String {
+    root.display().to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::fs;
+
+    const UUID: &str = "6f1c9a52-0b1d-4c61-9d0a-3f1b2c4d5e6f";
+
+    /// T24, T28: a volume is known by its marker wherever it is mounted, and another one is refused.
+    #[test]
+    fn a_marker_names_the_volume() {
+        let root = tempfile::tempdir().unwrap();
+        let unmarked = identify(root.path()).unwrap();
+        assert!(unmarked.as_str().starts_with("fs:"), "{unmarked}");
+        let id = enrol(root.path(), UUID).unwrap();
+        assert_eq!(id.as_str(), format!("marker:{UUID}"));
+        assert_eq!(identify(root.path()).unwrap(), id);
+        assert!(check(root.path(), &id).is_ok());
+        assert!(matches!(check(root.path(), &unmarked), Err(VolumeError::Wrong { .. })));
+    }
+
+    #[test]
+    fn enrolling_never_overwrites() {
+        let root = tempfile::tempdir().unwrap();
+        assert!(matches!(enrol(root.path(), "no uuid"), Err(VolumeError::Marker { .. })));
+        fs::write(root.path().join(MARKER_NAME), b"something").unwrap();
+        assert!(matches!(enrol(root.path(), UUID), Err(VolumeError::Enrolled { .. })));
+        assert_eq!(fs::read(root.path().join(MARKER_NAME)).unwrap(), b"something");
+        assert!(matches!(identify(root.path()), Err(VolumeError::Marker { .. })));
+    }
+
+    #[test]
+    fn a_marker_that_is_none_is_refused_and_never_opened_through() {
+        let root = tempfile::tempdir().unwrap();
+        let marker = root.path().join(MARKER_NAME);
+        std::os::unix::fs::symlink("/dev/zero", &marker).unwrap();
+        assert!(matches!(identify(root.path()), Err(VolumeError::Marker { .. })));
+        fs::remove_file(&marker).unwrap();
+        rustix::fs::mkfifoat(rustix::fs::CWD, &marker, Mode::RWXU).unwrap();
+        assert!(matches!(identify(root.path()), Err(VolumeError::Marker { .. })));
+        fs::remove_file(&marker).unwrap();
+        fs::write(&marker, vec![b'a'; 100_000]).unwrap();
+        assert!(matches!(identify(root.path()), Err(VolumeError::Marker { .. })));
+        assert!(matches!(identify(&root.path().join("absent")), Err(VolumeError::Read { .. })));
+    }
+
+    proptest! {
+        #[test]
+        fn any_marker_text_is_read_or_refused(text in "(marker:)?[0-9a-fA-F-]{0,50}") {
+            parse_marker(&text);
+        }
+    }
+}
