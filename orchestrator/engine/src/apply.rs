@@ -1,0 +1,337 @@
+//! The one way durable state changes, live and in replay.
+//!
+//! Applying decides nothing: what a record does follows from the record and the durable state alone. A record that does not
+//! fit the state is an error of whoever wrote the journal, and stops the reader.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use rientro_types::{
+    AttemptNo, CampaignId, CellTime, Claim, CloseCause, Decision, HeldReason, LabelKey, LabelValue, NodeId,
+    NodeIncarnation, Phase, Placement, PlacementNo, Record, Seq, ServiceSet, ShardId, Span, StateCounts,
+};
+
+use crate::state::{CampaignIx, Cell, Node, NodeIx, Shard, ShardIx, State};
+
+/// A record that does not fit the state it is applied to: the journal was not written by this program, or there is a bug.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Inconsistent {
+    /// The record's number.
+    pub seq: Seq,
+    /// What does not fit.
+    pub problem: String,
+}
+
+impl fmt::Display for Inconsistent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "journal record {} does not fit the state before it: {}", self.seq, self.problem)
+    }
+}
+
+impl std::error::Error for Inconsistent {}
+
+/// Attempts of a new life of the cell begin so much higher, as results of attempts that the restored journal does not know
+/// of may still arrive. 2^20 attempts of one shard in one life are out of reach; 2^12 restores fit.
+const ATTEMPTS_PER_INCARNATION: u32 = 1 << 20;
+
+/// Earlier lives of a node that are remembered, and refused for ever.
+const RETIRED_MAX: usize = 16;
+
+type Applied = Result<(), String>;
+
+impl State {
+    /// Applies one decision made at `at`.
+    ///
+    /// # Errors
+    /// [`Inconsistent`] when the record names something that does not exist, or does not fit.
+    pub(crate) fn apply(&mut self, at: CellTime, decision: &Decision) -> Result<(), Inconsistent> {
+        let seq = self.seq_next;
+        self.at = self.at.max(at);
+        self.apply_record(decision).map_err(|problem| Inconsistent { seq, problem })?;
+        self.seq_next = seq.next();
+        Ok(())
+    }
+
+    fn apply_record(&mut self, decision: &Decision) -> Applied {
+        match &decision.record {
+            Record::CellFounded { cell, incarnation } => self.found(*cell, *incarnation),
+            Record::CellRestored { incarnation } => self.restored(*incarnation),
+            Record::LeaderTook { epoch } => self.cell_mut().map(|cell| cell.epoch = *epoch),
+            Record::Absent { span } => {
+                self.absent(*span);
+                Ok(())
+            }
+            Record::ClockMarked => Ok(()),
+            Record::LimitsSet { limits } => {
+                self.limits = limits.clone();
+                self.dirty_nodes.extend(self.node_ixs());
+                self.dirty_campaigns.extend(self.campaign_ixs());
+                Ok(())
+            }
+            Record::NodeEnrolled { node, incarnation, labels } => {
+                self.enrol(*node, *incarnation, labels);
+                Ok(())
+            }
+            Record::NodeSilent { node, silent_for } => self.silence(*node, *silent_for),
+            Record::NodeHeard { node } => self.hear(*node),
+            Record::ShardMet { node, claim } => self.meet(*node, claim),
+            Record::ShardMeasured { shard, mailboxes, bytes } => self.edit(*shard, |s| {
+                s.mailboxes = *mailboxes;
+                s.bytes = *bytes;
+            }),
+            Record::ShardPlaced { shard, placement } => self.place(*shard, *placement),
+            Record::ShardSettled { shard, placement, reason: _ } => self.settle(*shard, *placement),
+            Record::ShardHeld { shard, reason } => self.edit(*shard, |s| {
+                s.blocked = Some(Box::new(reason.clone()));
+                s.charged |=
+                    s.member.is_some() && !matches!(s.phase, Phase::Open { .. } | Phase::Closed { .. });
+            }),
+            Record::ShardReleased { shard } => self.edit(*shard, |s| s.blocked = None),
+            Record::CampaignStarted { .. }
+            | Record::WaveFormed { .. }
+            | Record::CampaignReady { .. }
+            | Record::CampaignRevised { .. }
+            | Record::CampaignPaused { .. }
+            | Record::CampaignResumed { .. }
+            | Record::CampaignAborted { .. }
+            | Record::CampaignEnded { .. }
+            | Record::WaveStarted { .. }
+            | Record::WaveSettled { .. }
+            | Record::WaveUnsettled { .. }
+            | Record::WavePassed { .. } => self.apply_campaign(&decision.record),
+            Record::TaskStarted { .. }
+            | Record::TaskEnded { .. }
+            | Record::TaskReleased { .. }
+            | Record::VerificationExpired { .. }
+            | Record::StepOpening { .. }
+            | Record::OpeningOverdue { .. }
+            | Record::ServicesSeen { .. }
+            | Record::ShardOpened { .. } => self.apply_progress(&decision.record),
+            Record::Closed { .. }
+            | Record::Retried { .. }
+            | Record::Accepted { .. }
+            | Record::Prioritised { .. }
+            | Record::Adopted { .. }
+            | Record::ExceptionSet { .. } => self.apply_verb(decision),
+        }
+    }
+
+    pub(crate) fn edit(&mut self, shard: ShardId, edit: impl FnOnce(&mut Shard)) -> Applied {
+        let ix = self.find_shard(shard)?;
+        self.change(ix, edit);
+        Ok(())
+    }
+
+    pub(crate) fn find_shard(&self, shard: ShardId) -> Result<ShardIx, String> {
+        self.shard_ix.get(&shard).copied().ok_or_else(|| format!("there is no shard {shard}"))
+    }
+
+    pub(crate) fn find_node(&self, node: NodeId) -> Result<NodeIx, String> {
+        self.node_ix.get(&node).copied().ok_or_else(|| format!("there is no node {node}"))
+    }
+
+    pub(crate) fn find_campaign(&self, campaign: CampaignId) -> Result<CampaignIx, String> {
+        self.campaign_ix.get(&campaign).copied().ok_or_else(|| format!("there is no campaign {campaign}"))
+    }
+
+    fn cell_mut(&mut self) -> Result<&mut Cell, String> {
+        self.cell.as_mut().ok_or_else(|| "the cell is not founded".to_owned())
+    }
+
+    fn found(&mut self, cell: rientro_types::CellId, incarnation: rientro_types::Incarnation) -> Applied {
+        if self.cell.is_some() {
+            return Err("the cell is founded already".to_owned());
+        }
+        self.cell = Some(Cell { id: cell, incarnation, epoch: rientro_types::Epoch::default() });
+        Ok(())
+    }
+
+    /// T29: a new life. Nothing the nodes serve is believed or undone before they have told.
+    fn restored(&mut self, incarnation: rientro_types::Incarnation) -> Applied {
+        self.cell_mut()?.incarnation = incarnation;
+        let floor = self.first_attempt();
+        for ix in self.shard_ixs() {
+            self.change(ix, |shard| {
+                shard.doubted = true;
+                shard.attempt = shard.attempt.max(floor);
+            });
+        }
+        Ok(())
+    }
+
+    /// The number before the first attempt of a shard met in this life of the cell.
+    fn first_attempt(&self) -> AttemptNo {
+        let lives = self.cell.as_ref().map_or(0, |cell| cell.incarnation.raw().saturating_sub(1));
+        AttemptNo::from_raw(lives.saturating_mul(ATTEMPTS_PER_INCARNATION))
+    }
+
+    /// Paused campaigns do not move: their pause covers the absence.
+    fn absent(&mut self, span: Span) {
+        for ix in self.campaign_ixs() {
+            let campaign = self.campaign_mut(ix);
+            if campaign.paused_since.is_none() && campaign.state.is_live() {
+                campaign.clock_behind = campaign.clock_behind.plus(span);
+            }
+        }
+    }
+
+    fn enrol(&mut self, id: NodeId, incarnation: NodeIncarnation, labels: &BTreeMap<LabelKey, LabelValue>) {
+        let ix = match self.node_ix.get(&id) {
+            Some(ix) => *ix,
+            None => self.add_node(id, incarnation),
+        };
+        let node = self.node_mut(ix);
+        if node.incarnation != incarnation {
+            node.retired.push(node.incarnation);
+            let over = node.retired.len().saturating_sub(RETIRED_MAX);
+            node.retired.drain(..over);
+            node.incarnation = incarnation;
+        }
+        self.relabel(ix, labels.clone());
+    }
+
+    fn add_node(&mut self, id: NodeId, incarnation: NodeIncarnation) -> NodeIx {
+        let ix = NodeIx::for_len(self.nodes.len());
+        self.nodes.push(Node {
+            id,
+            incarnation,
+            retired: Vec::new(),
+            labels: BTreeMap::new(),
+            silent: None,
+            busy: BTreeMap::new(),
+            verifying: 0,
+            confirming: 0,
+            shards: BTreeSet::new(),
+            counts: StateCounts::default(),
+            session: None,
+            heard: None,
+            cancelled: BTreeSet::new(),
+            listing: None,
+            listed: None,
+        });
+        self.node_ix.insert(id, ix);
+        ix
+    }
+
+    /// T1: every shard that is on its way on a silent node is held, and counts against its wave's error budget.
+    fn silence(&mut self, node: NodeId, silent_for: Span) -> Applied {
+        let ix = self.find_node(node)?;
+        let at = self.at;
+        self.node_mut(ix).silent = Some(at);
+        for shard in self.node(ix).shards.clone() {
+            let s = self.shard(shard);
+            let under_way =
+                s.member.is_some() && !matches!(s.phase, Phase::Open { .. } | Phase::Closed { .. });
+            if under_way && s.blocked.is_none() {
+                let reason = HeldReason::NodeSilent { node, silent_for };
+                self.change(shard, |s| {
+                    s.blocked = Some(Box::new(reason));
+                    s.charged = true;
+                });
+            }
+        }
+        Ok(())
+    }
+
+    fn hear(&mut self, node: NodeId) -> Applied {
+        let ix = self.find_node(node)?;
+        self.node_mut(ix).silent = None;
+        for shard in self.node(ix).shards.clone() {
+            if matches!(self.shard(shard).blocked.as_deref(), Some(HeldReason::NodeSilent { .. })) {
+                self.change(shard, |s| s.blocked = None);
+            }
+        }
+        self.dirty_nodes.insert(ix);
+        Ok(())
+    }
+
+    fn meet(&mut self, node: NodeId, claim: &Claim) -> Applied {
+        let node = self.find_node(node)?;
+        if self.shard_ix.contains_key(&claim.shard) {
+            return Err(format!("shard {} was met before", claim.shard));
+        }
+        let adopted = !claim.services.is_empty();
+        let ix = ShardIx::for_len(self.shards.len());
+        self.shards.push(Shard {
+            id: claim.shard,
+            placement_no: PlacementNo::from_raw(1),
+            node,
+            volume: claim.volume,
+            mailboxes: claim.mailboxes,
+            bytes: claim.bytes,
+            services: claim.services,
+            seen: claim.services,
+            phase: if adopted {
+                Phase::Open { adopted }
+            } else {
+                Phase::Closed { cause: CloseCause::FirstMet }
+            },
+            since: self.at,
+            blocked: None,
+            doubted: false,
+            attempt: self.first_attempt(),
+            failures: 0,
+            charged: false,
+            member: None,
+            standing: None,
+            accepted: None,
+            exceptions: BTreeMap::new(),
+            footprint: None,
+            due: false,
+            told: None,
+        });
+        self.shard_ix.insert(claim.shard, ix);
+        self.index(ix);
+        Ok(())
+    }
+
+    /// T28: the same volume elsewhere keeps what it serves and its verification; a try on the old node is given up. Another
+    /// volume is other data: it is closed, and verified from the start.
+    fn place(&mut self, shard: ShardId, placement: Placement) -> Applied {
+        let ix = self.find_shard(shard)?;
+        let node = self.find_node(placement.node)?;
+        let at = self.at;
+        self.change(ix, |s| {
+            if s.volume != placement.volume {
+                s.forget_data(at);
+            } else if s.current_attempt().is_some() {
+                s.enter(s.resting(), at);
+            }
+            s.placement_no = placement.no;
+            s.node = node;
+            s.volume = placement.volume;
+            s.seen = ServiceSet::NONE;
+            s.told = None;
+            s.blocked = None;
+        });
+        Ok(())
+    }
+
+    fn settle(&mut self, shard: ShardId, placement: Placement) -> Applied {
+        let ix = self.find_shard(shard)?;
+        let moved =
+            self.node(self.shard(ix).node).id != placement.node || self.shard(ix).volume != placement.volume;
+        if moved { self.place(shard, placement) } else { self.edit(shard, |s| s.blocked = None) }
+    }
+}
+
+impl Shard {
+    /// What was known of the data holds no longer.
+    fn forget_data(&mut self, at: CellTime) {
+        self.standing = None;
+        self.accepted = None;
+        match self.phase {
+            Phase::Open { .. } | Phase::Opening { .. } => {
+                self.services = ServiceSet::NONE;
+                self.enter(Phase::Closed { cause: CloseCause::Operator }, at);
+            }
+            Phase::Verifying { .. }
+            | Phase::Backoff { .. }
+            | Phase::Verified
+            | Phase::Confirming { .. }
+            | Phase::Held { .. }
+            | Phase::Failed { .. } => self.enter(Phase::Waiting, at),
+            Phase::Closed { .. } | Phase::Waiting => {}
+        }
+    }
+}

@@ -1,0 +1,255 @@
+//! Applies the records of campaigns and waves.
+
+use rientro_types::{
+    CampaignState, CloseCause, PauseCause, Phase, Record, Revision, ServiceSet, ShardId, WAVE_UNASSIGNED,
+    WaveNo, WaveState,
+};
+
+use crate::state::{Campaign, CampaignIx, Member, Shard, ShardIx, State, Wave};
+
+type Applied = Result<(), String>;
+
+impl State {
+    pub(crate) fn apply_campaign(&mut self, record: &Record) -> Applied {
+        match record {
+            Record::CampaignStarted { plan, source, seed } => {
+                if self.campaign_ix.contains_key(&plan.name) {
+                    return Err(format!("campaign {} exists", plan.name));
+                }
+                let ix = CampaignIx::for_len(self.campaigns.len());
+                self.campaigns.push(Campaign::new((**plan).clone(), *source, *seed, self.at));
+                self.campaign_ix.insert(plan.name, ix);
+                Ok(())
+            }
+            Record::WaveFormed { campaign, wave, shards } => {
+                let ix = self.find_campaign(*campaign)?;
+                self.form_wave(ix, *wave, shards)
+            }
+            Record::CampaignReady { campaign } => {
+                let ix = self.find_campaign(*campaign)?;
+                self.ready(ix);
+                Ok(())
+            }
+            Record::CampaignRevised { revision, plan, source } => {
+                let ix = self.find_campaign(plan.name)?;
+                self.dissolve_waves(ix);
+                let campaign = self.campaign_mut(ix);
+                campaign.revision = Revision::max(*revision, campaign.revision);
+                campaign.plan = (**plan).clone();
+                campaign.source = *source;
+                Ok(())
+            }
+            Record::CampaignPaused { campaign, cause } => {
+                let at = self.at;
+                let campaign = self.moved(self.find_campaign(*campaign)?);
+                campaign.state = CampaignState::Paused(*cause);
+                campaign.paused_since = campaign.paused_since.or(Some(at));
+                Ok(())
+            }
+            Record::CampaignResumed { campaign } => {
+                let ix = self.find_campaign(*campaign)?;
+                self.resume(ix);
+                Ok(())
+            }
+            Record::CampaignAborted { campaign } => {
+                let ix = self.find_campaign(*campaign)?;
+                self.abort(ix);
+                Ok(())
+            }
+            Record::CampaignEnded { campaign } => {
+                let at = self.at;
+                let campaign = self.moved(self.find_campaign(*campaign)?);
+                campaign.state = CampaignState::Ended;
+                campaign.ended = Some(at);
+                Ok(())
+            }
+            Record::WaveStarted { campaign, wave } | Record::WaveUnsettled { campaign, wave } => {
+                self.set_wave(*campaign, *wave, WaveState::Opening)
+            }
+            Record::WaveSettled { campaign, wave } => {
+                let bake = self.campaign(self.find_campaign(*campaign)?).plan.waves.bake;
+                self.set_wave(*campaign, *wave, WaveState::Baking { until: self.at + bake })
+            }
+            Record::WavePassed { campaign, wave, cause: _ } => {
+                self.set_wave(*campaign, *wave, WaveState::Passed)
+            }
+            other => Err(format!("not a record of a campaign: {other:?}")),
+        }
+    }
+
+    /// The campaign, to be looked at again.
+    fn moved(&mut self, ix: CampaignIx) -> &mut Campaign {
+        self.dirty_campaigns.insert(ix);
+        let campaign = &mut self.campaigns[ix.at()];
+        self.dirty_nodes.extend(campaign.verify.keys());
+        campaign
+    }
+
+    fn set_wave(&mut self, campaign: rientro_types::CampaignId, wave: WaveNo, state: WaveState) -> Applied {
+        let campaign = self.moved(self.find_campaign(campaign)?);
+        let id = campaign.id;
+        campaign.wave_mut(wave).ok_or_else(|| format!("campaign {id} has no wave {wave}"))?.state = state;
+        Ok(())
+    }
+
+    fn form_wave(&mut self, campaign: CampaignIx, wave: WaveNo, shards: &[ShardId]) -> Applied {
+        let waves = &mut self.campaign_mut(campaign).waves;
+        let at = wave.raw() as usize;
+        if at > waves.len() {
+            return Err(format!("wave {wave} is formed before the wave below it"));
+        }
+        if at == waves.len() {
+            waves.push(Wave::new());
+        }
+        for id in shards {
+            let ix = self.find_shard(*id)?;
+            if let Some(other) = self.campaign_of(self.shard(ix))
+                && other.state.is_live()
+                && other.id != self.campaign(campaign).id
+            {
+                return Err(format!("shard {id} is in campaign {}", other.id));
+            }
+            self.join(ix, campaign, wave);
+        }
+        Ok(())
+    }
+
+    fn join(&mut self, ix: ShardIx, campaign: CampaignIx, wave: WaveNo) {
+        let at = self.at;
+        let returning = self.shard(ix).member.is_some_and(|m| m.campaign == campaign);
+        let rank = self.campaign(campaign).rank_next;
+        self.change(ix, |s| {
+            s.member = Some(Member { campaign, wave, rank });
+            if !returning {
+                s.begin_again(at);
+                s.charged = s.blocked.is_some() && !matches!(s.phase, Phase::Open { .. });
+            }
+        });
+    }
+
+    /// Work may begin. Members that no wave of a revised plan took are released; the rest is judged by the plan in force.
+    fn ready(&mut self, ix: CampaignIx) {
+        let at = self.at;
+        for shard in self.members(ix) {
+            if self.shard(shard).wave().is_none() {
+                self.change(shard, |s| {
+                    s.member = None;
+                    s.charged = false;
+                    if !matches!(s.phase, Phase::Open { .. } | Phase::Closed { .. }) {
+                        s.close(CloseCause::Released, at);
+                    }
+                });
+            } else {
+                self.judge_again(shard, ix);
+            }
+        }
+        let campaign = self.moved(ix);
+        // A campaign that was paused when its plan was revised stays so: going on is a decision of its own.
+        campaign.state = match campaign.paused_since {
+            Some(_) => CampaignState::Paused(PauseCause::Operator),
+            None => CampaignState::Running,
+        };
+    }
+
+    fn judge_again(&mut self, shard: ShardIx, campaign: CampaignIx) {
+        let policy = self.campaign(campaign).plan.policy;
+        let at = self.at;
+        let s = self.shard(shard);
+        let Some(standing) = &s.standing else { return };
+        let breach = policy.judge(&standing.verification.verdict).err().filter(|_| s.accepted.is_none());
+        match (&s.phase, breach) {
+            (Phase::Held { .. }, None) => self.change(shard, |s| {
+                s.charged = false;
+                s.enter(Phase::Verified, at);
+            }),
+            (Phase::Verified, Some(breach)) => {
+                let reason = crate::progress::held_for(breach, standing.verification.verdict.outcome);
+                self.change(shard, |s| {
+                    s.charged = true;
+                    s.enter(Phase::Held { reason }, at);
+                });
+            }
+            _ => {}
+        }
+    }
+
+    /// Takes the waves that have not begun apart.
+    fn dissolve_waves(&mut self, ix: CampaignIx) {
+        for shard in self.members(ix) {
+            let wave = self.shard(shard).wave();
+            if wave.is_some_and(|wave| !self.campaign(ix).wave_started(wave)) {
+                self.change(shard, |s| {
+                    if let Some(member) = &mut s.member {
+                        member.wave = WAVE_UNASSIGNED;
+                    }
+                });
+            }
+        }
+        let campaign = self.moved(ix);
+        let begun = campaign.waves.iter().take_while(|wave| wave.state != WaveState::Waiting).count();
+        campaign.waves.truncate(begun);
+        campaign.state = CampaignState::Forming;
+    }
+
+    fn resume(&mut self, ix: CampaignIx) {
+        let at = self.at;
+        let campaign = self.moved(ix);
+        if let Some(since) = campaign.paused_since.take() {
+            campaign.clock_behind = campaign.clock_behind.plus(at.since(since));
+        }
+        campaign.state = CampaignState::Running;
+        if let Some(current) = campaign.current_wave()
+            && let Some(wave) = campaign.wave_mut(current)
+        {
+            wave.forgiven = wave.forgiven.max(wave.lost);
+        }
+    }
+
+    fn abort(&mut self, ix: CampaignIx) {
+        let at = self.at;
+        let campaign = self.moved(ix);
+        campaign.state = CampaignState::Aborted;
+        campaign.ended = Some(at);
+        for shard in self.members(ix) {
+            if !matches!(self.shard(shard).phase, Phase::Open { .. } | Phase::Closed { .. }) {
+                self.change(shard, |s| s.close(CloseCause::Aborted, at));
+            }
+        }
+    }
+
+    /// Every shard in a campaign.
+    pub(crate) fn members(&self, ix: CampaignIx) -> Vec<ShardIx> {
+        self.shard_ixs().filter(|s| self.shard(*s).member.is_some_and(|m| m.campaign == ix)).collect()
+    }
+}
+
+impl Shard {
+    /// Closes: nothing is open, and what was known of the data no longer counts.
+    pub(crate) fn close(&mut self, cause: CloseCause, at: rientro_types::CellTime) {
+        self.services = ServiceSet::NONE;
+        self.standing = None;
+        self.accepted = None;
+        self.failures = 0;
+        self.enter(Phase::Closed { cause }, at);
+    }
+
+    /// Goes back to the start of the way: to be verified, with all tries ahead. What is in service or being opened stays so.
+    pub(crate) fn begin_again(&mut self, at: rientro_types::CellTime) {
+        self.failures = 0;
+        self.charged = false;
+        match self.phase {
+            Phase::Closed { .. }
+            | Phase::Held { .. }
+            | Phase::Failed { .. }
+            | Phase::Backoff { .. }
+            | Phase::Verifying { .. }
+            | Phase::Verified
+            | Phase::Confirming { .. } => {
+                self.standing = None;
+                self.accepted = None;
+                self.enter(Phase::Waiting, at);
+            }
+            Phase::Waiting | Phase::Opening { .. } | Phase::Open { .. } => {}
+        }
+    }
+}

@@ -1,0 +1,400 @@
+//! Cuts a fleet into waves, or says why a plan cannot be carried out.
+//!
+//! The order: greater weight first, and inside a weight a shuffle keyed with the campaign's seed (BLAKE3 of the shard's name
+//! under the seed), which nobody can guess from addresses or names (T22). Waves are then filled in that order up to their
+//! share of the *mailboxes*; a shard that would take more of a failure domain than one wave may is left for a later wave.
+
+use std::collections::BTreeMap;
+
+use rientro_types::{
+    CampaignState, Coverage, DomainCap, LabelKey, LabelValue, Phase, Plan, PlanProblem, Ppm, Schedule, Share,
+    Span, WAVES_MAX, WaveForecast, WaveNo,
+};
+
+use crate::engine::Engine;
+use crate::state::{CampaignIx, ShardIx, State};
+
+/// Shortest `verified_age_max`: under it, a verification could expire before its confirmation begins.
+const VERIFIED_AGE_MIN: Span = Span::from_secs(60);
+
+type Domain = (LabelKey, LabelValue);
+
+/// A shard as the cut sees it.
+struct Candidate {
+    ix: ShardIx,
+    weight: u64,
+    domains: Vec<Domain>,
+}
+
+/// A failure domain's allowance.
+struct Allowance {
+    cap: Ppm,
+    total: u64,
+}
+
+pub(crate) fn problem(field: &str, problem: impl Into<String>) -> PlanProblem {
+    PlanProblem { field: field.to_owned(), problem: problem.into() }
+}
+
+impl Engine {
+    /// The waves a plan would be cut into on the present fleet. `seed` orders the shards inside their classes.
+    ///
+    /// # Errors
+    /// Everything that is wrong with the plan, with the path of each setting.
+    pub fn forecast(&self, plan: &Plan, seed: [u8; 32]) -> Result<Vec<WaveForecast>, Vec<PlanProblem>> {
+        let campaign = self.state.campaign_ix.get(&plan.name).copied();
+        let waves = self.state.form(plan, plan.seed.unwrap_or(seed), campaign)?;
+        let first = campaign.map_or(0, |ix| self.state.begun(ix));
+        Ok(waves.into_iter().zip(first..).map(|(shards, no)| self.forecast_wave(&shards, no)).collect())
+    }
+
+    fn forecast_wave(&self, shards: &[ShardIx], no: usize) -> WaveForecast {
+        let sum = |f: fn(&crate::state::Shard) -> u64| shards.iter().map(|ix| f(self.state.shard(*ix))).sum();
+        WaveForecast {
+            wave: WaveNo::from_raw(u32::try_from(no).unwrap_or(u32::MAX)),
+            mailboxes: sum(|shard| shard.mailboxes),
+            bytes: sum(|shard| shard.bytes),
+            shards: shards.iter().map(|ix| self.state.shard(*ix).id).collect(),
+        }
+    }
+}
+
+impl State {
+    /// Waves of a campaign that have begun: a revision leaves them as they are.
+    pub(crate) fn begun(&self, ix: CampaignIx) -> usize {
+        let waiting = rientro_types::WaveState::Waiting;
+        self.campaign(ix).waves.iter().take_while(|wave| wave.state != waiting).count()
+    }
+
+    /// Cuts what the plan covers into waves; for a campaign that exists, what is not in a wave that has begun.
+    pub(crate) fn form(
+        &self,
+        plan: &Plan,
+        seed: [u8; 32],
+        campaign: Option<CampaignIx>,
+    ) -> Result<Vec<Vec<ShardIx>>, Vec<PlanProblem>> {
+        let mut problems = check_values(plan);
+        let covered = self.covered(&plan.covers, &mut problems);
+        let free = self.free(covered, campaign, &mut problems);
+        if free.is_empty() && problems.is_empty() && campaign.is_none() {
+            problems.push(problem(
+                "covers",
+                "no shard that is out of service matches; there is nothing to bring back",
+            ));
+        }
+        if !problems.is_empty() {
+            return Err(problems);
+        }
+        let ordered = self.ordered(plan, seed, free);
+        let begun = campaign.map_or(0, |ix| self.begun(ix));
+        let done = campaign
+            .map_or(0, |ix| self.campaign(ix).waves[..begun].iter().map(|wave| wave.weight).sum::<u64>());
+        self.cut(plan, &ordered, begun, done).map_err(|problem| vec![problem])
+    }
+
+    fn covered(&self, covers: &Coverage, problems: &mut Vec<PlanProblem>) -> Vec<ShardIx> {
+        match covers {
+            Coverage::All => self.shard_ixs().collect(),
+            Coverage::Labels(_) => self.shard_ixs().filter(|ix| self.covers(covers, *ix)).collect(),
+            Coverage::Shards(named) => {
+                let unknown: Vec<_> = named.iter().filter(|id| !self.shard_ix.contains_key(id)).collect();
+                if let Some(first) = unknown.first() {
+                    let more = unknown.len() - 1;
+                    let text = format!("there is no shard {first} (and {more} more that are not known)");
+                    problems.push(problem("covers.shards", text));
+                }
+                let mut found: Vec<_> =
+                    named.iter().filter_map(|id| self.shard_ix.get(id).copied()).collect();
+                found.sort_unstable();
+                found.dedup();
+                found
+            }
+        }
+    }
+
+    fn covers(&self, covers: &Coverage, ix: ShardIx) -> bool {
+        let shard = self.shard(ix);
+        match covers {
+            Coverage::All => true,
+            Coverage::Labels(labels) => {
+                let of_node = &self.node(shard.node).labels;
+                labels.iter().all(|(label, value)| of_node.get(label) == Some(value))
+            }
+            Coverage::Shards(named) => named.contains(&shard.id),
+        }
+    }
+
+    /// Shards that may join: not in service, not in another live campaign, not in a wave of this one that has begun.
+    fn free(
+        &self,
+        covered: Vec<ShardIx>,
+        campaign: Option<CampaignIx>,
+        problems: &mut Vec<PlanProblem>,
+    ) -> Vec<ShardIx> {
+        let mut taken = Vec::new();
+        let mut free = Vec::new();
+        for ix in covered {
+            let shard = self.shard(ix);
+            let own = shard.member.filter(|member| Some(member.campaign) == campaign);
+            let other = shard.member.filter(|member| Some(member.campaign) != campaign);
+            if own.is_some_and(|m| self.campaign(m.campaign).wave_started(m.wave)) {
+                continue;
+            }
+            if other.is_some_and(|m| self.campaign(m.campaign).state.is_live()) {
+                taken.push(ix);
+            } else if !matches!(shard.phase, Phase::Open { .. } | Phase::Opening { .. }) {
+                free.push(ix);
+            }
+        }
+        if let Some(first) = taken.first() {
+            let holder = self.campaign_of(self.shard(*first)).map(|c| c.id.to_string()).unwrap_or_default();
+            let (first, more) = (self.shard(*first).id, taken.len() - 1);
+            let text = format!(
+                "shard {first} is in campaign {holder}, which is not over (and {more} more are taken)"
+            );
+            problems.push(problem("covers", text));
+        }
+        free
+    }
+
+    fn ordered(&self, plan: &Plan, seed: [u8; 32], shards: Vec<ShardIx>) -> Vec<Candidate> {
+        let mut keyed: Vec<_> = shards
+            .into_iter()
+            .map(|ix| {
+                let classes = plan.classes.iter().filter(|class| self.covers(&class.covers, ix));
+                let weight = classes.map(|class| class.weight).max().unwrap_or(0);
+                let id = self.shard(ix).id;
+                let shuffle = *blake3::keyed_hash(&seed, id.as_str().as_bytes()).as_bytes();
+                (std::cmp::Reverse(weight), shuffle, id, ix)
+            })
+            .collect();
+        keyed.sort_unstable();
+        keyed.into_iter().map(|(_, _, _, ix)| self.candidate(ix, &plan.waves.domain_caps)).collect()
+    }
+
+    fn candidate(&self, ix: ShardIx, caps: &[DomainCap]) -> Candidate {
+        let shard = self.shard(ix);
+        let labels = &self.node(shard.node).labels;
+        let domains =
+            caps.iter().filter_map(|cap| labels.get(&cap.label).map(|value| (cap.label, *value))).collect();
+        Candidate { ix, weight: shard.weight(), domains }
+    }
+
+    fn cut(
+        &self,
+        plan: &Plan,
+        ordered: &[Candidate],
+        begun: usize,
+        done: u64,
+    ) -> Result<Vec<Vec<ShardIx>>, PlanProblem> {
+        let total: u64 = done + ordered.iter().map(|c| c.weight).sum::<u64>();
+        let allowances = allowances(&plan.waves.domain_caps, ordered);
+        self.check_caps(ordered, &allowances)?;
+        let mut left: Vec<&Candidate> = ordered.iter().collect();
+        let mut waves = Vec::new();
+        for share in shares(&plan.waves.schedule).skip(begun) {
+            if left.is_empty() || waves.len() + begun >= WAVES_MAX {
+                break;
+            }
+            let (taken, rest) = fill(left, share, total, &allowances);
+            waves.push(taken);
+            left = rest;
+        }
+        match left.len() {
+            0 => Ok(waves),
+            some => Err(self.uncovered(plan, some, waves.len() + begun)),
+        }
+    }
+
+    /// T15: a domain's cap that no wave could keep is a mistake in the plan, not a reason to pass it.
+    fn check_caps(
+        &self,
+        ordered: &[Candidate],
+        allowances: &BTreeMap<Domain, Allowance>,
+    ) -> Result<(), PlanProblem> {
+        for candidate in ordered {
+            for domain in &candidate.domains {
+                let allowance = &allowances[domain];
+                if candidate.weight > allowance.cap.of_ceil(allowance.total) {
+                    let (label, value) = domain;
+                    let text = format!(
+                        "shard {} alone holds {} of the {} mailboxes of {label} {value}; {} of them can never be taken at once",
+                        self.shard(candidate.ix).id,
+                        candidate.weight,
+                        allowance.total,
+                        allowance.cap
+                    );
+                    return Err(problem(&format!("waves.domain_caps.{label}"), text));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn uncovered(&self, plan: &Plan, left: usize, waves: usize) -> PlanProblem {
+        match plan.waves.schedule {
+            Schedule::List(ref list) if list.last() == Some(&Share::Rest) => problem(
+                "waves.domain_caps",
+                format!(
+                    "{left} shards fit into no wave: a domain's cap leaves them over; add waves before \"rest\""
+                ),
+            ),
+            Schedule::List(_) => problem(
+                "waves.list",
+                format!("the {waves} waves leave {left} shards over; end the list with \"rest\""),
+            ),
+            Schedule::Growth { .. } => problem(
+                "waves",
+                format!("{left} shards are left over after {WAVES_MAX} waves; make the waves larger"),
+            ),
+        }
+    }
+
+    /// Whether a campaign exists under the plan's name and can still be changed.
+    pub(crate) fn is_over(&self, ix: CampaignIx) -> bool {
+        matches!(self.campaign(ix).state, CampaignState::Ended | CampaignState::Aborted)
+    }
+}
+
+fn allowances(caps: &[DomainCap], ordered: &[Candidate]) -> BTreeMap<Domain, Allowance> {
+    let mut allowances = BTreeMap::new();
+    for candidate in ordered {
+        for domain in &candidate.domains {
+            let cap = caps.iter().find(|cap| cap.label == domain.0).map_or(Ppm::ONE, |cap| cap.max);
+            allowances.entry(*domain).or_insert(Allowance { cap, total: 0 }).total += candidate.weight;
+        }
+    }
+    allowances
+}
+
+/// The sizes of the waves, one after the other; a growing schedule never ends by itself.
+fn shares(schedule: &Schedule) -> Box<dyn Iterator<Item = Share> + '_> {
+    match schedule {
+        Schedule::List(list) => Box::new(list.iter().copied()),
+        Schedule::Growth { first, percent, max } => {
+            let next = |ppm: &u64| Some((*ppm).saturating_mul(u64::from(*percent)) / 100);
+            let sizes = std::iter::successors(Some(u64::from(first.raw())), next);
+            Box::new(sizes.map(|ppm| {
+                let ppm = u32::try_from(ppm).unwrap_or(u32::MAX).min(max.raw());
+                Share::Mailboxes(Ppm::new(ppm).unwrap_or(Ppm::ONE))
+            }))
+        }
+    }
+}
+
+/// Fills one wave: shards in order, as long as they fit into its share and their domains' caps. A wave takes at least one
+/// shard, however small its share is.
+fn fill<'a>(
+    left: Vec<&'a Candidate>,
+    share: Share,
+    total: u64,
+    allowances: &BTreeMap<Domain, Allowance>,
+) -> (Vec<ShardIx>, Vec<&'a Candidate>) {
+    let mut used: BTreeMap<Domain, u64> = BTreeMap::new();
+    let mut weight = 0;
+    let mut taken = Vec::new();
+    let mut rest = Vec::new();
+    let mut full = false;
+    for candidate in left {
+        let fits = match share {
+            Share::Mailboxes(ppm) => weight + candidate.weight <= ppm.of(total) || taken.is_empty(),
+            Share::Shards(count) => taken.len() < count as usize,
+            Share::Rest => true,
+        };
+        // A wave ends at the first shard that does not fit, so that small shards do not overtake the order.
+        full |= !fits;
+        if full || !within_caps(candidate, &used, allowances) {
+            rest.push(candidate);
+            continue;
+        }
+        weight += candidate.weight;
+        for domain in &candidate.domains {
+            *used.entry(*domain).or_default() += candidate.weight;
+        }
+        taken.push(candidate.ix);
+    }
+    (taken, rest)
+}
+
+fn within_caps(
+    candidate: &Candidate,
+    used: &BTreeMap<Domain, u64>,
+    allowances: &BTreeMap<Domain, Allowance>,
+) -> bool {
+    candidate.domains.iter().all(|domain| {
+        let allowance = &allowances[domain];
+        let used = used.get(domain).copied().unwrap_or(0);
+        used + candidate.weight <= allowance.cap.of_ceil(allowance.total)
+    })
+}
+
+/// Values that make no sense on any fleet. T2: a malformed threshold refuses the plan.
+pub fn check_values(plan: &Plan) -> Vec<PlanProblem> {
+    let mut found = Vec::new();
+    let mut check = |good: bool, field: &str, text: &str| {
+        if !good {
+            found.push(problem(field, text));
+        }
+    };
+    check_schedule(&plan.waves.schedule, &mut check);
+    let policy = &plan.policy;
+    check(policy.coverage_min > Ppm::ZERO, "verify.coverage", "must be above 0%: nothing opens unverified");
+    check(policy.verified_age_max >= VERIFIED_AGE_MIN, "verify.verified_age_max", "must be at least 1m");
+    check(policy.damaged_per_million_max < 1_000_000, "verify.damaged_per_million", "must be below 1000000");
+    let tries = &plan.tries;
+    check(tries.attempts_max >= 1, "tries.attempts", "must be at least 1");
+    for (span, field) in [
+        (tries.verify_timeout, "tries.verify_timeout"),
+        (tries.confirm_timeout, "tries.confirm_timeout"),
+        (tries.stall_timeout, "tries.stall_timeout"),
+        (tries.open_timeout, "tries.open_timeout"),
+    ] {
+        check(span > Span::ZERO, field, "must be longer than 0s");
+    }
+    check(tries.backoff_first <= tries.backoff_max, "tries.backoff_max", "must not be shorter than backoff");
+    check(plan.opening.in_flight_max >= 1, "open.in_flight", "must be at least 1");
+    check(plan.pace.readers >= 1, "pace.readers", "must be at least 1");
+    check_steps(plan, &mut check);
+    for cap in &plan.waves.domain_caps {
+        check(cap.max > Ppm::ZERO, &format!("waves.domain_caps.{}", cap.label), "must be above 0%");
+    }
+    found
+}
+
+fn check_schedule(schedule: &Schedule, check: &mut impl FnMut(bool, &str, &str)) {
+    match schedule {
+        Schedule::List(list) => {
+            check(!list.is_empty(), "waves.list", "needs at least one wave");
+            let mut sum = 0;
+            for (at, share) in list.iter().enumerate() {
+                let field = format!("waves.list[{at}]");
+                match share {
+                    Share::Mailboxes(ppm) => {
+                        sum += u64::from(ppm.raw());
+                        check(*ppm > Ppm::ZERO, &field, "must be above 0%");
+                        check(sum <= 1_000_000, &field, "brings the waves above 100% of the mailboxes");
+                    }
+                    Share::Shards(count) => check(*count > 0, &field, "must be at least one shard"),
+                    Share::Rest => check(at + 1 == list.len(), &field, "\"rest\" must be the last wave"),
+                }
+            }
+        }
+        Schedule::Growth { first, percent, max } => {
+            check(*first > Ppm::ZERO, "waves.first", "must be above 0%");
+            check(*percent >= 100, "waves.growth", "must be at least 1: waves never shrink");
+            check(max >= first, "waves.max", "must not be smaller than first");
+        }
+    }
+}
+
+fn check_steps(plan: &Plan, check: &mut impl FnMut(bool, &str, &str)) {
+    let steps = &plan.opening.steps;
+    check(!steps.is_empty(), "open.steps", "needs at least one step");
+    let mut seen = rientro_types::ServiceSet::NONE;
+    for (at, step) in steps.iter().enumerate() {
+        let field = format!("open.steps[{at}]");
+        check(!step.is_empty(), &field, "opens no service");
+        check(seen.intersection(*step).is_empty(), &field, "opens a service that an earlier step has opened");
+        seen = seen.union(*step);
+    }
+}

@@ -1,0 +1,260 @@
+//! Keeps derived state equal to what durable state implies.
+//!
+//! A shard is changed in one way only: taken out of every index, edited, and put back. What it left behind where is its
+//! footprint, so taking it out needs no guess.
+
+use std::collections::BTreeMap;
+
+use rientro_types::{AttemptNo, LabelKey, LabelValue, Phase, ShardState, TaskKind};
+
+use crate::state::{CampaignIx, Footprint, NodeIx, Queue, QueueKey, Shard, ShardIx, State};
+
+fn footprint(shard: &Shard, ix: ShardIx) -> Footprint {
+    let blocked = shard.blocked.is_some();
+    let overdue = matches!(shard.phase, Phase::Opening { overdue: true, .. });
+    let moving = match shard.state() {
+        ShardState::Closed | ShardState::Open | ShardState::Held | ShardState::Failed => false,
+        ShardState::Opening => !overdue,
+        ShardState::Waiting
+        | ShardState::Verifying
+        | ShardState::Backoff
+        | ShardState::Verified
+        | ShardState::Confirming => true,
+    };
+    let in_flight = matches!(shard.phase, Phase::Confirming { .. } | Phase::Opening { .. });
+    let steppable = matches!(shard.phase, Phase::Opening { .. }) && shard.seen == shard.services && !blocked;
+    Footprint {
+        node: shard.node,
+        state: shard.state(),
+        mailboxes: shard.mailboxes,
+        campaign: shard.member.map(|m| m.campaign),
+        wave: shard.wave(),
+        lost: if shard.charged { shard.weight() } else { 0 },
+        moving,
+        in_flight,
+        steppable,
+        queue: queue(shard).filter(|_| !blocked).and_then(|queue| {
+            let member = shard.member?;
+            Some((queue, (shard.wave()?, member.rank, ix)))
+        }),
+        timer: timer(shard),
+    }
+}
+
+fn queue(shard: &Shard) -> Option<Queue> {
+    match shard.phase {
+        Phase::Waiting => Some(Queue::Verify),
+        Phase::Verified => Some(Queue::Open),
+        Phase::Backoff { .. } if shard.due && shard.is_vouched() => Some(Queue::Open),
+        Phase::Backoff { .. } if shard.due => Some(Queue::Verify),
+        Phase::Backoff { .. }
+        | Phase::Closed { .. }
+        | Phase::Verifying { .. }
+        | Phase::Confirming { .. }
+        | Phase::Opening { .. }
+        | Phase::Open { .. }
+        | Phase::Held { .. }
+        | Phase::Failed { .. } => None,
+    }
+}
+
+fn timer(shard: &Shard) -> Option<rientro_types::ActiveTime> {
+    match shard.phase {
+        Phase::Verifying { deadline, .. } | Phase::Confirming { deadline, .. } => Some(deadline),
+        Phase::Opening { deadline, overdue: false, .. } => Some(deadline),
+        Phase::Backoff { until, .. } if !shard.due => Some(until),
+        Phase::Backoff { .. }
+        | Phase::Opening { .. }
+        | Phase::Closed { .. }
+        | Phase::Waiting
+        | Phase::Verified
+        | Phase::Open { .. }
+        | Phase::Held { .. }
+        | Phase::Failed { .. } => None,
+    }
+}
+
+impl State {
+    /// Changes one shard and everything derived from it.
+    pub(crate) fn change(&mut self, ix: ShardIx, edit: impl FnOnce(&mut Shard)) {
+        self.unindex(ix);
+        edit(&mut self.shards[ix.at()]);
+        self.index(ix);
+    }
+
+    /// Moves a shard to another phase.
+    pub(crate) fn enter(&mut self, ix: ShardIx, phase: Phase) {
+        let at = self.at;
+        self.change(ix, |shard| shard.enter(phase, at));
+    }
+
+    /// Puts a shard into every index it belongs in.
+    pub(crate) fn index(&mut self, ix: ShardIx) {
+        let mark = footprint(self.shard(ix), ix);
+        self.shards[ix.at()].footprint = Some(mark);
+        self.touched.push(ix);
+        self.dirty_nodes.insert(mark.node);
+        self.counts.count(mark.state, mark.mailboxes);
+        let node = self.node_mut(mark.node);
+        node.shards.insert(ix);
+        node.counts.count(mark.state, mark.mailboxes);
+        if let Some(campaign) = mark.campaign {
+            self.index_in_campaign(ix, &mark, campaign);
+        }
+    }
+
+    fn index_in_campaign(&mut self, ix: ShardIx, mark: &Footprint, campaign: CampaignIx) {
+        self.dirty_campaigns.insert(campaign);
+        let weight = self.shard(ix).weight();
+        let rank = self.shard(ix).member.map_or(0, |m| m.rank);
+        let campaign = self.campaign_mut(campaign);
+        campaign.counts.count(mark.state, mark.mailboxes);
+        campaign.moving += u64::from(mark.moving);
+        campaign.in_flight += u32::from(mark.in_flight);
+        campaign.rank_min = campaign.rank_min.min(rank);
+        campaign.rank_next = campaign.rank_next.max(rank.saturating_add(1));
+        if let Some((queue, key)) = mark.queue {
+            campaign.queue_mut(queue).entry(mark.node).or_default().insert(key);
+        }
+        if let Some(deadline) = mark.timer {
+            campaign.timers.insert((deadline, ix));
+        }
+        if mark.steppable {
+            campaign.steppable.insert(ix);
+        }
+        if let Some(wave) = mark.wave.and_then(|wave| campaign.wave_mut(wave)) {
+            wave.counts.count(mark.state, mark.mailboxes);
+            wave.weight += weight;
+            wave.lost += mark.lost;
+            wave.moving += u64::from(mark.moving);
+        }
+    }
+
+    fn unindex(&mut self, ix: ShardIx) {
+        let Some(mark) = self.shards[ix.at()].footprint.take() else { return };
+        self.counts.uncount(mark.state, mark.mailboxes);
+        let node = self.node_mut(mark.node);
+        node.shards.remove(&ix);
+        node.counts.uncount(mark.state, mark.mailboxes);
+        if let Some(campaign) = mark.campaign {
+            self.unindex_in_campaign(ix, &mark, campaign);
+        }
+    }
+
+    fn unindex_in_campaign(&mut self, ix: ShardIx, mark: &Footprint, campaign: CampaignIx) {
+        self.dirty_campaigns.insert(campaign);
+        let campaign = self.campaign_mut(campaign);
+        campaign.counts.uncount(mark.state, mark.mailboxes);
+        campaign.moving -= u64::from(mark.moving);
+        campaign.in_flight -= u32::from(mark.in_flight);
+        if let Some((queue, key)) = mark.queue {
+            let queues = campaign.queue_mut(queue);
+            if let Some(of_node) = queues.get_mut(&mark.node) {
+                of_node.remove(&key);
+                if of_node.is_empty() {
+                    queues.remove(&mark.node);
+                }
+            }
+        }
+        if let Some(deadline) = mark.timer {
+            campaign.timers.remove(&(deadline, ix));
+        }
+        if mark.steppable {
+            campaign.steppable.remove(&ix);
+        }
+        if let Some(wave) = mark.wave.and_then(|wave| campaign.wave_mut(wave)) {
+            wave.counts.uncount(mark.state, mark.mailboxes);
+            wave.weight -= mark.mailboxes.max(1);
+            wave.lost -= mark.lost;
+            wave.moving -= u64::from(mark.moving);
+        }
+    }
+
+    /// Books a try on a node.
+    pub(crate) fn book(&mut self, node: NodeIx, shard: ShardIx, attempt: AttemptNo, kind: TaskKind) {
+        if self.node_mut(node).busy.insert((shard, attempt), kind).is_none() {
+            self.shift_load(node, kind, 1);
+        }
+    }
+
+    /// Frees what a try took on a node; false when nothing was booked.
+    pub(crate) fn unbook(&mut self, node: NodeIx, shard: ShardIx, attempt: AttemptNo) -> bool {
+        let Some(kind) = self.node_mut(node).busy.remove(&(shard, attempt)) else { return false };
+        self.node_mut(node).cancelled.remove(&(shard, attempt));
+        self.shift_load(node, kind, -1);
+        self.wake_neighbours(node);
+        true
+    }
+
+    fn shift_load(&mut self, ix: NodeIx, kind: TaskKind, by: i32) {
+        let node = &mut self.nodes[ix.at()];
+        match kind {
+            TaskKind::Confirm => node.confirming = node.confirming.saturating_add_signed(by),
+            TaskKind::Verify => {
+                node.verifying = node.verifying.saturating_add_signed(by);
+                for (label, value) in &node.labels {
+                    let domain = self.domains.entry((*label, *value)).or_default();
+                    domain.verifying = domain.verifying.saturating_add_signed(by);
+                }
+            }
+        }
+    }
+
+    /// A place became free on a node: it, its domains and the campaigns may go on.
+    fn wake_neighbours(&mut self, ix: NodeIx) {
+        self.dirty_nodes.insert(ix);
+        let limits = &self.limits.verifies_per_domain;
+        for label in self.nodes[ix.at()].labels.iter().filter(|(label, _)| limits.contains_key(label)) {
+            if let Some(domain) = self.domains.get(&(*label.0, *label.1)) {
+                self.dirty_nodes.extend(&domain.nodes);
+            }
+        }
+        let campaigns = &self.campaigns;
+        let waiting = |c: &CampaignIx| campaigns[c.at()].open.contains_key(&ix);
+        self.dirty_campaigns.extend((0..campaigns.len()).map(CampaignIx::for_len).filter(waiting));
+    }
+
+    /// Moves a node into other failure domains.
+    pub(crate) fn relabel(&mut self, ix: NodeIx, labels: BTreeMap<LabelKey, LabelValue>) {
+        let verifying = self.node(ix).verifying;
+        for label in std::mem::replace(&mut self.node_mut(ix).labels, labels) {
+            if let Some(domain) = self.domains.get_mut(&label) {
+                domain.nodes.remove(&ix);
+                domain.verifying -= verifying;
+            }
+        }
+        for (label, value) in &self.nodes[ix.at()].labels {
+            let domain = self.domains.entry((*label, *value)).or_default();
+            domain.nodes.insert(ix);
+            domain.verifying += verifying;
+        }
+        self.dirty_nodes.insert(ix);
+    }
+}
+
+impl Shard {
+    /// Moves the shard to another phase; to be called inside [`State::change`].
+    pub(crate) fn enter(&mut self, phase: Phase, at: rientro_types::CellTime) {
+        debug_assert!(
+            crate::shard::may_follow(&self.phase, &phase),
+            "shard {} cannot go from {:?} to {phase:?}",
+            self.id,
+            self.phase
+        );
+        self.phase = phase;
+        self.since = at;
+        self.due = false;
+    }
+}
+
+impl crate::state::Campaign {
+    pub(crate) fn queue_mut(
+        &mut self,
+        queue: Queue,
+    ) -> &mut BTreeMap<NodeIx, std::collections::BTreeSet<QueueKey>> {
+        match queue {
+            Queue::Verify => &mut self.verify,
+            Queue::Open => &mut self.open,
+        }
+    }
+}

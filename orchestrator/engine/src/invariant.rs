@@ -1,0 +1,194 @@
+//! The rules that never break, as predicates.
+//!
+//! Each has an *incremental* form over what a step touched, checked after every step, and a *full* form over the whole
+//! state, run by the simulator and by a sampled audit. Rules that are about what leaves the engine (R4: nothing before it is
+//! durable; R8: an abort reaches every agent; R12: every campaign ends) are watched from outside, by the driver's tests and
+//! the simulator. R5, R9, R10, R13 and R14 get their meaning with several leaders, with gates and with approvals.
+//!
+//! | id | rule checked here |
+//! | --- | --- |
+//! | R1 | no service is open unless the shard is vouched for: a standing verification that passed, an acceptance, an adoption |
+//! | R2 | what nodes and failure domains are booked with is what their budgets count, and no start exceeded one |
+//! | R3 | no shard is being opened before its wave has started, and no wave starts before the one below it has passed |
+//! | R6 | what is held by a circumstance, or has failed, counts against its wave; a wave's loss is the sum of those |
+//! | R7 | what is verified has passed the policy in force, or was accepted |
+//! | R11 | every decision names its actor |
+
+use std::fmt;
+
+use rientro_types::{Decision, Phase, Record, ServiceSet, ShardId, TaskKind, WaveState};
+
+use crate::engine::Engine;
+use crate::state::{CampaignIx, NodeIx, ShardIx};
+
+/// A rule that was broken, on what.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Violation {
+    /// Id of the rule, such as `R1`.
+    pub rule: &'static str,
+    /// What was found.
+    pub found: String,
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} broken: {}", self.rule, self.found)
+    }
+}
+
+fn violation(rule: &'static str, found: String) -> Violation {
+    Violation { rule, found }
+}
+
+impl Engine {
+    /// Checks every rule over the whole state. Empty when all hold.
+    #[must_use]
+    pub fn audit(&self) -> Vec<Violation> {
+        let state = &self.state;
+        let mut broken: Vec<_> = state.shard_ixs().filter_map(|ix| self.audit_shard(ix)).collect();
+        broken.extend(state.node_ixs().filter_map(|ix| self.audit_node(ix)));
+        broken.extend(state.campaign_ixs().filter_map(|ix| self.audit_campaign(ix)));
+        broken
+    }
+
+    /// The incremental form, over what this step touched. A debug build stops at once; a release build counts.
+    pub(crate) fn audit_touched(&mut self) {
+        let mut broken: Vec<_> = self.state.touched.iter().filter_map(|ix| self.audit_shard(*ix)).collect();
+        broken.extend(self.step.decisions.iter().filter_map(|d| self.audit_decision(d)));
+        self.broken.extend(broken);
+        debug_assert!(
+            self.broken.is_empty() || self.state.mutant != crate::Mutant::None,
+            "an invariant is broken: {}",
+            self.broken[0]
+        );
+    }
+
+    /// Rules found broken by the incremental checks since this engine was made. Empty unless there is a bug.
+    #[must_use]
+    pub fn broken(&self) -> &[Violation] {
+        &self.broken
+    }
+
+    fn audit_shard(&self, ix: ShardIx) -> Option<Violation> {
+        let shard = self.state.shard(ix);
+        let id = shard.id;
+        let serving = shard.services != ServiceSet::NONE;
+        let adopted = matches!(shard.phase, Phase::Open { adopted: true });
+        if serving && !adopted && !(shard.is_vouched() && self.passes(ix)) {
+            return Some(violation(
+                "R1",
+                format!("shard {id} serves {} and nothing vouches for it", shard.services),
+            ));
+        }
+        if serving && !matches!(shard.phase, Phase::Open { .. } | Phase::Opening { .. }) {
+            return Some(violation(
+                "R1",
+                format!("shard {id} serves {} while it is {}", shard.services, shard.state()),
+            ));
+        }
+        if matches!(shard.phase, Phase::Verified) && !(shard.is_vouched() && self.passes(ix)) {
+            return Some(violation("R7", format!("shard {id} counts as verified and has not passed")));
+        }
+        if matches!(shard.phase, Phase::Confirming { .. } | Phase::Opening { .. }) {
+            let campaign = self.state.campaign_of(shard)?;
+            let started = shard.wave().is_some_and(|wave| campaign.wave_started(wave));
+            if !started {
+                return Some(violation(
+                    "R3",
+                    format!("shard {id} is {} before its wave has started", shard.state()),
+                ));
+            }
+        }
+        let lost = matches!(shard.phase, Phase::Failed { .. } | Phase::Held { .. });
+        (lost && shard.member.is_some() && !shard.charged)
+            .then(|| violation("R6", format!("shard {id} is {} and not counted as lost", shard.state())))
+    }
+
+    /// Whether the standing verification passed the policy it was judged by, or a person stands in for it. A shard in
+    /// service keeps the verification it was opened on, whatever a later revision of the plan asks for.
+    fn passes(&self, ix: ShardIx) -> bool {
+        let shard = self.state.shard(ix);
+        let in_service =
+            matches!(shard.phase, Phase::Open { .. } | Phase::Opening { .. } | Phase::Confirming { .. });
+        let Some(standing) = shard.standing.as_deref() else { return shard.accepted.is_some() };
+        let Some(campaign) = self.state.campaign_of(shard) else { return true };
+        let passed = campaign.plan.policy.judge(&standing.verification.verdict).is_ok();
+        let revised = campaign.revision.raw() > 1;
+        shard.accepted.is_some() || passed || (in_service && revised) || self.is_forming(shard)
+    }
+
+    /// Between a revision and its end, shards have been judged by the plan before it.
+    fn is_forming(&self, shard: &crate::state::Shard) -> bool {
+        let forming = rientro_types::CampaignState::Forming;
+        self.state
+            .campaign_of(shard)
+            .is_some_and(|campaign| campaign.state == forming || !campaign.state.is_live())
+    }
+
+    fn audit_decision(&self, decision: &Decision) -> Option<Violation> {
+        if decision.actor.id.is_empty() {
+            return Some(violation("R11", format!("nobody is named for {:?}", decision.record)));
+        }
+        match &decision.record {
+            Record::TaskStarted { shard, kind: TaskKind::Verify, node, .. } => {
+                self.audit_start(*shard, *self.state.node_ix.get(node)?)
+            }
+            _ => None,
+        }
+    }
+
+    /// The budgets count what this step has started: none may be exceeded after a start.
+    fn audit_start(&self, shard: ShardId, ix: NodeIx) -> Option<Violation> {
+        let node = self.state.node(ix);
+        let max = self.state.limits.verifies_per_node;
+        if node.verifying > max {
+            let found =
+                format!("shard {shard} started on {} as verification {} of {max}", node.id, node.verifying);
+            return Some(violation("R2", found));
+        }
+        let (label, value, busy, max) = self.full_domain(ix).filter(|(_, _, busy, max)| busy > max)?;
+        Some(violation(
+            "R2",
+            format!("shard {shard} started in {label} {value} as verification {busy} of {max}"),
+        ))
+    }
+
+    fn audit_node(&self, ix: NodeIx) -> Option<Violation> {
+        let node = self.state.node(ix);
+        let verifying = node.busy.values().filter(|kind| **kind == TaskKind::Verify).count();
+        let confirming = node.busy.len() - verifying;
+        let counted = (node.verifying as usize, node.confirming as usize);
+        (counted != (verifying, confirming)).then(|| {
+            violation(
+                "R2",
+                format!("node {} is counted as {counted:?} and booked with {:?}", node.id, node.busy),
+            )
+        })
+    }
+
+    fn audit_campaign(&self, ix: CampaignIx) -> Option<Violation> {
+        let campaign = self.state.campaign(ix);
+        let passed = campaign.waves.iter().take_while(|wave| wave.state == WaveState::Passed).count();
+        let begun_early = campaign.waves.iter().skip(passed + 1).any(|wave| wave.state != WaveState::Waiting);
+        if begun_early {
+            let found =
+                format!("campaign {} has begun a wave after {passed}, which has not passed", campaign.id);
+            return Some(violation("R3", found));
+        }
+        let mut lost = vec![0; campaign.waves.len()];
+        for shard in
+            self.state.shards.iter().filter(|s| s.charged && s.member.is_some_and(|m| m.campaign == ix))
+        {
+            if let Some(of_wave) = shard.wave().and_then(|wave| lost.get_mut(wave.raw() as usize)) {
+                *of_wave += shard.weight();
+            }
+        }
+        let counted: Vec<u64> = campaign.waves.iter().map(|wave| wave.lost).collect();
+        (counted != lost).then(|| {
+            violation(
+                "R6",
+                format!("campaign {} counts {counted:?} mailboxes as lost; {lost:?} are", campaign.id),
+            )
+        })
+    }
+}

@@ -1,0 +1,47 @@
+//! Ways to break one invariant each, on purpose, so that the tests can prove that they would notice.
+//!
+//! Without the cargo feature `mutants` there is no way to make an engine with any but [`Mutant::None`].
+
+/// Which invariant this engine breaks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Mutant {
+    /// None: the engine as it is.
+    #[default]
+    None,
+    /// R1: a failed verification lets the shard open.
+    OpenUnverified,
+    /// R2: the node budget is not looked at.
+    IgnoreBudget,
+    /// R3: the wave of a shard is not looked at before it opens.
+    OpenAnyWave,
+    /// R4: what an operator is told is not in the journal.
+    ForgetRecord,
+    /// R6: a silent node is never charged.
+    ForgiveSilence,
+    /// R6, T27: absence counts against deadlines.
+    ChargeAbsence,
+    /// R7: an unknown verdict passes.
+    PassUnknown,
+    /// R8: an abort cancels nothing on the agents.
+    AbortQuietly,
+    /// R11: a record names nobody.
+    NamelessActor,
+    /// R12: a failed try is never followed by another.
+    NeverRetry,
+}
+
+impl Mutant {
+    /// Every mutant.
+    pub const ALL: [Self; 10] = [
+        Self::OpenUnverified,
+        Self::IgnoreBudget,
+        Self::OpenAnyWave,
+        Self::ForgetRecord,
+        Self::ForgiveSilence,
+        Self::ChargeAbsence,
+        Self::PassUnknown,
+        Self::AbortQuietly,
+        Self::NamelessActor,
+        Self::NeverRetry,
+    ];
+}

@@ -1,0 +1,214 @@
+//! Applies the records of tasks and openings.
+
+use rientro_types::{
+    AttemptNo, HeldReason, MailboxId, NodeId, Outcome, Phase, PolicyBreach, Record, ServiceSet, ShardId,
+    Span, Standing, TaskEnd, TaskFailure, TaskKind, Verification,
+};
+
+use crate::mutant::Mutant;
+use crate::state::{NodeIx, Shard, ShardIx, State};
+
+type Applied = Result<(), String>;
+
+/// The reason a shard is held for when its verification breaches the policy.
+pub(crate) fn held_for(breach: PolicyBreach, outcome: Outcome) -> HeldReason {
+    match (breach, outcome) {
+        (PolicyBreach::Unknown, Outcome::Unknown(cause)) => HeldReason::Unknown(cause),
+        (breach, _) => HeldReason::Policy(breach),
+    }
+}
+
+impl State {
+    pub(crate) fn apply_progress(&mut self, record: &Record) -> Applied {
+        match record {
+            Record::TaskStarted { shard, kind, attempt, node, timeout } => {
+                self.start(*shard, *kind, *attempt, *node, *timeout)
+            }
+            Record::TaskEnded { shard, attempt, end, backoff } => self.end(*shard, *attempt, end, *backoff),
+            Record::TaskReleased { node, shard, attempt } => {
+                let node = self.find_node(*node)?;
+                let shard = self.find_shard(*shard)?;
+                self.unbook(node, shard, *attempt);
+                self.touched.push(shard);
+                Ok(())
+            }
+            Record::VerificationExpired { shard } => {
+                let at = self.at;
+                self.edit(*shard, |s| {
+                    s.standing = None;
+                    s.enter(Phase::Waiting, at);
+                })
+            }
+            Record::StepOpening { shard, services, timeout } => self.open_step(*shard, *services, *timeout),
+            Record::OpeningOverdue { shard } => self.edit(*shard, |s| {
+                if let Phase::Opening { overdue, .. } = &mut s.phase {
+                    *overdue = true;
+                    s.charged = true;
+                }
+            }),
+            Record::ServicesSeen { shard, services } => self.edit(*shard, |s| {
+                s.seen = *services;
+                s.doubted = false;
+                if let Phase::Opening { overdue, .. } = &mut s.phase
+                    && s.services == *services
+                {
+                    *overdue = false;
+                }
+            }),
+            Record::ShardOpened { shard } => {
+                let at = self.at;
+                self.edit(*shard, |s| {
+                    s.charged = false;
+                    s.failures = 0;
+                    s.enter(Phase::Open { adopted: false }, at);
+                })
+            }
+            other => Err(format!("not a record of a task: {other:?}")),
+        }
+    }
+
+    fn start(
+        &mut self,
+        shard: ShardId,
+        kind: TaskKind,
+        attempt: AttemptNo,
+        node: NodeId,
+        timeout: Span,
+    ) -> Applied {
+        let ix = self.find_shard(shard)?;
+        let node = self.find_node(node)?;
+        let at = self.at;
+        let s = self.shard(ix);
+        if attempt <= s.attempt {
+            return Err(format!("attempt {attempt} of shard {shard} was used before"));
+        }
+        let campaign = self.campaign_of(s).ok_or_else(|| format!("shard {shard} is in no campaign"))?;
+        let deadline = campaign.active(at) + timeout;
+        self.book(node, ix, attempt, kind);
+        self.change(ix, |s| {
+            s.attempt = attempt;
+            match kind {
+                TaskKind::Verify => {
+                    s.standing = None;
+                    s.enter(Phase::Verifying { attempt, deadline }, at);
+                }
+                TaskKind::Confirm => s.enter(Phase::Confirming { attempt, deadline }, at),
+            }
+        });
+        Ok(())
+    }
+
+    fn end(&mut self, shard: ShardId, attempt: AttemptNo, end: &TaskEnd, backoff: Span) -> Applied {
+        let ix = self.find_shard(shard)?;
+        let node = self.shard(ix).node;
+        if self.shard(ix).current_attempt() != Some(attempt) {
+            return Err(format!("attempt {attempt} of shard {shard} is not under way"));
+        }
+        match end {
+            TaskEnd::Verified { verification, damaged } => {
+                self.unbook(node, ix, attempt);
+                self.verified(ix, attempt, verification, damaged)
+            }
+            TaskEnd::Confirmed => {
+                self.unbook(node, ix, attempt);
+                self.enter(ix, Phase::Verified);
+                Ok(())
+            }
+            TaskEnd::Failed(failure) => {
+                if !failure.leaves_node_busy() {
+                    self.unbook(node, ix, attempt);
+                }
+                self.failed(ix, node, failure, backoff)
+            }
+        }
+    }
+
+    fn verified(
+        &mut self,
+        ix: ShardIx,
+        attempt: AttemptNo,
+        verification: &Verification,
+        damaged: &[MailboxId],
+    ) -> Applied {
+        let at = self.at;
+        let campaign = self.campaign_of(self.shard(ix)).ok_or("the shard is in no campaign")?;
+        let verdict = &verification.verdict;
+        let judged = campaign.plan.policy.judge(verdict);
+        let blind = match judged {
+            Err(PolicyBreach::Unknown) => self.mutant == Mutant::PassUnknown,
+            _ => self.mutant == Mutant::OpenUnverified,
+        };
+        let next = match judged {
+            _ if blind => Phase::Verified,
+            Ok(()) => Phase::Verified,
+            Err(breach) => Phase::Held { reason: held_for(breach, verdict.outcome) },
+        };
+        let standing =
+            Standing { verification: verification.clone(), at, attempt, damaged: damaged.to_vec() };
+        self.change(ix, |s| {
+            s.failures = 0;
+            s.charged |= matches!(next, Phase::Held { .. });
+            s.standing = Some(Box::new(standing));
+            s.enter(next, at);
+        });
+        Ok(())
+    }
+
+    /// A failed try is followed by another one, until all are spent. What is not there is held instead: trying again would
+    /// not bring it back.
+    fn failed(&mut self, ix: ShardIx, node: NodeIx, failure: &TaskFailure, backoff: Span) -> Applied {
+        let at = self.at;
+        let node = self.node(node).id;
+        let campaign = self.campaign_of(self.shard(ix)).ok_or("the shard is in no campaign")?;
+        let until = campaign.active(at) + backoff;
+        let attempts_max = campaign.plan.tries.attempts_max;
+        self.change(ix, |s| {
+            s.failures = s.failures.saturating_add(1);
+            if matches!(failure, TaskFailure::Changed) {
+                s.standing = None;
+                s.accepted = None;
+            }
+            s.blocked = s.blocked.take().or_else(|| s.missing(failure, node).map(Box::new));
+            let spent = s.failures >= attempts_max && s.blocked.is_none();
+            s.charged |= spent || s.blocked.is_some();
+            let last = failure.clone();
+            s.enter(if spent { Phase::Failed { last } } else { Phase::Backoff { until, last } }, at);
+        });
+        Ok(())
+    }
+
+    fn open_step(&mut self, shard: ShardId, services: ServiceSet, timeout: Span) -> Applied {
+        let ix = self.find_shard(shard)?;
+        let at = self.at;
+        let campaign = self.campaign_of(self.shard(ix)).ok_or("the shard is in no campaign")?;
+        let deadline = campaign.active(at) + timeout;
+        self.change(ix, |s| {
+            let step = match s.phase {
+                Phase::Opening { step, .. } => step.saturating_add(1),
+                _ => 0,
+            };
+            s.services = services;
+            s.enter(Phase::Opening { step, deadline, overdue: false }, at);
+        });
+        Ok(())
+    }
+}
+
+impl Shard {
+    /// The circumstance behind a failure, when the data is not where it should be.
+    fn missing(&self, failure: &TaskFailure, node: NodeId) -> Option<HeldReason> {
+        match failure {
+            TaskFailure::VolumeWrong { found } => {
+                Some(HeldReason::VolumeWrong { expected: self.volume, found: *found })
+            }
+            TaskFailure::ShardMissing => Some(HeldReason::ShardMissing { node }),
+            TaskFailure::Changed
+            | TaskFailure::Interrupted
+            | TaskFailure::Cancelled
+            | TaskFailure::TimedOut
+            | TaskFailure::Stalled
+            | TaskFailure::Reimaged
+            | TaskFailure::Agent { .. } => None,
+        }
+    }
+}

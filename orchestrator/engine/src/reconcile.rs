@@ -1,0 +1,394 @@
+//! Agrees with agents on what is so: after every connection in full, and whenever they report.
+//!
+//! An agent's word is believed on what it does and holds, never on what is allowed: a try it runs that is not the present
+//! one is cancelled, a service it serves that the journal has not opened is closed. Between a restored journal and a node,
+//! neither is believed before a person has decided (T29).
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use rientro_types::{
+    Action, AttemptNo, Busy, CampaignState, Claim, HeldReason, NodeId, NodeIncarnation, Phase, Placement,
+    Record, ServiceSet, ShardId, Task, TaskEnd, TaskFailure, TaskKind,
+};
+
+use crate::contract::{Command, Hello, OrderKind, Turnaway};
+use crate::engine::Engine;
+use crate::state::{NodeIx, ShardIx};
+
+impl Engine {
+    pub(crate) fn hello(&mut self, hello: Hello) {
+        if let Some(turnaway) = self.turnaway(&hello) {
+            self.step.commands.push(Command::Refuse { session: hello.session, turnaway });
+            return;
+        }
+        let Hello { session, node, incarnation, labels, running, served } = hello;
+        let ix = self.admit(node, incarnation, labels);
+        let now = self.now;
+        let state = self.state.node_mut(ix);
+        state.session = Some(session);
+        state.heard = Some(now);
+        state.cancelled.clear();
+        state.listing = None;
+        state.listed = None;
+        self.step.commands.push(Command::Welcome { session, node });
+        if self.state.node(ix).silent.is_some() {
+            self.decide(Record::NodeHeard { node });
+        }
+        self.suspend_paused(ix);
+        self.reconcile_tasks(ix, &running);
+        self.reconcile_services(ix, &served);
+        self.state.dirty_nodes.insert(ix);
+        let campaigns = self.state.campaign_ixs();
+        self.state.dirty_campaigns.extend(campaigns);
+    }
+
+    /// A name belongs to one life of a node at a time: a second agent under it is an error or an impostor.
+    fn turnaway(&self, hello: &Hello) -> Option<Turnaway> {
+        let ix = *self.state.node_ix.get(&hello.node)?;
+        let node = self.state.node(ix);
+        if node.incarnation == hello.incarnation {
+            return None;
+        }
+        let holder = node.incarnation;
+        if node.retired.contains(&hello.incarnation) {
+            return Some(Turnaway::IncarnationRetired { holder });
+        }
+        let heard = node.heard.is_some_and(|heard| self.now.since(heard) < self.state.limits.silence);
+        (node.session.is_some() && heard).then_some(Turnaway::NodeIdTaken { holder })
+    }
+
+    /// Enrols a node that is new, reimaged or relabelled. The tries of an earlier life are void.
+    fn admit(
+        &mut self,
+        node: NodeId,
+        incarnation: NodeIncarnation,
+        labels: BTreeMap<rientro_types::LabelKey, rientro_types::LabelValue>,
+    ) -> NodeIx {
+        let before = self.state.node_ix.get(&node).copied();
+        let same = before.is_some_and(|ix| {
+            let known = self.state.node(ix);
+            known.incarnation == incarnation && known.labels == labels
+        });
+        if same && let Some(ix) = before {
+            return ix;
+        }
+        let reimaged = before.filter(|ix| self.state.node(*ix).incarnation != incarnation);
+        self.decide(Record::NodeEnrolled { node, incarnation, labels });
+        if let Some(ix) = reimaged {
+            self.void_tries(ix);
+        }
+        self.state.node_ix[&node]
+    }
+
+    fn void_tries(&mut self, ix: NodeIx) {
+        let tries: Vec<_> = self.state.node(ix).busy.keys().copied().collect();
+        for (shard, attempt) in tries {
+            if self.state.is_current(ix, shard, attempt) {
+                self.end_task(shard, attempt, TaskEnd::Failed(TaskFailure::Reimaged));
+            } else {
+                self.release(ix, shard, attempt);
+            }
+        }
+    }
+
+    pub(crate) fn release(&mut self, ix: NodeIx, shard: ShardIx, attempt: AttemptNo) {
+        let (node, shard) = (self.state.node(ix).id, self.state.shard(shard).id);
+        self.decide_for(ix, Record::TaskReleased { node, shard, attempt });
+    }
+
+    fn suspend_paused(&mut self, ix: NodeIx) {
+        let paused: Vec<_> = self
+            .state
+            .campaigns
+            .iter()
+            .filter(|campaign| matches!(campaign.state, CampaignState::Paused(_)))
+            .map(|campaign| campaign.id)
+            .collect();
+        for campaign in paused {
+            self.send(ix, OrderKind::Suspend { campaign });
+        }
+    }
+
+    /// A try the journal waits for and the agent does not know never arrived: it is sent again. A try the agent runs and
+    /// nobody waits for is cancelled. A try neither has is over, and its place is free.
+    fn reconcile_tasks(&mut self, ix: NodeIx, running: &[Busy]) {
+        let mut there = BTreeSet::new();
+        for busy in running {
+            match self.state.shard_ix.get(&busy.shard).copied() {
+                Some(shard) => {
+                    there.insert((shard, busy.attempt));
+                    if !self.state.is_current(ix, shard, busy.attempt) {
+                        self.cancel(ix, shard, busy.attempt);
+                    }
+                }
+                None => self.send(ix, OrderKind::Cancel { shard: busy.shard, attempt: busy.attempt }),
+            }
+        }
+        let booked: Vec<_> = self.state.node(ix).busy.keys().copied().collect();
+        for (shard, attempt) in booked.into_iter().filter(|booked| !there.contains(booked)) {
+            if self.state.is_current(ix, shard, attempt) {
+                self.send_task(ix, shard);
+            } else {
+                self.release(ix, shard, attempt);
+            }
+        }
+    }
+
+    pub(crate) fn cancel(&mut self, ix: NodeIx, shard: ShardIx, attempt: AttemptNo) {
+        if self.state.mutant == crate::mutant::Mutant::AbortQuietly {
+            return;
+        }
+        self.state.node_mut(ix).cancelled.insert((shard, attempt));
+        let shard = self.state.shard(shard).id;
+        self.send(ix, OrderKind::Cancel { shard, attempt });
+    }
+
+    /// Sends the try under way of a shard to its node.
+    pub(crate) fn send_task(&mut self, ix: NodeIx, shard: ShardIx) {
+        let s = self.state.shard(shard);
+        let (Some(attempt), Some(campaign)) = (s.current_attempt(), self.state.campaign_of(s)) else {
+            return;
+        };
+        let action = match s.phase {
+            Phase::Verifying { .. } => Action::Verify { level: campaign.plan.policy.level },
+            _ => Action::Confirm {
+                stat_walk: s.standing.as_ref().map(|standing| standing.verification.stat_walk),
+            },
+        };
+        let task = Task {
+            shard: s.id,
+            attempt,
+            campaign: campaign.id,
+            volume: s.volume,
+            action,
+            pace: campaign.plan.pace,
+        };
+        self.send(ix, OrderKind::Start(task));
+    }
+
+    fn reconcile_services(&mut self, ix: NodeIx, served: &[(ShardId, ServiceSet)]) {
+        let served: BTreeMap<ShardId, ServiceSet> = served.iter().copied().collect();
+        for shard in self.state.node(ix).shards.clone() {
+            let services = served.get(&self.state.shard(shard).id).copied().unwrap_or(ServiceSet::NONE);
+            self.reconcile_service(ix, shard, services);
+        }
+        // What moved to another node is served there alone.
+        for (id, _) in served.iter().filter(|(_, services)| !services.is_empty()) {
+            let elsewhere = self.state.shard_ix.get(id).is_some_and(|s| self.state.shard(*s).node != ix);
+            if elsewhere {
+                self.send(ix, OrderKind::Serve { shard: *id, services: ServiceSet::NONE });
+            }
+        }
+    }
+
+    fn reconcile_service(&mut self, ix: NodeIx, shard: ShardIx, services: ServiceSet) {
+        let s = self.state.shard(shard);
+        let (id, doubted, journal) = (s.id, s.doubted, s.services);
+        if doubted && services != journal {
+            if s.blocked.is_none() {
+                let reason = HeldReason::Disagreement { journal, node: services };
+                self.decide(Record::ShardHeld { shard: id, reason });
+            }
+            return;
+        }
+        // What the node serves is what it was last told, as far as this session knows.
+        let differs = s.seen != services;
+        self.state.shards[shard.at()].told = Some(services);
+        if doubted || differs {
+            self.decide_for(ix, Record::ServicesSeen { shard: id, services });
+        }
+        self.state.touched.push(shard);
+    }
+
+    pub(crate) fn result(
+        &mut self,
+        node: NodeId,
+        incarnation: NodeIncarnation,
+        shard: ShardId,
+        attempt: AttemptNo,
+        end: TaskEnd,
+    ) {
+        let Some(ix) = self.known(node, incarnation) else { return };
+        let acknowledge = Command::Acknowledge { node, shard, attempt };
+        if let Some(found) = self.state.shard_ix.get(&shard).copied() {
+            if self.state.is_current(ix, found, attempt) {
+                self.end_task(found, attempt, end);
+            } else if self.state.node(ix).busy.contains_key(&(found, attempt)) {
+                self.state.ignored.late += 1;
+                self.release(ix, found, attempt);
+            } else {
+                self.state.ignored.duplicate += 1;
+            }
+        }
+        self.step.commands.push(acknowledge);
+    }
+
+    pub(crate) fn stopped(&mut self, ix: NodeIx, shard: ShardId, attempt: AttemptNo) {
+        let Some(shard) = self.state.shard_ix.get(&shard).copied() else { return };
+        if self.state.is_current(ix, shard, attempt) {
+            // It stands in the journal and the agent does not know it: the order to begin it was lost.
+            self.send_task(ix, shard);
+        } else if self.state.node(ix).busy.contains_key(&(shard, attempt)) {
+            self.release(ix, shard, attempt);
+        } else {
+            self.state.ignored.duplicate += 1;
+        }
+    }
+
+    pub(crate) fn seen(&mut self, ix: NodeIx, shard: ShardId, services: ServiceSet) {
+        let Some(found) = self.state.shard_ix.get(&shard).copied() else { return };
+        let s = self.state.shard(found);
+        if s.node != ix || s.doubted {
+            self.state.ignored.foreign += 1;
+        } else if s.seen == services {
+            self.state.ignored.duplicate += 1;
+        } else if s.services != services {
+            // An answer to an order that has been overtaken; the answer to the newest one follows.
+            self.state.ignored.late += 1;
+        } else {
+            self.decide_for(ix, Record::ServicesSeen { shard, services });
+        }
+    }
+
+    pub(crate) fn inventory(&mut self, ix: NodeIx, first: bool, claims: &[Claim], last: bool) {
+        let mut listing = self.state.node_mut(ix).listing.take().filter(|_| !first).unwrap_or_default();
+        for claim in claims {
+            match self.state.shard_ix.get(&claim.shard).copied() {
+                Some(shard) => self.claimed(ix, shard, claim),
+                None => {
+                    let node = self.state.node(ix).id;
+                    self.decide_for(ix, Record::ShardMet { node, claim: *claim });
+                }
+            }
+            listing.insert(self.state.shard_ix[&claim.shard]);
+        }
+        if last {
+            self.miss(ix, &listing);
+            self.state.node_mut(ix).listed = Some(listing);
+        } else {
+            self.state.node_mut(ix).listing = Some(listing);
+        }
+    }
+
+    /// A node shows a shard that is known.
+    fn claimed(&mut self, ix: NodeIx, shard: ShardIx, claim: &Claim) {
+        let s = self.state.shard(shard);
+        if s.node != ix {
+            self.claimed_elsewhere(ix, shard, claim);
+            return;
+        }
+        let id = s.id;
+        if s.volume != claim.volume {
+            if s.blocked.is_none() {
+                let reason = HeldReason::VolumeWrong { expected: s.volume, found: Some(claim.volume) };
+                self.decide_for(ix, Record::ShardHeld { shard: id, reason });
+            }
+            return;
+        }
+        let back = matches!(
+            s.blocked.as_deref(),
+            Some(HeldReason::VolumeWrong { .. } | HeldReason::ShardMissing { .. })
+        );
+        if (s.mailboxes, s.bytes) != (claim.mailboxes, claim.bytes) {
+            let (mailboxes, bytes) = (claim.mailboxes, claim.bytes);
+            self.decide_for(ix, Record::ShardMeasured { shard: id, mailboxes, bytes });
+        }
+        if back {
+            self.decide_for(ix, Record::ShardReleased { shard: id });
+        }
+    }
+
+    /// T28: the same volume on a node while the old one no longer shows it was remounted; anything else is contested.
+    fn claimed_elsewhere(&mut self, ix: NodeIx, shard: ShardIx, claim: &Claim) {
+        let s = self.state.shard(shard);
+        let holder = self.state.node(s.node);
+        let gone = match &holder.listed {
+            Some(listed) => !listed.contains(&shard),
+            None => holder.silent.is_some(),
+        };
+        let id = s.id;
+        if s.volume == claim.volume && gone {
+            let placement =
+                Placement { no: s.placement_no.next(), node: self.state.node(ix).id, volume: claim.volume };
+            self.decide_for(ix, Record::ShardPlaced { shard: id, placement });
+            return;
+        }
+        let contested = matches!(s.blocked.as_deref(), Some(HeldReason::Contested { .. }));
+        if !contested {
+            let reason = HeldReason::Contested {
+                holder: holder.id,
+                claimant: self.state.node(ix).id,
+                volume: claim.volume,
+            };
+            self.decide_for(ix, Record::ShardHeld { shard: id, reason });
+        }
+    }
+
+    /// A listing is complete: what this node held and does not show is missing; what it claimed and shows no more is no
+    /// longer contested.
+    fn miss(&mut self, ix: NodeIx, listing: &BTreeSet<ShardIx>) {
+        let node = self.state.node(ix).id;
+        for shard in self.state.shard_ixs() {
+            if listing.contains(&shard) {
+                continue;
+            }
+            let s = self.state.shard(shard);
+            let id = s.id;
+            match s.blocked.as_deref() {
+                Some(HeldReason::Contested { claimant, .. }) if *claimant == node => {
+                    self.decide_for(ix, Record::ShardReleased { shard: id });
+                }
+                Some(HeldReason::Contested { claimant, volume, .. })
+                    if s.node == ix && *volume == s.volume =>
+                {
+                    let placement = Placement { no: s.placement_no.next(), node: *claimant, volume: *volume };
+                    self.decide_for(ix, Record::ShardPlaced { shard: id, placement });
+                }
+                None if s.node == ix => {
+                    self.decide_for(
+                        ix,
+                        Record::ShardHeld { shard: id, reason: HeldReason::ShardMissing { node } },
+                    );
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// Ends the try under way of a shard, with the wait before the next one.
+    pub(crate) fn end_task(&mut self, shard: ShardIx, attempt: AttemptNo, end: TaskEnd) {
+        let end = self.checked(shard, end);
+        let backoff = match &end {
+            TaskEnd::Failed(_) => self.backoff(shard),
+            TaskEnd::Verified { .. } | TaskEnd::Confirmed => rientro_types::Span::ZERO,
+        };
+        let confirmed = matches!(end, TaskEnd::Confirmed);
+        let (id, node) = (self.state.shard(shard).id, self.state.shard(shard).node);
+        let record = Record::TaskEnded { shard: id, attempt, end, backoff };
+        self.decide_for(node, record);
+        self.state.watches.remove(&shard);
+        if confirmed {
+            self.begin_opening(shard);
+        }
+    }
+
+    /// An answer to another question, or about another volume, is no answer.
+    fn checked(&self, shard: ShardIx, end: TaskEnd) -> TaskEnd {
+        let s = self.state.shard(shard);
+        let wrong = |problem: &str| TaskEnd::Failed(TaskFailure::Agent { problem: problem.to_owned() });
+        let kind = match s.phase {
+            Phase::Verifying { .. } => TaskKind::Verify,
+            _ => TaskKind::Confirm,
+        };
+        match (end, kind) {
+            (TaskEnd::Verified { verification, .. }, TaskKind::Verify) if verification.volume != s.volume => {
+                TaskEnd::Failed(TaskFailure::VolumeWrong { found: Some(verification.volume) })
+            }
+            (TaskEnd::Verified { .. }, TaskKind::Confirm) => {
+                wrong("it answered a confirmation with a verification")
+            }
+            (TaskEnd::Confirmed, TaskKind::Verify) => wrong("it answered a verification with a confirmation"),
+            (end, _) => end,
+        }
+    }
+}

@@ -1,0 +1,379 @@
+//! What operators ask for: refused with a reason, rehearsed, or decided.
+//!
+//! R8: pausing, aborting and closing work in every state, and a second time; they have nothing to wait for.
+
+use rientro_types::{
+    Actor, CampaignId, CampaignState, Digest, EXCEPTIONS_MAX, Exception, FleetLimits, HeldReason, MailboxId,
+    NodeId, PassCause, PauseCause, Placement, Plan, REASON_BYTES_MAX, Receipt, Record, Refusal, Revision,
+    SHARDS_NAMED_MAX, SHARDS_PER_RECORD_MAX, Selector, ServiceSet, ShardId, Span, Verb, WaveNo,
+};
+
+use crate::contract::OrderKind;
+use crate::engine::Engine;
+use crate::mutant::Mutant;
+use crate::state::{CampaignIx, ShardIx};
+use crate::sweep::Sweep;
+
+type Answer = Result<Receipt, Refusal>;
+
+/// Shortest silence limit: three heartbeats of an agent may be lost.
+const SILENCE_MIN: Span = Span::from_secs(3);
+
+impl Engine {
+    pub(crate) fn request(&mut self, actor: &Actor, verb: Verb, rehearse: bool, seed: [u8; 32]) -> Answer {
+        let actor = &self.named(actor);
+        let before = self.step.decisions.len();
+        let receipt = match verb {
+            Verb::Start { plan, source } => self.start_campaign(actor, *plan, source, rehearse, seed),
+            Verb::Revise { plan, source } => self.revise(actor, *plan, source, rehearse),
+            Verb::Pause { campaign } => self.pause(actor, campaign, rehearse),
+            Verb::Resume { campaign } => self.resume(actor, campaign, rehearse),
+            Verb::Abort { campaign } => self.abort(actor, campaign, rehearse),
+            Verb::Promote { campaign, wave } => self.promote(actor, campaign, wave, rehearse),
+            Verb::Close { selector, reason } => {
+                check_reason(&reason)?;
+                let record = Record::Closed { selector: selector.clone(), reason };
+                self.sweep(actor, Sweep::Close, &selector, record, rehearse)
+            }
+            Verb::Retry { selector } => {
+                let record = Record::Retried { selector: selector.clone() };
+                self.sweep(actor, Sweep::Retry, &selector, record, rehearse)
+            }
+            Verb::Accept { selector, reason } => {
+                check_reason(&reason)?;
+                let record = Record::Accepted { selector: selector.clone(), reason };
+                self.sweep(actor, Sweep::Accept, &selector, record, rehearse)
+            }
+            Verb::Prioritise { selector } => {
+                let record = Record::Prioritised { selector: selector.clone() };
+                self.sweep(actor, Sweep::Prioritise, &selector, record, rehearse)
+            }
+            Verb::Adopt { selector, services, reason } => {
+                check_reason(&reason)?;
+                let record = Record::Adopted { selector: selector.clone(), services, reason };
+                self.adopt(actor, &selector, services, record, rehearse)
+            }
+            Verb::Settle { shard, node, reason } => self.settle(actor, shard, node, reason, rehearse),
+            Verb::Except { shard, mailbox, exception, reason } => {
+                self.except(actor, shard, mailbox, exception, reason, rehearse)
+            }
+            Verb::SetLimits { limits } => self.set_limits(actor, limits, rehearse),
+        }?;
+        let decided = (self.step.decisions.len() > before).then(|| self.first_decided(before));
+        if self.state.mutant == Mutant::ForgetRecord {
+            self.step.decisions.truncate(before);
+        }
+        Ok(Receipt { decided, ..receipt })
+    }
+
+    fn named(&self, actor: &Actor) -> Actor {
+        let mut actor = actor.clone();
+        if self.state.mutant == Mutant::NamelessActor {
+            actor.id.clear();
+        }
+        actor
+    }
+
+    /// Number of the record that stands at a place among this step's decisions.
+    fn first_decided(&self, at: usize) -> rientro_types::Seq {
+        let after = (self.step.decisions.len() - at) as u64;
+        rientro_types::Seq::from_raw(self.state.seq_next.raw() - after)
+    }
+
+    fn find(&self, campaign: CampaignId) -> Result<CampaignIx, Refusal> {
+        self.state.campaign_ix.get(&campaign).copied().ok_or(Refusal::CampaignUnknown(campaign))
+    }
+
+    fn receipt(&self, shards: impl IntoIterator<Item = ShardIx>) -> Receipt {
+        shards.into_iter().fold(Receipt::default(), |receipt, ix| Receipt {
+            shards: receipt.shards + 1,
+            mailboxes: receipt.mailboxes + self.state.shard(ix).mailboxes,
+            ..receipt
+        })
+    }
+
+    fn of_campaign(&self, ix: CampaignIx) -> Receipt {
+        let counts = self.state.campaign(ix).counts;
+        Receipt { shards: counts.shards_total(), mailboxes: counts.mailboxes_total(), ..Receipt::default() }
+    }
+
+    fn start_campaign(
+        &mut self,
+        actor: &Actor,
+        plan: Plan,
+        source: Digest,
+        rehearse: bool,
+        seed: [u8; 32],
+    ) -> Answer {
+        let campaign = plan.name;
+        if self.state.campaign_ix.contains_key(&campaign) {
+            return Err(Refusal::CampaignExists(campaign));
+        }
+        let seed = plan.seed.unwrap_or(seed);
+        let waves = self.state.form(&plan, seed, None).map_err(Refusal::Plan)?;
+        let receipt = self.receipt(waves.iter().flatten().copied());
+        if !rehearse {
+            self.decide_as(actor, Record::CampaignStarted { plan: Box::new(plan), source, seed });
+            self.form_waves(actor, campaign, &waves, 0);
+        }
+        Ok(receipt)
+    }
+
+    fn form_waves(&mut self, actor: &Actor, campaign: CampaignId, waves: &[Vec<ShardIx>], first: usize) {
+        for (wave, shards) in waves.iter().enumerate() {
+            let wave = WaveNo::from_raw(u32::try_from(first + wave).unwrap_or(u32::MAX));
+            for part in shards.chunks(SHARDS_PER_RECORD_MAX) {
+                let shards = part.iter().map(|ix| self.state.shard(*ix).id).collect();
+                self.decide_as(actor, Record::WaveFormed { campaign, wave, shards });
+            }
+        }
+        self.decide_as(actor, Record::CampaignReady { campaign });
+    }
+
+    fn revise(&mut self, actor: &Actor, plan: Plan, source: Digest, rehearse: bool) -> Answer {
+        let ix = self.find(plan.name)?;
+        if self.state.is_over(ix) {
+            return Err(Refusal::CampaignOver(plan.name));
+        }
+        let seed = self.state.campaign(ix).seed;
+        let waves = self.state.form(&plan, seed, Some(ix)).map_err(Refusal::Plan)?;
+        let receipt = self.receipt(waves.iter().flatten().copied());
+        if !rehearse {
+            self.reform(actor, ix, plan, source, &waves);
+        }
+        Ok(receipt)
+    }
+
+    fn reform(&mut self, actor: &Actor, ix: CampaignIx, plan: Plan, source: Digest, waves: &[Vec<ShardIx>]) {
+        let campaign = self.state.campaign(ix);
+        let (id, revision) = (campaign.id, campaign.revision.next());
+        let (pace, first) = (plan.pace, self.state.begun(ix));
+        self.decide_as(actor, Record::CampaignRevised { revision, plan: Box::new(plan), source });
+        self.form_waves(actor, id, waves, first);
+        self.broadcast(&OrderKind::Pace { campaign: id, pace });
+    }
+
+    /// A leader that died while it formed waves left them half done: they are formed again, under the same plan.
+    pub(crate) fn finish_forming(&mut self) {
+        for ix in self.state.campaign_ixs() {
+            if self.state.campaign(ix).state != CampaignState::Forming {
+                continue;
+            }
+            let campaign = self.state.campaign(ix);
+            let (plan, source, revision, seed) =
+                (campaign.plan.clone(), campaign.source, campaign.revision, campaign.seed);
+            let actor = Actor::orchestrator();
+            let record = Record::CampaignRevised {
+                revision: Revision::next(revision),
+                plan: Box::new(plan.clone()),
+                source,
+            };
+            self.decide_as(&actor, record);
+            match self.state.form(&plan, seed, Some(ix)) {
+                Ok(waves) => self.form_waves(&actor, plan.name, &waves, self.state.begun(ix)),
+                // The fleet changed under it: what cannot be carried out is given up, and closed.
+                Err(_) => self.decide_as(&actor, Record::CampaignAborted { campaign: plan.name }),
+            }
+        }
+    }
+
+    fn pause(&mut self, actor: &Actor, campaign: CampaignId, rehearse: bool) -> Answer {
+        let ix = self.find(campaign)?;
+        if !rehearse {
+            if self.campaign_state(ix) == CampaignState::Running {
+                let cause = PauseCause::Operator;
+                self.decide_as(actor, Record::CampaignPaused { campaign, cause });
+            }
+            if matches!(self.campaign_state(ix), CampaignState::Paused(_)) {
+                self.broadcast(&OrderKind::Suspend { campaign });
+            }
+        }
+        Ok(self.of_campaign(ix))
+    }
+
+    fn resume(&mut self, actor: &Actor, campaign: CampaignId, rehearse: bool) -> Answer {
+        let ix = self.find(campaign)?;
+        if self.state.is_over(ix) {
+            return Err(Refusal::CampaignOver(campaign));
+        }
+        if !rehearse {
+            if matches!(self.campaign_state(ix), CampaignState::Paused(_)) {
+                self.decide_as(actor, Record::CampaignResumed { campaign });
+            }
+            self.broadcast(&OrderKind::Continue { campaign });
+        }
+        Ok(self.of_campaign(ix))
+    }
+
+    fn abort(&mut self, actor: &Actor, campaign: CampaignId, rehearse: bool) -> Answer {
+        let ix = self.find(campaign)?;
+        if !rehearse && self.campaign_state(ix).is_live() {
+            self.decide_as(actor, Record::CampaignAborted { campaign });
+        }
+        Ok(self.of_campaign(ix))
+    }
+
+    fn promote(&mut self, actor: &Actor, campaign: CampaignId, wave: WaveNo, rehearse: bool) -> Answer {
+        let ix = self.find(campaign)?;
+        let state = self.state.campaign(ix);
+        let receipt = self.receipt(state.wave(wave).into_iter().flat_map(|_| {
+            self.state.members(ix).into_iter().filter(|s| self.state.shard(*s).wave() == Some(wave))
+        }));
+        match state.current_wave() {
+            // It has passed already: asking twice promotes once.
+            Some(current) if wave < current => return Ok(receipt),
+            None if state.wave(wave).is_some() => return Ok(receipt),
+            _ if self.state.is_over(ix) => return Err(Refusal::CampaignOver(campaign)),
+            Some(current) if wave == current => {}
+            current => {
+                let current = current.unwrap_or_default();
+                return Err(Refusal::WaveNotCurrent { wave, current });
+            }
+        }
+        if !rehearse {
+            self.decide_as(actor, Record::WavePassed { campaign, wave, cause: PassCause::Promoted });
+        }
+        Ok(receipt)
+    }
+
+    fn sweep(
+        &mut self,
+        actor: &Actor,
+        sweep: Sweep,
+        selector: &Selector,
+        record: Record,
+        rehearse: bool,
+    ) -> Answer {
+        self.check_selector(selector)?;
+        let targets = self.state.targets(sweep, selector);
+        let matched = targets.hit.len() as u64 + targets.skipped;
+        // Closing what is closed succeeds; for anything else there must be something to do.
+        if targets.hit.is_empty() && (matched == 0 || sweep != Sweep::Close) {
+            return Err(Refusal::NothingToDo { matched, applies_to: sweep.applies_to().into() });
+        }
+        let receipt = Receipt { skipped: targets.skipped, ..self.receipt(targets.hit.iter().copied()) };
+        if !rehearse && !targets.hit.is_empty() {
+            self.decide_as(actor, record);
+        }
+        Ok(receipt)
+    }
+
+    fn adopt(
+        &mut self,
+        actor: &Actor,
+        selector: &Selector,
+        services: ServiceSet,
+        record: Record,
+        rehearse: bool,
+    ) -> Answer {
+        if services.is_empty() {
+            let problem =
+                "an adopted shard serves something; use close for one that serves nothing".to_owned();
+            return Err(Refusal::SelectorInvalid { problem });
+        }
+        self.sweep(actor, Sweep::Adopt, selector, record, rehearse)
+    }
+
+    fn check_selector(&self, selector: &Selector) -> Result<(), Refusal> {
+        let invalid = |problem: &str| Err(Refusal::SelectorInvalid { problem: problem.to_owned() });
+        if selector.is_unbounded() && !selector.all {
+            return Err(Refusal::SelectorUnbounded);
+        }
+        if selector.all && !selector.is_unbounded() {
+            return invalid("it says all, and narrows it too");
+        }
+        if selector.wave.is_some() && selector.campaign.is_none() {
+            return invalid("a wave needs its campaign");
+        }
+        if selector.shards.len() > SHARDS_NAMED_MAX {
+            return Err(Refusal::TooMany { what: "named shards".into(), max: SHARDS_NAMED_MAX as u64 });
+        }
+        if let Some(campaign) = selector.campaign {
+            self.find(campaign)?;
+        }
+        match selector.shards.iter().find(|id| !self.state.shard_ix.contains_key(id)) {
+            Some(unknown) => Err(Refusal::ShardUnknown(*unknown)),
+            None => Ok(()),
+        }
+    }
+
+    fn settle(
+        &mut self,
+        actor: &Actor,
+        shard: ShardId,
+        node: NodeId,
+        reason: String,
+        rehearse: bool,
+    ) -> Answer {
+        check_reason(&reason)?;
+        let ix = self.state.shard_ix.get(&shard).copied().ok_or(Refusal::ShardUnknown(shard))?;
+        if !self.state.node_ix.contains_key(&node) {
+            return Err(Refusal::NodeUnknown(node));
+        }
+        let s = self.state.shard(ix);
+        let here = s.placement(self.state.node(s.node).id);
+        let volume = match s.blocked.as_deref() {
+            Some(HeldReason::Contested { holder, .. }) if *holder == node => here.volume,
+            Some(HeldReason::Contested { claimant, volume, .. }) if *claimant == node => *volume,
+            Some(HeldReason::VolumeWrong { found: Some(found), .. }) if here.node == node => *found,
+            _ => return Err(Refusal::NotContested(shard)),
+        };
+        if !rehearse {
+            let placement = Placement { no: here.no.next(), node, volume };
+            self.decide_as(actor, Record::ShardSettled { shard, placement, reason });
+        }
+        Ok(self.receipt([ix]))
+    }
+
+    fn except(
+        &mut self,
+        actor: &Actor,
+        shard: ShardId,
+        mailbox: MailboxId,
+        exception: Option<Exception>,
+        reason: String,
+        rehearse: bool,
+    ) -> Answer {
+        check_reason(&reason)?;
+        let ix = self.state.shard_ix.get(&shard).copied().ok_or(Refusal::ShardUnknown(shard))?;
+        let known = &self.state.shard(ix).exceptions;
+        let more = exception.is_some() && !known.contains_key(&mailbox);
+        if more && known.len() >= EXCEPTIONS_MAX {
+            return Err(Refusal::TooMany {
+                what: "exceptions in one shard".into(),
+                max: EXCEPTIONS_MAX as u64,
+            });
+        }
+        if !rehearse && known.get(&mailbox).copied() != exception {
+            self.decide_as(actor, Record::ExceptionSet { shard, mailbox, exception, reason });
+        }
+        Ok(Receipt { shards: 1, mailboxes: 1, ..Receipt::default() })
+    }
+
+    fn set_limits(&mut self, actor: &Actor, limits: FleetLimits, rehearse: bool) -> Answer {
+        let invalid = |problem: &str| Err(Refusal::LimitInvalid { problem: problem.to_owned() });
+        if limits.verifies_per_node == 0 || limits.confirms_per_node == 0 {
+            return invalid("at least one task of each kind must be possible on a node; pause to stop all");
+        }
+        if limits.verifies_per_domain.values().any(|max| *max == 0) {
+            return invalid("at least one task must be possible in a failure domain; pause to stop all");
+        }
+        if limits.silence < SILENCE_MIN {
+            return invalid("a node cannot be called silent after less than 3s");
+        }
+        if !rehearse && limits != self.state.limits {
+            self.decide_as(actor, Record::LimitsSet { limits });
+        }
+        Ok(self.receipt([]))
+    }
+}
+
+fn check_reason(reason: &str) -> Result<(), Refusal> {
+    match reason.trim().len() {
+        0 => Err(Refusal::ReasonMissing),
+        bytes if bytes > REASON_BYTES_MAX => {
+            Err(Refusal::TooMany { what: "bytes in a reason".into(), max: REASON_BYTES_MAX as u64 })
+        }
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,330 @@
+//! Starts what may start: verifications ahead of their waves, confirmations and openings in them.
+//!
+//! Work is looked for only where something changed: on nodes and in campaigns that a step has touched. Each start is one
+//! decision, checked against every budget in force at that moment (R2), so that what is running never exceeds one.
+
+use rientro_types::{
+    CampaignState, LabelKey, LabelValue, Phase, Record, ServiceSet, Span, TaskEnd, TaskFailure, TaskKind,
+};
+
+use crate::contract::OrderKind;
+use crate::engine::{ABSENCE_MIN, CLOCK_MARK_EVERY, Engine, HOUSEKEEPING_EVERY};
+use crate::mutant::Mutant;
+use crate::state::{CampaignIx, NodeIx, QueueKey, Shard, ShardIx};
+
+// A leader that is called at every housekeeping is never taken for an absent one.
+const _: () = assert!(HOUSEKEEPING_EVERY.ms() < ABSENCE_MIN.ms());
+
+impl Engine {
+    /// Goes on until nothing changes any more.
+    pub(crate) fn run(&mut self) {
+        self.expire();
+        loop {
+            let campaigns = std::mem::take(&mut self.state.dirty_campaigns);
+            let nodes = std::mem::take(&mut self.state.dirty_nodes);
+            if campaigns.is_empty() && nodes.is_empty() {
+                break;
+            }
+            for ix in campaigns {
+                self.advance_waves(ix);
+                self.advance_openings(ix);
+                self.start_confirmations(ix);
+            }
+            for ix in nodes {
+                self.start_verifications(ix);
+            }
+        }
+        self.tell();
+    }
+
+    /// Deadlines and waits that are over.
+    fn expire(&mut self) {
+        for campaign in self.state.campaign_ixs() {
+            while let Some(shard) = self.expired(campaign) {
+                self.expire_shard(shard);
+            }
+        }
+    }
+
+    fn expired(&self, campaign: CampaignIx) -> Option<ShardIx> {
+        let campaign = self.state.campaign(campaign);
+        let (at, shard) = campaign.timers.first().filter(|_| campaign.is_running())?;
+        (*at <= campaign.active(self.now)).then_some(*shard)
+    }
+
+    fn expire_shard(&mut self, shard: ShardIx) {
+        let s = self.state.shard(shard);
+        let id = s.id;
+        match s.phase {
+            Phase::Verifying { attempt, .. } | Phase::Confirming { attempt, .. } => {
+                self.end_task(shard, attempt, TaskEnd::Failed(TaskFailure::TimedOut));
+            }
+            Phase::Opening { .. } => self.decide(Record::OpeningOverdue { shard: id }),
+            Phase::Backoff { .. } => {
+                let retry = self.state.mutant != Mutant::NeverRetry;
+                self.state.change(shard, |s| s.due = true);
+                if !retry {
+                    self.state.change(shard, |s| s.member = None);
+                }
+            }
+            Phase::Closed { .. }
+            | Phase::Waiting
+            | Phase::Verified
+            | Phase::Open { .. }
+            | Phase::Held { .. }
+            | Phase::Failed { .. } => debug_assert!(false, "shard {id} has a timer in a phase without one"),
+        }
+    }
+
+    /// The wait before the next try: doubling, capped, and up to a quarter longer by a spread that differs between shards,
+    /// so that shards that failed together do not come back together.
+    pub(crate) fn backoff(&self, shard: ShardIx) -> Span {
+        let s = self.state.shard(shard);
+        let Some(campaign) = self.state.campaign_of(s) else { return Span::ZERO };
+        let tries = campaign.plan.tries;
+        let doubled = tries.backoff_first.times(1 << s.failures.min(30)).min(tries.backoff_max);
+        let hash = blake3::hash(s.id.as_str().as_bytes());
+        let spread = u64::from(hash.as_bytes()[0]) ^ u64::from(s.attempt.raw() & 0xff);
+        doubled.plus(Span::from_ms(doubled.ms() / 4 * spread / 255))
+    }
+
+    fn start_verifications(&mut self, ix: NodeIx) {
+        while let Some(shard) = self.next_verification(ix) {
+            self.start_task(ix, shard, TaskKind::Verify);
+        }
+    }
+
+    fn next_verification(&self, ix: NodeIx) -> Option<ShardIx> {
+        let node = self.state.node(ix);
+        let full = node.verifying >= self.state.limits.verifies_per_node
+            && self.state.mutant != Mutant::IgnoreBudget;
+        if !node.is_ready() || full || self.full_domain(ix).is_some() {
+            return None;
+        }
+        let campaigns = self.state.campaigns.iter().filter(|campaign| campaign.is_running());
+        let first = campaigns.filter_map(|campaign| campaign.verify.get(&ix)?.first()).min();
+        first.map(|(_, _, shard)| *shard)
+    }
+
+    /// A failure domain of the node that has no free place.
+    pub(crate) fn full_domain(&self, ix: NodeIx) -> Option<(LabelKey, LabelValue, u32, u32)> {
+        let limits = &self.state.limits.verifies_per_domain;
+        self.state.node(ix).labels.iter().find_map(|(label, value)| {
+            let max = *limits.get(label)?;
+            let busy = self.state.domains.get(&(*label, *value)).map_or(0, |domain| domain.verifying);
+            (busy >= max).then_some((*label, *value, busy, max))
+        })
+    }
+
+    fn start_task(&mut self, ix: NodeIx, shard: ShardIx, kind: TaskKind) {
+        let s = self.state.shard(shard);
+        let Some(campaign) = self.state.campaign_of(s) else { return };
+        let tries = campaign.plan.tries;
+        let timeout = match kind {
+            TaskKind::Verify => tries.verify_timeout,
+            TaskKind::Confirm => tries.confirm_timeout,
+        };
+        let (id, attempt, node) = (s.id, s.attempt.next(), self.state.node(ix).id);
+        self.decide(Record::TaskStarted { shard: id, kind, attempt, node, timeout });
+        self.watch(shard);
+        self.send_task(ix, shard);
+    }
+
+    /// Starts the progress clock of a try.
+    fn watch(&mut self, shard: ShardIx) {
+        let Some(attempt) = self.state.shard(shard).current_attempt() else { return };
+        let watch =
+            crate::state::Watch { attempt, progress: rientro_types::Progress::default(), advanced: self.now };
+        self.state.watches.insert(shard, watch);
+    }
+
+    fn start_confirmations(&mut self, ix: CampaignIx) {
+        while let Some((node, shard)) = self.next_confirmation(ix) {
+            if self.is_expired(ix, shard) {
+                let shard = self.state.shard(shard).id;
+                self.decide(Record::VerificationExpired { shard });
+            } else {
+                self.start_task(node, shard, TaskKind::Confirm);
+            }
+        }
+    }
+
+    fn next_confirmation(&self, ix: CampaignIx) -> Option<(NodeIx, ShardIx)> {
+        let campaign = self.state.campaign(ix);
+        if !campaign.is_running() || campaign.in_flight >= campaign.plan.opening.in_flight_max {
+            return None;
+        }
+        let max = self.state.limits.confirms_per_node;
+        let started =
+            |key: &&QueueKey| campaign.wave_started(key.0) || self.state.mutant == Mutant::OpenAnyWave;
+        campaign
+            .open
+            .iter()
+            .filter(|(node, _)| {
+                self.state.node(**node).is_ready() && self.state.node(**node).confirming < max
+            })
+            .filter_map(|(node, queue)| queue.first().filter(started).map(|key| (key, *node)))
+            .min()
+            .map(|((_, _, shard), node)| (node, *shard))
+    }
+
+    /// Whether a verification is too old to be confirmed.
+    fn is_expired(&self, ix: CampaignIx, shard: ShardIx) -> bool {
+        let age_max = self.state.campaign(ix).plan.policy.verified_age_max;
+        let s = self.state.shard(shard);
+        s.accepted.is_none()
+            && s.standing.as_ref().is_some_and(|standing| self.now.since(standing.at) > age_max)
+    }
+
+    /// The first step of opening, straight after its confirmation. R1, R3: looked at once more where it counts.
+    pub(crate) fn begin_opening(&mut self, shard: ShardIx) {
+        let s = self.state.shard(shard);
+        let Some(campaign) = self.state.campaign_of(s) else { return };
+        let wave_open = s.wave().is_some_and(|wave| campaign.wave_started(wave))
+            || self.state.mutant == Mutant::OpenAnyWave;
+        if campaign.is_running() && wave_open && s.blocked.is_none() && s.is_vouched() {
+            self.open_step(shard, 0);
+        }
+    }
+
+    fn open_step(&mut self, shard: ShardIx, step: usize) {
+        let s = self.state.shard(shard);
+        let Some(campaign) = self.state.campaign_of(s) else { return };
+        let opened = campaign.plan.opening.steps.iter().take(step + 1);
+        let services = opened.fold(ServiceSet::NONE, |all, step| all.union(*step));
+        let timeout = campaign.plan.tries.open_timeout;
+        let shard = s.id;
+        self.decide(Record::StepOpening { shard, services, timeout });
+    }
+
+    /// Steps that the nodes have confirmed lead to the next step, or into service.
+    fn advance_openings(&mut self, ix: CampaignIx) {
+        while let Some(shard) = self.next_opening(ix) {
+            let s = self.state.shard(shard);
+            let step = match s.phase {
+                Phase::Opening { step, .. } => usize::from(step),
+                _ => return,
+            };
+            if step + 1 < self.state.campaign(ix).plan.opening.steps.len() {
+                self.open_step(shard, step + 1);
+            } else {
+                let shard = s.id;
+                self.decide(Record::ShardOpened { shard });
+            }
+        }
+    }
+
+    fn next_opening(&self, ix: CampaignIx) -> Option<ShardIx> {
+        let campaign = self.state.campaign(ix);
+        campaign.steppable.first().copied().filter(|_| campaign.is_running())
+    }
+
+    /// Tells nodes what changed for them: services to serve, tries nobody waits for any more.
+    fn tell(&mut self) {
+        let mut touched = std::mem::take(&mut self.state.touched);
+        touched.sort_unstable();
+        touched.dedup();
+        for shard in &touched {
+            self.tell_services(*shard);
+            self.cancel_strays(*shard);
+        }
+        self.state.touched = touched;
+    }
+
+    fn tell_services(&mut self, ix: ShardIx) {
+        let s = self.state.shard(ix);
+        let Shard { id, services, node, told, doubted, .. } = *s;
+        let node_state = self.state.node(node);
+        if doubted || node_state.session.is_none() || told.unwrap_or(s.seen) == services {
+            return;
+        }
+        self.state.shards[ix.at()].told = Some(services);
+        self.send(node, OrderKind::Serve { shard: id, services });
+    }
+
+    fn cancel_strays(&mut self, shard: ShardIx) {
+        let from = (shard, rientro_types::AttemptNo::from_raw(0));
+        let to = (shard, rientro_types::AttemptNo::from_raw(u32::MAX));
+        let mut strays = Vec::new();
+        for node in self.state.node_ixs() {
+            let state = self.state.node(node);
+            if state.busy.is_empty() || state.session.is_none() {
+                continue;
+            }
+            let booked = state.busy.range(from..=to).map(|((_, attempt), _)| *attempt);
+            strays.extend(
+                booked
+                    .filter(|attempt| !state.cancelled.contains(&(shard, *attempt)))
+                    .filter(|attempt| !self.state.is_current(node, shard, *attempt))
+                    .map(|attempt| (node, attempt)),
+            );
+        }
+        for (node, attempt) in strays {
+            self.cancel(node, shard, attempt);
+        }
+    }
+
+    /// The regular look at what no event tells of.
+    pub(crate) fn housekeep(&mut self) {
+        if self.now < self.housekeeping_at {
+            return;
+        }
+        self.housekeeping_at = self.now + HOUSEKEEPING_EVERY;
+        self.find_silent();
+        self.find_stalled();
+        let live = self.state.campaigns.iter().any(|campaign| campaign.state.is_live());
+        if live && self.now.since(self.marked_at) >= CLOCK_MARK_EVERY {
+            self.marked_at = self.now;
+            self.decide(Record::ClockMarked);
+        }
+    }
+
+    /// T1: a node not heard for the fleet's silence limit is silent, whether it has a session or not.
+    fn find_silent(&mut self) {
+        for ix in self.state.node_ixs() {
+            let node = self.state.node(ix);
+            let silent_for = self.now.since(node.heard.unwrap_or(self.listening_since));
+            let over = silent_for >= self.state.limits.silence && self.state.mutant != Mutant::ForgiveSilence;
+            if over && node.silent.is_none() {
+                let node = node.id;
+                self.decide(Record::NodeSilent { node, silent_for });
+            }
+            let node = self.state.node(ix);
+            if !over && node.silent.is_some() && node.session.is_some() {
+                let node = node.id;
+                self.decide(Record::NodeHeard { node });
+            }
+        }
+    }
+
+    /// A try that does not advance is given up. Tries of paused campaigns and of nodes without a session are not judged:
+    /// the former are told to stand still, the latter are silent.
+    fn find_stalled(&mut self) {
+        let mut stalled = Vec::new();
+        for node in self.state.node_ixs() {
+            let tries: Vec<_> = self.state.node(node).busy.keys().copied().collect();
+            for (shard, attempt) in tries {
+                if self.state.is_current(node, shard, attempt) && self.is_stalled(shard, node) {
+                    stalled.push((shard, attempt));
+                }
+            }
+        }
+        for (shard, attempt) in stalled {
+            self.end_task(shard, attempt, TaskEnd::Failed(TaskFailure::Stalled));
+        }
+    }
+
+    fn is_stalled(&mut self, shard: ShardIx, node: NodeIx) -> bool {
+        let s = self.state.shard(shard);
+        let Some(campaign) = self.state.campaign_of(s) else { return false };
+        let judged = campaign.state == CampaignState::Running && self.state.node(node).is_ready();
+        let timeout = campaign.plan.tries.stall_timeout;
+        match self.state.watches.get(&shard) {
+            Some(watch) if judged => self.now.since(watch.advanced) >= timeout,
+            _ => {
+                self.watch(shard);
+                false
+            }
+        }
+    }
+}

@@ -1,0 +1,252 @@
+//! Verbs that are about many shards at once: which shards they touch, and what they do to them.
+//!
+//! A sweep is one record, however many shards it touches (T33). Which shards those are is decided over durable state when
+//! the record is applied, so a replay finds the same ones.
+
+use rientro_types::{
+    Acceptance, CampaignState, CloseCause, Decision, Exception, HeldReason, MailboxId, Phase, Record,
+    Selector, ServiceSet, ShardId, ShardState, WaveNo, WaveState,
+};
+
+use crate::state::{Shard, ShardIx, State};
+
+/// A verb about many shards.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Sweep {
+    Close,
+    Retry,
+    Accept,
+    Prioritise,
+    Adopt,
+}
+
+impl Sweep {
+    /// States it applies to, in the words of a refusal.
+    pub(crate) const fn applies_to(self) -> &'static str {
+        match self {
+            Self::Close => "in a state that can be closed",
+            Self::Retry => "held, failed, waiting for a retry, or closed, in a campaign that was not aborted",
+            Self::Accept => "held for what its verification found, or failed",
+            Self::Prioritise => "on its way in a wave that has not begun",
+            Self::Adopt => "closed, or in disagreement with a restored journal",
+        }
+    }
+}
+
+/// Shards that match a selector, split by whether the sweep applies to them.
+pub(crate) struct Targets {
+    pub(crate) hit: Vec<ShardIx>,
+    pub(crate) skipped: u64,
+}
+
+impl State {
+    /// Shards that match the selector, in the order of their ids where it names some, of their meeting elsewhere.
+    pub(crate) fn matching(&self, selector: &Selector) -> Vec<ShardIx> {
+        if selector.shards.is_empty() {
+            return self.shard_ixs().filter(|ix| self.matches(*ix, selector)).collect();
+        }
+        let mut named: Vec<ShardIx> =
+            selector.shards.iter().filter_map(|id| self.shard_ix.get(id).copied()).collect();
+        named.sort_unstable();
+        named.dedup();
+        named.retain(|ix| self.matches(*ix, selector));
+        named
+    }
+
+    fn matches(&self, ix: ShardIx, selector: &Selector) -> bool {
+        let Selector { all: _, campaign, wave, labels, states, findings, shards: _ } = selector;
+        let shard = self.shard(ix);
+        let of_node = &self.node(shard.node).labels;
+        let kinds = shard.standing.as_ref().map(|s| s.verification.verdict.tally.kinds).unwrap_or_default();
+        campaign.is_none_or(|id| self.campaign_of(shard).is_some_and(|c| c.id == id))
+            && wave.is_none_or(|wave| shard.wave() == Some(wave))
+            && labels.iter().all(|(label, value)| of_node.get(label) == Some(value))
+            && (states.is_empty() || states.contains(&shard.state()))
+            && (findings.bits() == 0 || findings.bits() & kinds.bits() != 0)
+    }
+
+    /// What a sweep would touch.
+    pub(crate) fn targets(&self, sweep: Sweep, selector: &Selector) -> Targets {
+        let matched = self.matching(selector);
+        let total = matched.len() as u64;
+        let hit: Vec<ShardIx> = matched.into_iter().filter(|ix| self.applies(sweep, *ix)).collect();
+        Targets { skipped: total - hit.len() as u64, hit }
+    }
+
+    fn applies(&self, sweep: Sweep, ix: ShardIx) -> bool {
+        let shard = self.shard(ix);
+        let state = self.campaign_of(shard).map(|campaign| campaign.state);
+        match sweep {
+            Sweep::Close => {
+                !matches!(shard.phase, Phase::Closed { cause: CloseCause::Operator })
+                    || shard.in_disagreement()
+            }
+            Sweep::Retry => {
+                let retriable = match shard.phase {
+                    Phase::Closed { .. }
+                    | Phase::Held { .. }
+                    | Phase::Failed { .. }
+                    | Phase::Backoff { .. } => true,
+                    Phase::Waiting
+                    | Phase::Verifying { .. }
+                    | Phase::Verified
+                    | Phase::Confirming { .. }
+                    | Phase::Opening { .. }
+                    | Phase::Open { .. } => false,
+                };
+                retriable && state.is_some_and(|state| state != CampaignState::Aborted)
+            }
+            Sweep::Accept => {
+                let stuck = match &shard.phase {
+                    Phase::Held { reason } => reason.acceptable(),
+                    Phase::Failed { .. } => true,
+                    _ => false,
+                };
+                stuck && shard.blocked.is_none() && state.is_some_and(|state| state != CampaignState::Aborted)
+            }
+            Sweep::Prioritise => self.earlier_wave(ix).is_some(),
+            Sweep::Adopt => shard.in_disagreement() || matches!(shard.phase, Phase::Closed { .. }),
+        }
+    }
+
+    /// The wave a shard would be brought forward to: the one that opens, or the next one.
+    fn earlier_wave(&self, ix: ShardIx) -> Option<WaveNo> {
+        let shard = self.shard(ix);
+        let campaign = self.campaign_of(shard).filter(|campaign| campaign.state.is_live())?;
+        let wave = shard.wave()?;
+        let on_its_way = match shard.state() {
+            ShardState::Waiting | ShardState::Verifying | ShardState::Backoff | ShardState::Verified => true,
+            ShardState::Closed
+            | ShardState::Confirming
+            | ShardState::Opening
+            | ShardState::Open
+            | ShardState::Held
+            | ShardState::Failed => false,
+        };
+        let current = campaign.current_wave()?;
+        let target = match campaign.wave(current)?.state {
+            WaveState::Waiting | WaveState::Opening => current,
+            WaveState::Baking { .. } | WaveState::Passed => current.next(),
+        };
+        (on_its_way && target < wave && !campaign.wave_started(wave)).then_some(target)
+    }
+
+    pub(crate) fn apply_verb(&mut self, decision: &Decision) -> Result<(), String> {
+        match &decision.record {
+            Record::Closed { selector, reason: _ } => {
+                let at = self.at;
+                for ix in self.targets(Sweep::Close, selector).hit {
+                    self.change(ix, |s| {
+                        s.charged = false;
+                        s.end_disagreement();
+                        s.close(CloseCause::Operator, at);
+                    });
+                }
+            }
+            Record::Retried { selector } => {
+                let at = self.at;
+                for ix in self.targets(Sweep::Retry, selector).hit {
+                    self.change(ix, |s| s.begin_again(at));
+                    self.reopen_campaign(ix);
+                }
+            }
+            Record::Accepted { selector, reason } => {
+                let at = self.at;
+                for ix in self.targets(Sweep::Accept, selector).hit {
+                    let acceptance = Acceptance { by: decision.actor.id.clone(), reason: reason.clone() };
+                    self.change(ix, |s| {
+                        s.charged = false;
+                        s.failures = 0;
+                        s.accepted = Some(Box::new(acceptance));
+                        s.enter(Phase::Verified, at);
+                    });
+                    self.reopen_campaign(ix);
+                }
+            }
+            Record::Prioritised { selector } => self.bring_forward(selector),
+            Record::Adopted { selector, services, reason: _ } => {
+                for ix in self.targets(Sweep::Adopt, selector).hit {
+                    self.adopt(ix, *services);
+                }
+            }
+            Record::ExceptionSet { shard, mailbox, exception, reason: _ } => {
+                return self.except(*shard, *mailbox, *exception);
+            }
+            other => return Err(format!("not a record of a verb: {other:?}")),
+        }
+        Ok(())
+    }
+
+    /// A campaign that had ended goes on when one of its shards does.
+    fn reopen_campaign(&mut self, ix: ShardIx) {
+        let Some(member) = self.shard(ix).member else { return };
+        let at = self.at;
+        let campaign = self.campaign_mut(member.campaign);
+        if campaign.state == CampaignState::Ended {
+            let idle = campaign.ended.take().map(|ended| at.since(ended)).unwrap_or_default();
+            campaign.clock_behind = campaign.clock_behind.plus(idle);
+            campaign.state = CampaignState::Running;
+        }
+    }
+
+    fn bring_forward(&mut self, selector: &Selector) {
+        let mut hit = self.targets(Sweep::Prioritise, selector).hit;
+        hit.sort_by_key(|ix| self.shard(*ix).member.map(|m| (m.campaign, m.wave, m.rank)));
+        // Last one first, so that each goes before the one placed just before it.
+        for ix in hit.into_iter().rev() {
+            let Some(wave) = self.earlier_wave(ix) else { continue };
+            let Some(member) = self.shard(ix).member else { continue };
+            let rank = self.campaign(member.campaign).rank_min.saturating_sub(1);
+            self.change(ix, |s| {
+                if let Some(member) = &mut s.member {
+                    member.wave = wave;
+                    member.rank = rank;
+                }
+            });
+        }
+    }
+
+    fn adopt(&mut self, ix: ShardIx, services: ServiceSet) {
+        let at = self.at;
+        self.change(ix, |s| {
+            if !matches!(s.phase, Phase::Open { .. } | Phase::Closed { .. }) {
+                s.close(CloseCause::Operator, at);
+            }
+            s.services = services;
+            s.charged = false;
+            s.end_disagreement();
+            if matches!(s.phase, Phase::Closed { .. }) {
+                s.enter(Phase::Open { adopted: true }, at);
+            }
+        });
+    }
+
+    fn except(
+        &mut self,
+        shard: ShardId,
+        mailbox: MailboxId,
+        exception: Option<Exception>,
+    ) -> Result<(), String> {
+        self.edit(shard, |s| {
+            match exception {
+                Some(exception) => s.exceptions.insert(mailbox, exception),
+                None => s.exceptions.remove(&mailbox),
+            };
+        })
+    }
+}
+
+impl Shard {
+    /// Whether a restored journal and the shard's node disagree about what is open.
+    fn in_disagreement(&self) -> bool {
+        matches!(self.blocked.as_deref(), Some(HeldReason::Disagreement { .. }))
+    }
+
+    /// A person has decided what is open: the node is told.
+    fn end_disagreement(&mut self) {
+        if self.in_disagreement() {
+            self.blocked = None;
+            self.doubted = false;
+        }
+    }
+}

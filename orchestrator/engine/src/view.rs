@@ -1,0 +1,203 @@
+//! What people are shown: durable state joined with what was last observed.
+//!
+//! The driver asks only between an append and the next step, so that nothing is shown before it is durable (R4).
+
+use rientro_types::{
+    CampaignId, CampaignState, CampaignView, CellView, NodeId, NodeView, Phase, Selector, ShardId,
+    ShardState, ShardView, TaskKind, WaitingOn, WaveNo, WaveView,
+};
+
+use crate::engine::Engine;
+use crate::state::{Campaign, CampaignIx, NodeIx, Shard, ShardIx};
+
+impl Engine {
+    /// The cell; absent before it is founded.
+    #[must_use]
+    pub fn cell_view(&self) -> Option<CellView> {
+        let state = &self.state;
+        let cell = state.cell.as_ref()?;
+        let count =
+            |f: fn(&crate::state::Node) -> bool| state.nodes.iter().filter(|node| f(node)).count() as u64;
+        Some(CellView {
+            cell: cell.id,
+            incarnation: cell.incarnation,
+            epoch: cell.epoch,
+            seq_next: state.seq_next,
+            at: self.now,
+            limits: state.limits.clone(),
+            nodes: state.nodes.len() as u64,
+            nodes_connected: count(|node| node.session.is_some()),
+            nodes_silent: count(|node| node.silent.is_some()),
+            counts: state.counts,
+            campaigns_live: state.campaigns.iter().filter(|c| c.state.is_live()).count() as u64,
+        })
+    }
+
+    /// Every node, by name.
+    pub fn node_views(&self) -> impl Iterator<Item = NodeView> + '_ {
+        self.state.node_ix.values().map(|ix| self.node_view_at(*ix))
+    }
+
+    /// One node.
+    #[must_use]
+    pub fn node_view(&self, node: NodeId) -> Option<NodeView> {
+        self.state.node_ix.get(&node).map(|ix| self.node_view_at(*ix))
+    }
+
+    fn node_view_at(&self, ix: NodeIx) -> NodeView {
+        let node = self.state.node(ix);
+        NodeView {
+            node: node.id,
+            incarnation: node.incarnation,
+            labels: node.labels.clone(),
+            connected: node.session.is_some(),
+            heard_ago: node.heard.map(|heard| self.now.since(heard)),
+            silent: node.silent,
+            verifying: node.verifying,
+            confirming: node.confirming,
+            counts: node.counts,
+        }
+    }
+
+    /// Shards that match, by name, after the name `after`; at most `max`.
+    #[must_use]
+    pub fn shard_views(&self, selector: &Selector, after: Option<ShardId>, max: usize) -> Vec<ShardView> {
+        let mut matching = self.state.matching(selector);
+        matching.sort_unstable_by_key(|ix| self.state.shard(*ix).id);
+        let later =
+            matching.into_iter().filter(|ix| after.is_none_or(|after| self.state.shard(*ix).id > after));
+        later.take(max).map(|ix| self.shard_view_at(ix)).collect()
+    }
+
+    /// One shard.
+    #[must_use]
+    pub fn shard_view(&self, shard: ShardId) -> Option<ShardView> {
+        self.state.shard_ix.get(&shard).map(|ix| self.shard_view_at(*ix))
+    }
+
+    fn shard_view_at(&self, ix: ShardIx) -> ShardView {
+        ShardView { shard: self.state.shard_snapshot(ix), waiting_on: self.waiting_on(ix) }
+    }
+
+    /// Every campaign, in the order in which they began.
+    pub fn campaign_views(&self) -> impl Iterator<Item = CampaignView> + '_ {
+        self.state.campaign_ixs().map(|ix| self.campaign_view_at(ix))
+    }
+
+    /// One campaign.
+    #[must_use]
+    pub fn campaign_view(&self, campaign: CampaignId) -> Option<CampaignView> {
+        self.state.campaign_ix.get(&campaign).map(|ix| self.campaign_view_at(*ix))
+    }
+
+    fn campaign_view_at(&self, ix: CampaignIx) -> CampaignView {
+        let campaign = self.state.campaign(ix);
+        let waves = (0..campaign.waves.len()).map(|at| {
+            let no = WaveNo::from_raw(u32::try_from(at).unwrap_or(u32::MAX));
+            let wave = &campaign.waves[at];
+            WaveView {
+                wave: no,
+                state: wave.state,
+                counts: wave.counts,
+                mailboxes_lost: wave.lost,
+                mailboxes_lost_max: campaign.lost_max(no),
+            }
+        });
+        CampaignView {
+            campaign: campaign.id,
+            revision: campaign.revision,
+            plan: campaign.plan.clone(),
+            source: campaign.source,
+            state: campaign.state,
+            started: campaign.started,
+            ended: campaign.ended,
+            wave: campaign.current_wave(),
+            counts: campaign.counts,
+            bytes_verified: self.bytes_verified(ix),
+            waves: waves.collect(),
+        }
+    }
+
+    fn bytes_verified(&self, ix: CampaignIx) -> u64 {
+        let members = self.state.shards.iter().enumerate();
+        let of_campaign = members.filter(|(_, shard)| shard.member.is_some_and(|m| m.campaign == ix));
+        of_campaign
+            .map(|(at, shard)| match (&shard.standing, shard.current_attempt()) {
+                (Some(standing), _) => standing.verification.verdict.tally.bytes,
+                (None, Some(attempt)) => {
+                    let watch = self.state.watches.get(&ShardIx::for_len(at));
+                    watch.filter(|watch| watch.attempt == attempt).map_or(0, |watch| watch.progress.bytes)
+                }
+                (None, None) => 0,
+            })
+            .sum()
+    }
+
+    fn waiting_on(&self, ix: ShardIx) -> Option<WaitingOn> {
+        let shard = self.state.shard(ix);
+        let campaign = self.state.campaign_of(shard);
+        match shard.state() {
+            ShardState::Open => None,
+            ShardState::Held if shard.blocked.is_some() => Some(WaitingOn::Operator),
+            ShardState::Held | ShardState::Failed => Some(WaitingOn::Operator),
+            ShardState::Closed => Some(match campaign {
+                Some(campaign) if campaign.state.is_live() => WaitingOn::Operator,
+                _ => WaitingOn::Campaign,
+            }),
+            _ => Some(self.on_its_way(ix, shard, campaign?)),
+        }
+    }
+
+    fn on_its_way(&self, ix: ShardIx, shard: &Shard, campaign: &Campaign) -> WaitingOn {
+        if matches!(campaign.state, CampaignState::Paused(_)) {
+            return WaitingOn::Resume { campaign: campaign.id };
+        }
+        let node = self.state.node(shard.node);
+        match shard.phase {
+            Phase::Verifying { attempt, .. } | Phase::Confirming { attempt, .. } => WaitingOn::Task {
+                running: self.now.since(shard.since),
+                progress: self.state.watches.get(&ix).filter(|w| w.attempt == attempt).map(|w| w.progress),
+            },
+            Phase::Opening { .. } => WaitingOn::Task { running: self.now.since(shard.since), progress: None },
+            Phase::Backoff { until, .. } if !shard.due => {
+                WaitingOn::Backoff { left: until.since(campaign.active(self.now)) }
+            }
+            _ if !node.is_ready() => WaitingOn::NodeOffline { node: node.id },
+            Phase::Verified => self.before_opening(shard, campaign),
+            Phase::Waiting
+            | Phase::Backoff { .. }
+            | Phase::Closed { .. }
+            | Phase::Open { .. }
+            | Phase::Held { .. }
+            | Phase::Failed { .. } => self.before_verification(shard.node),
+        }
+    }
+
+    fn before_opening(&self, shard: &Shard, campaign: &Campaign) -> WaitingOn {
+        let max = campaign.plan.opening.in_flight_max;
+        match (shard.wave(), campaign.current_wave()) {
+            (Some(wave), Some(current)) if !campaign.wave_started(wave) => WaitingOn::Wave { wave, current },
+            _ if campaign.in_flight >= max => WaitingOn::OpeningBudget { busy: campaign.in_flight, max },
+            _ => self.node_budget(shard.node, TaskKind::Confirm).unwrap_or(WaitingOn::Turn),
+        }
+    }
+
+    fn before_verification(&self, node: NodeIx) -> WaitingOn {
+        if let Some(budget) = self.node_budget(node, TaskKind::Verify) {
+            return budget;
+        }
+        match self.full_domain(node) {
+            Some((label, value, busy, max)) => WaitingOn::DomainBudget { label, value, busy, max },
+            None => WaitingOn::Turn,
+        }
+    }
+
+    fn node_budget(&self, ix: NodeIx, kind: TaskKind) -> Option<WaitingOn> {
+        let node = self.state.node(ix);
+        let (busy, max) = match kind {
+            TaskKind::Verify => (node.verifying, self.state.limits.verifies_per_node),
+            TaskKind::Confirm => (node.confirming, self.state.limits.confirms_per_node),
+        };
+        (busy >= max).then_some(WaitingOn::NodeBudget { node: node.id, busy, max })
+    }
+}

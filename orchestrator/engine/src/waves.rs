@@ -1,0 +1,62 @@
+//! Moves campaigns from wave to wave.
+//!
+//! Evidence is counted, never timed: a wave is settled when every one of its shards is open, held, failed or closed by
+//! decision; it passes when its bake is over after that, or a named operator promotes it. Whatever is lost beyond the error
+//! budget pauses the campaign before anything else is decided.
+
+use rientro_types::{PassCause, PauseCause, Promotion, Record, WaveNo, WaveState};
+
+use crate::contract::OrderKind;
+use crate::engine::Engine;
+use crate::state::CampaignIx;
+
+impl Engine {
+    /// Takes every step that the campaign's waves allow now.
+    pub(crate) fn advance_waves(&mut self, ix: CampaignIx) {
+        while self.state.campaign(ix).is_running() && self.advance_wave(ix) {}
+    }
+
+    fn advance_wave(&mut self, ix: CampaignIx) -> bool {
+        let campaign = self.state.campaign(ix);
+        let id = campaign.id;
+        let Some(no) = campaign.current_wave() else {
+            if campaign.moving == 0 {
+                self.decide(Record::CampaignEnded { campaign: id });
+            }
+            return false;
+        };
+        if let Some(cause) = self.over_budget(ix, no) {
+            self.decide(Record::CampaignPaused { campaign: id, cause });
+            self.broadcast(&OrderKind::Suspend { campaign: id });
+            return false;
+        }
+        let Some(wave) = campaign.wave(no) else { return false };
+        let record = match wave.state {
+            WaveState::Waiting => Record::WaveStarted { campaign: id, wave: no },
+            WaveState::Opening if wave.moving == 0 => Record::WaveSettled { campaign: id, wave: no },
+            WaveState::Baking { .. } if wave.moving > 0 => Record::WaveUnsettled { campaign: id, wave: no },
+            WaveState::Baking { until }
+                if until <= self.now && campaign.plan.waves.promotion == Promotion::Automatic =>
+            {
+                Record::WavePassed { campaign: id, wave: no, cause: PassCause::Baked }
+            }
+            WaveState::Opening | WaveState::Baking { .. } | WaveState::Passed => return false,
+        };
+        self.decide(record);
+        true
+    }
+
+    /// Why the campaign must pause, if its present wave lost too much.
+    fn over_budget(&self, ix: CampaignIx, no: WaveNo) -> Option<PauseCause> {
+        let campaign = self.state.campaign(ix);
+        let wave = campaign.wave(no).filter(|wave| wave.state != WaveState::Waiting)?;
+        let policy = &campaign.plan.waves;
+        let budget = if no.raw() == 0 { policy.error_budget_canary } else { policy.error_budget };
+        (wave.lost > campaign.lost_max(no)).then_some(PauseCause::ErrorBudget {
+            wave: no,
+            mailboxes_lost: wave.lost,
+            mailboxes: wave.weight,
+            budget,
+        })
+    }
+}
