@@ -2,8 +2,25 @@
 //!
 //! Generated types stop at the shells of the orchestrator, the agent and the CLI; everything behind them speaks
 //! `rientro-types`. What comes from outside is checked here, once, with the path of the field that is wrong.
+//!
+//! - [`v1`]: messages, clients and servers as generated; the `.proto` files document them.
+//! - [`session`], [`bulk`] and [`operator`]: what agents, the orchestrator and operators say, as typed words.
+//! - [`codec`]: the journal's bytes.
+//! - [`limits`]: how large messages and pages may be.
+//! - [`ConvertError`] and [`invalid_argument`]: what was wrong with a message, and how a server answers it.
 
+#[macro_use]
+mod convert;
+
+pub mod bulk;
+pub mod codec;
 pub mod limits;
+pub mod operator;
+pub mod session;
+mod status;
+
+pub use convert::{ConvertError, Problem};
+pub use status::invalid_argument;
 
 /// Messages and services of package `rientro.v1`, as generated from `proto/rientro/v1`.
 #[allow(

@@ -1,0 +1,29 @@
+//! Reasons why something may not go on.
+
+use rientro_types::{HeldReason, PauseCause, PolicyBreach};
+
+use super::{ConvertError, Inside, Problem, Put, Take};
+use crate::v1;
+
+oneof!(PolicyBreach in policy_breach, breach: Breach => PolicyBreach {
+    Level { found, wanted },
+    Coverage { found as found_ppm, wanted as wanted_ppm },
+    Damaged { messages_damaged, messages, per_million_max },
+    Unreadable { mailboxes_unreadable, mailboxes_max },
+    Unknown,
+});
+
+oneof!(HeldReason in held_reason, reason: Reason => HeldReason {
+    Policy(breach),
+    Unknown(cause),
+    NodeSilent { node, silent_for as silent_for_ms },
+    VolumeWrong { expected, found },
+    ShardMissing { node },
+    Contested { holder, claimant, volume },
+    Disagreement { journal, node },
+});
+
+oneof!(PauseCause in pause_cause, cause: Cause => PauseCause {
+    Operator,
+    ErrorBudget { wave, mailboxes_lost, mailboxes, budget as budget_ppm },
+});
