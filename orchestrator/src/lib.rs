@@ -1,1 +1,2 @@
 //! orchestrator
+pub mod journal;
