@@ -81,6 +81,8 @@ struct State {
     /// Reader threads that exist, and those of them that are not waiting for anything.
     alive: usize,
     running: usize,
+    /// Those that stand at a checkpoint.
+    waiting: usize,
     /// Bytes that may be read; negative after a piece larger than what was left.
     balance: i64,
     refilled: Instant,
@@ -102,6 +104,7 @@ impl Control {
             pace: Pace { readers: pace.readers.clamp(1, READERS_MAX), ..pace },
             alive: 0,
             running: 0,
+            waiting: 0,
             balance: 0,
             refilled: now(),
         };
@@ -163,6 +166,12 @@ impl Control {
     #[must_use]
     pub fn is_paused(&self) -> bool {
         self.0.asked.load(Ordering::Relaxed) & PAUSE != 0
+    }
+
+    /// Readers that stand still because they are held, slowed down or too many; soon after a pause that is all of them.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.state().waiting
     }
 
     /// How far the work is.
@@ -287,8 +296,11 @@ impl Control {
         self.0.asked.store(asked, Ordering::Relaxed);
     }
 
-    fn wait<'s>(&'s self, state: MutexGuard<'s, State>, longest: Duration) -> MutexGuard<'s, State> {
-        self.0.changed.wait_timeout(state, longest).unwrap_or_else(PoisonError::into_inner).0
+    fn wait<'s>(&'s self, mut state: MutexGuard<'s, State>, longest: Duration) -> MutexGuard<'s, State> {
+        state.waiting += 1;
+        let mut state = self.0.changed.wait_timeout(state, longest).unwrap_or_else(PoisonError::into_inner).0;
+        state.waiting -= 1;
+        state
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

@@ -1,12 +1,19 @@
-//! One damaged store for each kind of finding, and clean ones that must stay clean.
+//! One damaged store for each kind of finding, and clean ones that must stay clean (mail.md D1, D7, D8).
 
 mod store;
 
+use std::ffi::OsStr;
 use std::fs::{self, File};
-use std::os::unix::fs::{FileExt, symlink};
+use std::io::Write;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{FileExt, PermissionsExt, symlink};
+use std::path::Path;
 
-use rientro_types::{Finding, FindingKind as Kind, Outcome, Ppm, UnknownCause};
-use store::{Store, log_header, log_record, message};
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use rientro_mailstore::{Control, Pace, verify};
+use rientro_types::{Finding, FindingKind as Kind, Level, Outcome, Ppm, UnknownCause, VolumeId};
+use store::{Store, log_header, log_record, message, stem};
 
 /// Kind and path of each finding.
 fn seen(findings: &[Finding]) -> Vec<(Kind, String)> {
@@ -15,6 +22,36 @@ fn seen(findings: &[Finding]) -> Vec<(Kind, String)> {
 
 fn kinds(findings: &[Finding]) -> Vec<Kind> {
     findings.iter().map(|f| f.kind).collect()
+}
+
+/// What a change to anna's mailbox makes the verifier say.
+fn after(change: impl FnOnce(&store::Maildir)) -> (Outcome, Vec<Kind>) {
+    let (store, anna) = Store::with_anna();
+    change(&anna);
+    let (report, findings) = store.verify();
+    (report.verdict.outcome, kinds(&findings))
+}
+
+fn damaged(change: impl FnOnce(&store::Maildir), expected: &[Kind]) {
+    assert_eq!(after(change), (Outcome::Damaged, expected.to_vec()));
+}
+
+fn clean(change: impl FnOnce(&store::Maildir)) {
+    assert_eq!(after(change), (Outcome::Clean, vec![]));
+}
+
+fn unreadable(change: impl FnOnce(&store::Maildir), expected: &[Kind]) {
+    assert_eq!(after(change), (Outcome::Unreadable, expected.to_vec()));
+}
+
+fn gzip(text: &[u8]) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
+    encoder.write_all(text).unwrap();
+    encoder.finish().unwrap()
+}
+
+fn overwrite(path: &Path, at: u64, bytes: &[u8]) {
+    File::options().write(true).open(path).unwrap().write_all_at(bytes, at).unwrap();
 }
 
 #[test]
@@ -36,33 +73,474 @@ fn a_store_as_dovecot_leaves_it_is_clean() {
     assert_eq!((report.verdict.tally.mailboxes, report.verdict.tally.messages), (1, 4));
 }
 
+/// A message that was broken when it came, and is as it came, is clean: its sizes vouch for it.
 #[test]
-fn a_zeroed_block_is_found() {
+fn odd_mail_with_matching_sizes_is_clean() {
+    clean(|anna| {
+        let odd: [&[u8]; 6] = [
+            b"no header at all, just a line\n",
+            b"\n\nonly a body",
+            b"Content-Type: multipart/mixed; boundary=x\n\n--x\n\nnever closed\n",
+            b"Subject: \xff\xfe 8 bit\r\n\r\nCRLF kept\r\nand not\n",
+            b"From: x\n\nshort run of \0\0\0\0\0\0\0\0 in a body\n",
+            &[b'a'; 200_000],
+        ];
+        for (number, text) in odd.iter().enumerate() {
+            anna.deliver(20 + u32::try_from(number).unwrap(), text);
+        }
+    });
+}
+
+/// Mail of servers that write no sizes, and of Dovecot with sizes in the uidlist only.
+#[test]
+fn names_without_sizes_are_clean() {
+    clean(|anna| {
+        let text = message(30);
+        for name in
+            ["cur/1700000030.V801I2M3.host:2,", "new/1700000031.5_1.host,U=7", "cur/1204680122.27c448.host"]
+        {
+            fs::write(anna.0.join(name), &text).unwrap();
+        }
+        fs::write(anna.0.join("cur/odd-name:2,"), &text).unwrap();
+        let mut list = fs::read_to_string(anna.0.join("dovecot-uidlist")).unwrap();
+        list.push_str(&format!("9 S{} Gabc :odd-name\n", text.len()));
+        fs::write(anna.0.join("dovecot-uidlist"), list).unwrap();
+    });
+}
+
+#[test]
+fn compressed_mail_is_clean() {
+    clean(|anna| {
+        let text = message(3);
+        fs::write(anna.file(3), gzip(&text)).unwrap();
+        fs::write(anna.0.join("cur/1700000031.M31P1.host:2,"), gzip(&message(31))).unwrap();
+    });
+}
+
+/// T17, mail.md D7 "4K block zeroed": the sizes and the run both tell.
+#[test]
+fn a_zeroed_block() {
     let (store, anna) = Store::with_anna();
-    let file = File::options().write(true).open(anna.file(2)).unwrap();
-    file.write_all_at(&[0; 4096], 8192).unwrap();
+    overwrite(&anna.file(2), 8192, &[0; 4096]);
     let (report, findings) = store.verify();
     assert_eq!(kinds(&findings), [Kind::VirtualSizeMismatch, Kind::ZeroBlock]);
+    assert_eq!(findings[1].detail, "1 of 4096 bytes, the first at 8192");
     assert_eq!(report.verdict.outcome, Outcome::Damaged);
     assert_eq!((report.verdict.tally.messages_damaged, report.verdict.tally.mailboxes_damaged), (1, 1));
     assert_eq!(report.damaged, [b"ex.org/anna"]);
+    damaged(
+        |anna| overwrite(&anna.file(2), 0, &[0; 4096]),
+        &[Kind::VirtualSizeMismatch, Kind::ZeroBlock, Kind::HeaderMalformed],
+    );
 }
 
 #[test]
-fn an_empty_shard_is_unknown() {
-    let (report, findings) = Store::new().verify();
-    assert_eq!(report.verdict.outcome, Outcome::Unknown(UnknownCause::Empty));
-    assert_eq!(seen(&findings), []);
+fn a_run_of_nul_bytes() {
+    damaged(|anna| overwrite(&anna.file(1), 5000, &[0; 600]), &[Kind::VirtualSizeMismatch, Kind::NulRun]);
 }
 
+#[test]
+fn sizes_that_differ() {
+    let cut = |anna: &store::Maildir| {
+        let file = File::options().write(true).open(anna.file(1)).unwrap();
+        file.set_len(10_000).unwrap();
+    };
+    damaged(cut, &[Kind::SizeMismatch, Kind::VirtualSizeMismatch, Kind::MimeTruncated]);
+    let (store, anna) = Store::with_anna();
+    fs::rename(anna.file(1), anna.0.join("cur/1700000001.M000001P77.h,S=5:2,")).unwrap();
+    let (_, findings) = store.verify();
+    let size = findings.iter().find(|f| f.kind == Kind::SizeMismatch).unwrap();
+    assert_eq!(size.detail, format!("S=5, {} bytes found", message(1).len()));
+}
+
+/// Line ends that were lost or added leave the size of another message with the same number of bytes.
+#[test]
+fn line_ends_that_differ() {
+    damaged(
+        |anna| {
+            let text: Vec<u8> = message(1).iter().map(|b| if *b == b'\n' { b' ' } else { *b }).collect();
+            let text = [&message(1)[..200], &text[200..]].concat();
+            fs::write(anna.file(1), text).unwrap();
+        },
+        &[Kind::VirtualSizeMismatch, Kind::MimeTruncated],
+    );
+}
+
+/// mail.md D7 "gz: bit flip, truncation, zero block": the stream tells of each.
+#[test]
+fn a_broken_compressed_stream() {
+    for (change, expected) in [
+        ((|s| s[300] ^= 4) as fn(&mut Vec<u8>), &[Kind::CompressedStream][..]),
+        (|s| s.truncate(s.len() - 20), &[Kind::CompressedStream]),
+        (|s| s.extend(b"garbage"), &[Kind::CompressedStream]),
+        (|s| s.resize(20_000, 0), &[Kind::CompressedStream, Kind::ZeroBlock]),
+    ] {
+        damaged(
+            |anna| {
+                let mut stored = gzip(&message(2));
+                change(&mut stored);
+                fs::write(anna.file(2), stored).unwrap();
+            },
+            expected,
+        );
+    }
+    damaged(
+        |anna| fs::write(anna.file(2), gzip(b"Subject: another message\n\nx\n")).unwrap(),
+        &[Kind::SizeMismatch, Kind::VirtualSizeMismatch],
+    );
+}
+
+#[test]
+fn an_empty_message() {
+    damaged(|anna| fs::write(anna.file(1), b"").unwrap(), &[Kind::EmptyMessage]);
+}
+
+/// Without sizes to vouch for it, a file without a header is none; with them, only binary bytes there are damage.
+#[test]
+fn a_header_that_does_not_parse() {
+    damaged(
+        |anna| fs::write(anna.0.join("cur/1700000040.M40P1.host:2,"), b"\x89PNG junk\n\n").unwrap(),
+        &[Kind::HeaderMalformed],
+    );
+    damaged(
+        |anna| {
+            anna.deliver(41, b"\0\0\0\0\nbinary where a header should be\n");
+        },
+        &[Kind::HeaderMalformed],
+    );
+}
+
+/// Also for a message longer than the read buffer, and for a compressed one, which both are read twice.
+#[test]
+fn a_multipart_without_its_end() {
+    let head = b"Content-Type: multipart/mixed; boundary=x\n\n--x\n\n";
+    let long = [&head[..], &b"0123456789abcdef\n".repeat(20_000)].concat();
+    for text in [[&head[..], b"cut in the mid"].concat(), long.clone(), gzip(&long)] {
+        let expected: &[Kind] = if text.starts_with(b"\x1f") { &[] } else { &[Kind::MimeTruncated] };
+        let (_, kinds) = after(|anna| fs::write(anna.0.join("cur/1700000042.M42P1.host:2,"), text).unwrap());
+        assert_eq!(kinds, expected);
+    }
+    damaged(
+        |anna| fs::write(anna.0.join("cur/1700000042.M42P1.host,S=7:2,"), gzip(&long)).unwrap(),
+        &[Kind::SizeMismatch, Kind::MimeTruncated],
+    );
+}
+
+/// mail.md D7 "file lost": listed and in the index. An expunged one is in the uidlist only.
 #[test]
 fn a_lost_file_is_told_from_an_expunged_one() {
+    let expunged = |anna: &store::Maildir| {
+        fs::remove_file(anna.file(3)).unwrap();
+        let log = [log_header(1, 0), log_record(0x1000_cd91, &[3, 3])].concat();
+        fs::write(anna.0.join("dovecot.index.log"), log).unwrap();
+    };
+    clean(expunged);
     let (store, anna) = Store::with_anna();
-    let lost = anna.file(1);
-    fs::remove_file(&lost).unwrap();
-    fs::remove_file(anna.file(3)).unwrap();
-    let log = [log_header(1, 0), log_record(0x1000_cd91, &[3, 3])].concat();
-    fs::write(anna.0.join("dovecot.index.log"), log).unwrap();
-    let (_, findings) = store.verify();
+    expunged(&anna);
+    fs::remove_file(anna.file(1)).unwrap();
+    let (report, findings) = store.verify();
+    assert_eq!(seen(&findings), [(Kind::MessageMissing, stem(1, &message(1)))]);
+    assert_eq!((report.verdict.tally.messages, report.verdict.tally.messages_damaged), (1, 1));
+}
+
+/// Where the index is absent, or is from a log that is gone, nobody knows whether a file was lost.
+#[test]
+fn nothing_is_missed_on_doubtful_evidence() {
+    clean(|anna| {
+        fs::remove_file(anna.file(1)).unwrap();
+        fs::remove_file(anna.0.join("dovecot.index")).unwrap();
+        fs::remove_file(anna.0.join("dovecot.index.log")).unwrap();
+    });
+    clean(|anna| {
+        fs::remove_file(anna.file(1)).unwrap();
+        fs::write(anna.0.join("dovecot.index.log"), log_header(3, 2)).unwrap();
+    });
+    clean(|anna| {
+        fs::remove_file(anna.file(1)).unwrap();
+        fs::remove_file(anna.0.join("dovecot.index")).unwrap();
+        fs::write(anna.0.join("dovecot.index.log"), log_header(2, 1)).unwrap();
+    });
+}
+
+/// An index may be behind by a whole log, or be nothing but a log.
+#[test]
+fn logs_are_followed() {
+    let lost = |anna: &store::Maildir| fs::remove_file(anna.file(1)).unwrap();
+    damaged(
+        |anna| {
+            lost(anna);
+            fs::remove_file(anna.0.join("dovecot.index")).unwrap();
+            let uids = log_record(0x1000_0002, &[1, 0, 2, 0, 3, 0]);
+            let validity = log_record(0x20, &[24 | 4 << 16, 77]);
+            fs::write(anna.0.join("dovecot.index.log"), [log_header(1, 0), uids, validity].concat()).unwrap();
+        },
+        &[Kind::MessageMissing],
+    );
+    clean(|anna| {
+        lost(anna);
+        let older = [log_header(1, 0), log_record(0x1000_cd91, &[1, 1])].concat();
+        fs::write(anna.0.join("dovecot.index.log.2"), older).unwrap();
+        fs::write(anna.0.join("dovecot.index.log"), log_header(2, 1)).unwrap();
+    });
+}
+
+#[test]
+fn a_lost_or_broken_uidlist() {
+    let list = "dovecot-uidlist";
+    damaged(|anna| fs::remove_file(anna.0.join(list)).unwrap(), &[Kind::UidlistMissing]);
+    damaged(|anna| fs::write(anna.0.join(list), [0; 300]).unwrap(), &[Kind::UidlistMalformed]);
+    damaged(
+        |anna| fs::write(anna.0.join(list), b"3 V77 N9\n8 :a\n7 :b\n").unwrap(),
+        &[Kind::UidlistMalformed],
+    );
+}
+
+/// mail.md D7 "uidlist one step old".
+#[test]
+fn an_old_uidlist() {
+    damaged(
+        |anna| {
+            anna.write_uids(&[1]);
+            anna.write_index(&[1, 2, 3], 4);
+        },
+        &[Kind::UidlistStale],
+    );
+}
+
+#[test]
+fn an_index_that_does_not_fit() {
+    let index = "dovecot.index";
+    damaged(|anna| overwrite(&anna.0.join(index), 0, &[0; 64]), &[Kind::IndexMalformed]);
+    damaged(|anna| overwrite(&anna.0.join(index), 16, &[9]), &[Kind::IndexMalformed]);
+    damaged(|anna| overwrite(&anna.0.join(index), 24, &[78]), &[Kind::IndexMalformed]);
+    damaged(|anna| overwrite(&anna.0.join(index), 60, &[2]), &[Kind::IndexMalformed]);
+    damaged(|anna| overwrite(&anna.0.join(index), 68, &[200]), &[Kind::IndexMalformed]);
+    damaged(|anna| fs::write(anna.0.join("dovecot.index.log"), [0; 40]).unwrap(), &[Kind::IndexMalformed]);
+}
+
+#[test]
+fn a_duplicate_name() {
+    let (store, anna) = Store::with_anna();
+    let name = stem(1, &message(1));
+    fs::write(anna.0.join("new").join(&name), message(1)).unwrap();
+    let (report, findings) = store.verify();
+    assert_eq!(seen(&findings), [(Kind::DuplicateName, format!("cur/{name}:2,S"))]);
+    assert_eq!(report.verdict.tally.messages_damaged, 1);
+}
+
+#[test]
+fn stray_files_are_notes() {
+    let (store, anna) = Store::with_anna();
+    fs::write(anna.0.join("cur/README"), b"not mail").unwrap();
+    fs::write(anna.0.join("cur/.nfs0001"), b"x").unwrap();
+    fs::create_dir(anna.0.join("new/1.dir")).unwrap();
+    let (report, findings) = store.verify();
+    assert_eq!(kinds(&findings), [Kind::StrayFile; 3]);
+    assert_eq!((report.verdict.outcome, report.verdict.tally.messages), (Outcome::Clean, 3));
+}
+
+#[test]
+fn directories_that_are_missing() {
+    damaged(|anna| fs::remove_dir(anna.0.join("tmp")).unwrap(), &[Kind::DirectoryMissing]);
+    damaged(|anna| fs::remove_dir(anna.0.join("new")).unwrap(), &[Kind::DirectoryMissing]);
+    damaged(
+        |anna| fs::remove_dir_all(anna.0.join("cur")).unwrap(),
+        &[Kind::DirectoryMissing, Kind::MessageMissing, Kind::MessageMissing, Kind::MessageMissing],
+    );
+    damaged(|anna| fs::remove_dir(anna.folder(".Sent").0.join("new")).unwrap(), &[Kind::DirectoryMissing]);
+}
+
+#[test]
+fn links_and_special_files_are_named_and_left_alone() {
+    damaged(
+        |anna| {
+            let file = anna.file(1);
+            fs::rename(&file, anna.0.join("elsewhere")).unwrap();
+            symlink("../elsewhere", &file).unwrap();
+        },
+        &[Kind::SymbolicLink],
+    );
+    damaged(|anna| symlink("/etc", anna.0.join(".Shared")).unwrap(), &[Kind::SymbolicLink]);
+    damaged(
+        |anna| {
+            let name = anna.0.join("cur/1700000050.M50P1.host,S=5:2,");
+            rustix::fs::mkfifoat(rustix::fs::CWD, name, rustix::fs::Mode::RWXU).unwrap();
+        },
+        &[Kind::SpecialFile],
+    );
+    let (store, anna) = Store::with_anna();
+    symlink(&anna.0, store.dir.path().join("ex.org/alias")).unwrap();
+    let (report, findings) = store.verify();
+    assert_eq!(kinds(&findings), [Kind::SymbolicLink]);
+    assert_eq!((&findings[0].mailbox[..], report.verdict.tally.mailboxes), (&b"ex.org/alias"[..], 1));
+}
+
+#[test]
+fn a_name_that_is_not_utf8_is_a_note() {
+    let (store, anna) = Store::with_anna();
+    let name = [b"1700000060.M60P1.h\xff\xfe".to_vec(), b":2,".to_vec()].concat();
+    fs::write(anna.0.join("cur").join(OsStr::from_bytes(&name)), message(60)).unwrap();
+    let (report, findings) = store.verify();
+    assert_eq!((report.verdict.outcome, kinds(&findings)), (Outcome::Clean, vec![Kind::NameNotUtf8]));
+    assert_eq!(findings[0].path, [&b"cur/"[..], &name].concat());
+}
+
+#[test]
+fn what_is_no_maildir_is_not_called_clean() {
+    for (path, what) in [
+        ("ex.org/empty", "an empty directory"),
+        ("ex.org/dbox/mailboxes/INBOX/dbox-Mails", "looks like dbox"),
+    ] {
+        let (store, _) = Store::with_anna();
+        fs::create_dir_all(store.dir.path().join(path)).unwrap();
+        let (report, findings) = store.verify();
+        assert_eq!(
+            (report.verdict.outcome, kinds(&findings)),
+            (Outcome::Unreadable, vec![Kind::MailboxUnrecognised])
+        );
+        assert_eq!(findings[0].detail, what);
+    }
+    let (store, _) = Store::with_anna();
+    fs::write(store.dir.path().join("ex.org/mbox"), b"From x\n").unwrap();
+    assert_eq!(kinds(&store.verify().1), [Kind::MailboxUnrecognised]);
+}
+
+/// T24: what comes up empty or in part is never clean.
+#[test]
+fn mailboxes_that_are_missing() {
+    let (mut store, _) = Store::with_anna();
+    let expect = |paths: &[&str]| Some(paths.iter().map(|p| p.as_bytes().to_vec()).collect());
+    store.expected = expect(&["ex.org/anna", "ex.org/bert"]);
+    let (report, findings) = store.verify();
+    assert_eq!((report.verdict.outcome, kinds(&findings)), (Outcome::Damaged, vec![Kind::MailboxMissing]));
+    assert_eq!((&findings[0].mailbox[..], report.verdict.tally.mailboxes_damaged), (&b"ex.org/bert"[..], 1));
+    assert_eq!(report.damaged, [b"ex.org/bert"]);
+}
+
+/// T24: empty is unknown, or unreadable when mailboxes were expected; clean only when none were.
+#[test]
+fn an_empty_volume() {
+    let mut store = Store::new();
+    let (report, findings) = store.verify();
+    assert_eq!((report.verdict.outcome, findings), (Outcome::Unknown(UnknownCause::Empty), vec![]));
+    store.expected = Some([b"ex.org/anna".to_vec()].into_iter().collect());
+    let (report, findings) = store.verify();
+    assert_eq!((report.verdict.outcome, kinds(&findings)), (Outcome::Unreadable, vec![Kind::VolumeEmpty]));
+    store.expected = Some(std::iter::empty().collect());
+    assert_eq!(store.verify().0.verdict.outcome, Outcome::Clean);
+    let gone = rientro_mailstore::Task { shard: b"gone", ..store.task() };
+    let report = verify(&gone, Level::Structure, &Control::default(), &mut |_| ());
+    assert_eq!(report.verdict.outcome, Outcome::Unreadable);
+}
+
+/// T24, T28: nothing is said about a shard whose volume is another one.
+#[test]
+fn a_wrong_volume() {
+    let (store, _) = Store::with_anna();
+    let volume = Some(VolumeId::new("marker:6f1c9a52-0b1d-4c61-9d0a-3f1b2c4d5e6f").unwrap());
+    let task = rientro_mailstore::Task { volume, ..store.task() };
+    let mut findings = Vec::new();
+    let report = verify(&task, Level::Structure, &Control::default(), &mut |f| findings.push(f));
+    assert_eq!((report.verdict.outcome, kinds(&findings)), (Outcome::Unreadable, vec![Kind::VolumeWrong]));
+    assert_eq!(report.verdict.tally.mailboxes, 0);
+    assert!(rientro_mailstore::stat_walk(&task, &Control::default()).is_err());
+}
+
+#[test]
+fn streams_that_are_not_decoded_and_bombs() {
+    unreadable(|anna| fs::write(anna.file(1), b"\x28\xb5\x2f\xfd\0rest").unwrap(), &[Kind::FileUnreadable]);
+    unreadable(
+        |anna| {
+            let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
+            (0..40).for_each(|_| encoder.write_all(&[b'a'; 1 << 20]).unwrap());
+            fs::write(anna.file(1), encoder.finish().unwrap()).unwrap();
+        },
+        &[Kind::LimitReached],
+    );
+    unreadable(|anna| fs::create_dir_all(anna.0.join("d/".repeat(40))).unwrap(), &[Kind::LimitReached]);
+}
+
+/// Runs as a reader without root's power to read what it may not: threads inherit capabilities.
+fn unprivileged<T: Send>(work: impl FnOnce() -> T + Send) -> T {
+    std::thread::scope(|scope| {
+        let run = || {
+            let mut sets = rustix::thread::capabilities(None).unwrap();
+            sets.effective = rustix::thread::CapabilitySet::empty();
+            rustix::thread::set_capabilities(None, sets).unwrap();
+            work()
+        };
+        scope.spawn(run).join().unwrap()
+    })
+}
+
+#[test]
+fn files_and_directories_that_may_not_be_read() {
+    let (store, anna) = Store::with_anna();
+    fs::set_permissions(anna.file(2), fs::Permissions::from_mode(0)).unwrap();
+    let (report, findings) = unprivileged(|| store.verify());
+    assert_eq!((report.verdict.outcome, kinds(&findings)), (Outcome::Unreadable, vec![Kind::FileUnreadable]));
+    assert_eq!((&findings[0].detail[..], report.verdict.tally.messages_unreadable), ("EACCES", 1));
+    assert_eq!(report.verdict.coverage.raw(), 666_666);
+
+    let bert = store.maildir("ex.org/bert");
+    fs::set_permissions(bert.0.join("cur"), fs::Permissions::from_mode(0)).unwrap();
+    let carl = store.maildir("closed.org/carl");
+    fs::set_permissions(carl.0.parent().unwrap(), fs::Permissions::from_mode(0)).unwrap();
+    let (report, findings) = unprivileged(|| store.verify());
+    assert_eq!(
+        kinds(&findings),
+        [Kind::DirectoryUnreadable, Kind::FileUnreadable, Kind::DirectoryUnreadable]
+    );
+    assert_eq!(report.verdict.tally.mailboxes_unreadable, 2);
+    fs::set_permissions(carl.0.parent().unwrap(), fs::Permissions::from_mode(0o700)).unwrap();
+}
+
+/// Verifies with one reader, which is still inside the first mailbox when the first finding is handed out.
+///
+/// More findings than are gathered, handed on and waiting together keep it there until `change` is done.
+fn changed_midway(store: &Store, change: impl Fn()) -> (Outcome, Vec<Kind>) {
+    let first = store.maildir("ex.org/aaron");
+    for number in 0..1000 {
+        fs::write(first.0.join(format!("new/1600000000.M{number:06}P1.host")), b"").unwrap();
+    }
+    let mut kinds = Vec::new();
+    let control = Control::new(Pace { readers: 1, bytes_per_second: 0 });
+    let report = verify(&store.task(), Level::Structure, &control, &mut |finding| {
+        if kinds.is_empty() {
+            change();
+        }
+        kinds.push(finding.kind);
+    });
+    kinds.retain(|kind| *kind != Kind::EmptyMessage);
+    (report.verdict.outcome, kinds)
+}
+
+/// What vanishes while it is read is named, and ends in no panic.
+#[test]
+fn a_shard_that_vanishes() {
+    let (store, anna) = Store::with_anna();
+    let domain = anna.0.parent().unwrap().to_owned();
+    let (outcome, kinds) = changed_midway(&store, || fs::remove_dir_all(&domain).unwrap());
+    assert_eq!(outcome, Outcome::Damaged);
+    let last_two = &kinds[kinds.len() - 2..];
+    assert!(kinds[..kinds.len() - 1].iter().all(|kind| *kind == Kind::ChangedWhileRead), "{kinds:?}");
+    assert_eq!(last_two, [Kind::ChangedWhileRead, Kind::ChangedWhileRead]);
+    let (store, _) = Store::with_anna();
+    let late = store.dir.path().join("ex.org/aaron/new/1600000000.M000999P1.host");
+    let (_, kinds) = changed_midway(&store, || fs::remove_file(&late).unwrap());
+    assert_eq!(kinds, [Kind::ChangedWhileRead]);
+}
+
+#[test]
+fn levels() {
+    let (store, anna) = Store::with_anna();
+    overwrite(&anna.file(1), 0, &[0; 5000]);
+    let (report, findings) = store.verify_at(Level::Presence, &Control::default());
+    assert_eq!((report.verdict.outcome, findings.len()), (Outcome::Clean, 0));
+    assert_eq!((report.verdict.tally.messages, report.verdict.tally.bytes), (3, 0));
+    fs::remove_file(anna.file(2)).unwrap();
+    let (_, findings) = store.verify_at(Level::Presence, &Control::default());
     assert_eq!(kinds(&findings), [Kind::MessageMissing]);
+    let (report, _) = store.verify_at(Level::Baseline, &Control::default());
+    assert_eq!(report.verdict.outcome, Outcome::Unknown(UnknownCause::LevelUnavailable));
 }

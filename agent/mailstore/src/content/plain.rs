@@ -69,7 +69,10 @@ impl PlainScan {
     }
 }
 
+/// Judges the header part of the first bytes: a body may hold what it likes.
 fn is_binary(head: &[u8]) -> bool {
+    let end = memchr::memmem::find(head, b"\n\n").or_else(|| memchr::memmem::find(head, b"\n\r\n"));
+    let head = &head[..end.unwrap_or(head.len())];
     let control = |b: &&u8| **b < 0x20 && !matches!(**b, b'\t' | b'\n' | b'\r');
     head.contains(&0) || head.iter().filter(control).count() > HEAD_CONTROLS_MAX
 }

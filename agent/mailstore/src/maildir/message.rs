@@ -326,3 +326,42 @@ pub(crate) fn error_name(error: Errno) -> String {
 fn read(file: &OwnedFd, buffer: &mut [u8]) -> Result<usize, Errno> {
     rustix::io::retry_on_intr(|| rustix::io::read(file.as_fd(), &mut *buffer))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::verify::Depth;
+
+    /// What the reader notes about a file of `/proc/self`: real ones that fail or lie about their size.
+    fn noted(name: &CStr) -> Vec<(FindingKind, String)> {
+        let dir = fsys::open_root(std::path::Path::new("/proc/self")).unwrap();
+        let control = Control::default();
+        let mut outlet = |_| Ok(());
+        let mut notes = Notes::new(Depth::Structure, &control, b"box", &mut outlet);
+        let message = Message { dir: dir.as_fd(), name, place: b"cur", sizes: Sizes::default() };
+        MessageReader::new().check(&message, &mut notes).unwrap();
+        let harvest = notes.finish();
+        assert_eq!((harvest.covered, harvest.tally.messages_unreadable), (0, 1));
+        harvest.findings.into_iter().map(|finding| (finding.kind, finding.detail)).collect()
+    }
+
+    #[test]
+    fn a_read_error_is_named() {
+        assert_eq!(noted(c"mem"), [(FindingKind::FileUnreadable, "EIO".to_owned())]);
+    }
+
+    #[test]
+    fn a_file_that_is_not_as_long_as_stated_has_changed() {
+        let found = noted(c"status");
+        assert!(
+            matches!(&found[..], [(FindingKind::ChangedWhileRead, detail)] if detail.starts_with("0 bytes stated"))
+        );
+        assert_eq!(noted(c"absent"), [(FindingKind::ChangedWhileRead, "vanished".to_owned())]);
+    }
+
+    #[test]
+    fn a_directory_or_link_in_a_files_place_has_changed() {
+        assert_eq!(noted(c"task")[0].0, FindingKind::ChangedWhileRead);
+        assert_eq!(noted(c"exe"), [(FindingKind::ChangedWhileRead, "became a symbolic link".to_owned())]);
+    }
+}
