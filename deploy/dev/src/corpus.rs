@@ -9,7 +9,7 @@ use anyhow::{Context, Result};
 
 use crate::dovecot::{Dovecot, Storage, User};
 use crate::imap::Imap;
-use crate::ledger::{Content, Ledger};
+use crate::ledger::{Content, Ledger, Way};
 use crate::lmtp::Lmtp;
 use crate::rng::Rng;
 use crate::samples::Samples;
@@ -187,7 +187,7 @@ impl Delivery<'_> {
             message.push(b'\n');
         }
         self.lmtp.deliver("sender@example.test", address, &message)?;
-        Ok(Content::of(&message))
+        Ok(Content::of(&message, Way::Lmtp))
     }
 
     fn append(&mut self, imap: &mut Imap, messages: usize, contents: &mut Contents) -> Result<()> {
@@ -199,10 +199,14 @@ impl Delivery<'_> {
             let to = number % 3;
             let name = if to == 0 { "INBOX" } else { FOLDERS[to - 1] };
             let date = format!("{:02}-Mar-2021 10:{:02}:00 +0000", number % 28 + 1, number % 60);
-            imap.append(name, *self.rng.pick(&FLAGS), &date, &message)?;
-            contents[to].push(Content::of(&message));
+            imap.append(name, self.any_flags(), &date, &message)?;
+            contents[to].push(Content::of(&message, Way::Append));
         }
         Ok(())
+    }
+
+    fn any_flags(&mut self) -> &'static str {
+        FLAGS[self.rng.below(FLAGS.len())]
     }
 
     fn next_message(&mut self) -> Vec<u8> {
@@ -216,7 +220,7 @@ impl Delivery<'_> {
         let mut kept = Vec::new();
         for (uid, content) in imap.uids()?.into_iter().zip(std::mem::take(&mut contents[0])) {
             if self.rng.one_in(2) {
-                imap.flag(uid, *self.rng.pick(&FLAGS))?;
+                imap.flag(uid, self.any_flags())?;
             }
             match self.rng.below(8) {
                 0 => {

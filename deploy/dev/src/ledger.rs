@@ -1,7 +1,7 @@
 //! What was delivered where, by content: the judge of whether a store still holds everything.
 //!
-//! A message is known by its length and BLAKE3 with LF line ends, as it was handed over. Delivery puts trace headers before it, so a stored
-//! message matches an entry when it *ends* in the entry's bytes.
+//! A message is known by the BLAKE3 of its bytes with LF line ends, as it was handed over. LMTP puts trace fields before it, which are taken off
+//! before a stored message is compared.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -11,28 +11,40 @@ use anyhow::Result;
 use crate::store::{Mailbox, read_plain};
 use crate::wire::with_crlf;
 
+/// Trace fields LMTP puts before a message: Return-Path, Delivered-To and Received.
+const TRACE_FIELDS: usize = 3;
+
+/// How a message was handed over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Way {
+    /// Delivered, so that trace fields stand before it.
+    Lmtp,
+    /// Appended as it is.
+    Append,
+}
+
 /// One message as it was handed over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Content {
-    /// Length with LF line ends.
-    pub bytes: usize,
-    /// BLAKE3 with LF line ends.
-    pub digest: [u8; 32],
+    way: Way,
+    digest: [u8; 32],
 }
 
 impl Content {
-    /// The content of a message as a server stores it.
+    /// The content of a message that is handed over in this way.
     #[must_use]
-    pub fn of(message: &[u8]) -> Self {
-        let plain = with_lf(message);
-        Self { bytes: plain.len(), digest: *blake3::hash(&plain).as_bytes() }
+    pub fn of(message: &[u8], way: Way) -> Self {
+        Self { way, digest: *blake3::hash(&with_lf(message)).as_bytes() }
     }
 
-    /// Whether the stored message ends in this content.
+    /// Whether the stored message has this content.
     #[must_use]
-    pub fn ends(&self, stored: &[u8]) -> bool {
-        let tail = stored.len().checked_sub(self.bytes).map(|start| &stored[start..]);
-        tail.is_some_and(|tail| *blake3::hash(tail).as_bytes() == self.digest)
+    pub fn is(&self, stored: &[u8]) -> bool {
+        let message = match self.way {
+            Way::Lmtp => without_trace(stored),
+            Way::Append => stored,
+        };
+        *blake3::hash(message).as_bytes() == self.digest
     }
 }
 
@@ -45,7 +57,7 @@ pub struct Ledger(BTreeMap<(Mailbox, PathBuf), Vec<Content>>);
 pub enum Difference {
     /// An entry without a message.
     Missing(PathBuf, Content),
-    /// A message without an entry.
+    /// A message without an entry, or one that cannot be read.
     Unexpected(PathBuf),
 }
 
@@ -64,15 +76,16 @@ impl Ledger {
     /// Compares every noted folder with what is stored.
     ///
     /// # Errors
-    /// When a store cannot be read.
+    /// When a directory cannot be listed.
     pub fn differences(&self) -> Result<Vec<Difference>> {
         let mut differences = Vec::new();
         for ((mailbox, folder), contents) in &self.0 {
             let mut left = contents.clone();
             for message in mailbox.messages(folder)? {
                 let path = mailbox.folder().join(message);
-                let plain = read_plain(&path)?;
-                match left.iter().position(|content| content.ends(&plain)) {
+                let plain = read_plain(&path).ok();
+                let at = plain.and_then(|plain| left.iter().position(|content| content.is(&plain)));
+                match at {
                     Some(at) => drop(left.swap_remove(at)),
                     None => differences.push(Difference::Unexpected(path)),
                 }
@@ -99,15 +112,30 @@ fn with_lf(message: &[u8]) -> Vec<u8> {
     plain
 }
 
+/// The message behind the trace fields; a line that begins with white space continues a field.
+fn without_trace(stored: &[u8]) -> &[u8] {
+    let (mut fields, mut start) = (0, 0);
+    for line in stored.split_inclusive(|byte| *byte == b'\n') {
+        let continued = line.starts_with(b"\t") || line.starts_with(b" ");
+        if fields == TRACE_FIELDS && !continued {
+            break;
+        }
+        fields += usize::from(!continued);
+        start += line.len();
+    }
+    &stored[start..]
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn a_stored_message_is_known_by_its_end() {
-        let content = Content::of(b"Subject: x\r\n\r\nhello\r\n");
-        assert!(content.ends(b"Received: by here\nSubject: x\n\nhello\n"));
-        assert!(!content.ends(b"Received: by here\nSubject: x\n\nhallo\n"));
-        assert!(!content.ends(b"hello\n"));
+    fn a_delivered_message_is_known_behind_its_trace() {
+        let stored =
+            b"Return-Path: <a>\nDelivered-To: b\nReceived: by here\n\twith LMTP\nSubject: x\n\nhello\n";
+        assert!(Content::of(b"Subject: x\r\n\r\nhello\r\n", Way::Lmtp).is(stored));
+        assert!(!Content::of(b"Subject: x\r\n\r\nhallo\r\n", Way::Lmtp).is(stored));
+        assert!(!Content::of(b"Subject: x\r\n\r\nhello\r\n", Way::Append).is(stored));
     }
 }

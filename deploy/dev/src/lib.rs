@@ -7,7 +7,9 @@
 //! Functions return [`anyhow::Error`]: a harness does not react to errors, it prints them.
 
 pub mod corpus;
+pub mod damage;
 pub mod dovecot;
+pub mod fleet;
 pub mod imap;
 pub mod ledger;
 pub mod lmtp;

@@ -22,6 +22,9 @@ pub fn samples() -> Result<PathBuf> {
 }
 
 /// Folder of the workspace.
+///
+/// # Panics
+/// Never: it is known when this is compiled.
 #[must_use]
 pub fn workspace() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))

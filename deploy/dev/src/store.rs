@@ -7,7 +7,7 @@ use std::fs;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 
 /// Largest plain message read back; the corpus has none of half this size.
 const MESSAGE_BYTES_MAX: u64 = 16 << 20;
@@ -41,7 +41,7 @@ impl Mailbox {
         Ok(folders)
     }
 
-    /// Messages of a folder, as paths inside the Maildir, sorted.
+    /// Messages of a folder, as paths inside the Maildir, sorted; none where `cur` or `new` is missing.
     ///
     /// # Errors
     /// When a directory cannot be listed.
@@ -49,6 +49,9 @@ impl Mailbox {
         let mut messages = Vec::new();
         for part in ["cur", "new"] {
             let inside = folder.join(part);
+            if !self.folder().join(&inside).exists() {
+                continue;
+            }
             messages.extend(names(&self.folder().join(&inside))?.into_iter().map(|name| inside.join(name)));
         }
         Ok(messages)
@@ -77,8 +80,10 @@ pub fn mailboxes(roots: &[PathBuf]) -> Result<Vec<Mailbox>> {
 /// A message in plain form, decompressed if it is a gzip stream.
 ///
 /// # Errors
-/// When it cannot be read or the stream is broken.
+/// When it is no regular file, cannot be read or the stream is broken.
 pub fn read_plain(path: &Path) -> Result<Vec<u8>> {
+    let metadata = fs::symlink_metadata(path).with_context(|| format!("stat {}", path.display()))?;
+    ensure!(metadata.is_file(), "{} is no regular file", path.display());
     let stored = fs::read(path).with_context(|| format!("read {}", path.display()))?;
     if !is_gzip(&stored) {
         return Ok(stored);
