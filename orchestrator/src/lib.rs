@@ -1,2 +1,3 @@
 //! orchestrator
 pub mod journal;
+pub mod plan;

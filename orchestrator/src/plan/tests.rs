@@ -1,0 +1,191 @@
+use proptest::prelude::*;
+use rientro_types::{Coverage, Level, Ppm, Promotion, Schedule, ServiceSet, Share, Span};
+
+use super::*;
+
+const SMALL: &str = "name = \"r\"\n[waves]\nlist = [\"1%\", \"2 shards\", \"rest\"]\n";
+
+fn faults(text: &str) -> Vec<String> {
+    read(text.as_bytes()).expect_err("refused").iter().map(ToString::to_string).collect()
+}
+
+#[test]
+fn name_and_waves_are_enough_and_the_rest_is_safe() {
+    let plan = read(SMALL.as_bytes()).expect("valid").plan;
+    assert_eq!(plan.covers, Coverage::All);
+    assert_eq!(plan.policy.level, Level::Structure);
+    assert_eq!((plan.policy.coverage_min, plan.policy.damaged_per_million_max), (Ppm::ONE, 0));
+    assert_eq!(plan.waves.error_budget_canary, Ppm::ZERO);
+    assert_eq!(plan.waves.promotion, Promotion::Automatic);
+    assert_eq!(plan.waves.bake, Span::from_secs(1800));
+    assert_eq!(plan.opening.steps, [ServiceSet::ALL]);
+    assert_eq!(plan.pace.bytes_per_second.bytes(), 0);
+    let one = Ppm::new(10_000).expect("within bounds");
+    assert_eq!(
+        plan.waves.schedule,
+        Schedule::List(vec![Share::Mailboxes(one), Share::Shards(2), Share::Rest])
+    );
+}
+
+#[test]
+fn a_growing_schedule_has_its_defaults() {
+    let plan = read(b"name = \"r\"\nwaves = { first = \"1%\", growth = 1.5 }").expect("valid").plan;
+    let (first, max) = (Ppm::new(10_000).expect("valid"), Ppm::new(250_000).expect("valid"));
+    assert_eq!(plan.waves.schedule, Schedule::Growth { first, percent: 150, max });
+}
+
+/// T2: a malformed threshold refuses the plan.
+#[test]
+fn several_problems_are_told_at_once_each_with_its_place() {
+    let text = r#"
+nam = "r"
+[covers]
+labels = {}
+[waves]
+list = ["1%", "half", 7, "rest", "3%"]
+error-budget = "1%"
+error_budget = "101%"
+[verify]
+level = "deep"
+damaged_per_million = "none"
+[open]
+steps = [["webmail"], ["imapp"]]
+"#;
+    insta::assert_snapshot!(faults(text).join("\n"), @"");
+}
+
+#[test]
+fn values_that_no_fleet_could_run_are_found_without_one() {
+    let text = "name = \"r\"\n[waves]\nlist = [\"60%\", \"rest\", \"60%\"]\n[tries]\nattempts = 0\n\
+                [open]\nsteps = [[\"imap\"], [\"imap\"], []]\n[waves.domain_caps]\nrack = \"0%\"\n";
+    insta::assert_snapshot!(faults(text).join("\n"), @"");
+}
+
+#[test]
+fn what_contradicts_itself_is_refused() {
+    let text = "name = \"r\"\n[covers]\nall = true\nshards = [\"a\"]\n[[class]]\nweight = 2\n\
+                [waves]\nlist = [\"rest\"]\nmax = \"3%\"\n[open]\nsteps = []\nservices = [\"imap\", \"imap\"]\n\
+                [pace]\nbytes_per_second = \"0 B\"\nreaders = -1\n";
+    insta::assert_snapshot!(faults(text).join("\n"), @"");
+}
+
+#[test]
+fn names_given_twice_and_names_that_are_none_are_pointed_at() {
+    let text =
+        "name = \"a b\"\n[covers]\nshards = [\"v1\", \"v2\", \"v1\", \"a/b\", 3]\n[waves]\nfirst = 3\n";
+    insta::assert_snapshot!(faults(text).join("\n"), @"");
+}
+
+#[test]
+fn what_is_not_toml_or_not_text_or_too_long_says_where() {
+    assert_eq!(faults("name = \"r\nx"), ["1:8: is not TOML: invalid basic string, expected `\"`"]);
+    assert!(faults("name = \"r\"\nname = \"s\"").join("\n").starts_with("2:1: is not TOML"));
+    let bytes = read(b"name = \"r\"\n\xff").expect_err("not UTF-8");
+    assert_eq!((bytes[0].line, bytes[0].column), (2, 1));
+    let long = vec![b'#'; PLAN_TEXT_BYTES_MAX + 1];
+    assert!(read(&long).expect_err("too long")[0].problem.contains("at most 1048576"));
+    assert_eq!(faults("").len(), 2);
+}
+
+#[test]
+fn more_shards_than_a_plan_may_name_are_refused() {
+    let names = |count| (0..count).map(|n| format!("\"v{n}\",")).collect::<String>();
+    let text = format!(
+        "name = \"r\"\ncovers = {{ shards = [{}] }}\nwaves = {{ list = [\"rest\"] }}\n[[class]]\nshards = [\"x\"]\n",
+        names(10_000)
+    );
+    assert_eq!(
+        faults(&text),
+        ["5:10: class[0].shards: brings the plan above 10000 named shards; select by label"]
+    );
+}
+
+/// A problem that the orchestrator finds is shown at the setting it is about.
+#[test]
+fn problems_of_the_fleet_are_found_in_the_text() {
+    let text = "name = \"r\"\n[waves]\nlist = [\"rest\"]\n[waves.domain_caps]\nrack = \"5%\"\n";
+    let file = read(text.as_bytes()).expect("valid");
+    let problem = |field: &str| PlanProblem { field: field.to_owned(), problem: "p".to_owned() };
+    let places: Vec<_> = file
+        .locate(&[
+            problem("waves.list"),
+            problem("waves.domain_caps.rack"),
+            problem("waves.domain_caps"),
+            problem("covers"),
+        ])
+        .iter()
+        .map(|fault| (fault.line, fault.field.clone()))
+        .collect();
+    let expected =
+        [(1, "covers"), (3, "waves.list"), (4, "waves.domain_caps"), (5, "waves.domain_caps.rack")];
+    assert_eq!(places, expected.map(|(line, field)| (line, field.to_owned())));
+}
+
+fn value() -> impl Strategy<Value = String> {
+    prop_oneof![
+        "[0-9]{1,12}(\\.[0-9]{1,3})?",
+        "\"[0-9a-z%. ]{0,12}\"",
+        "\"\\PC{0,6}\"",
+        Just("[]".to_owned()),
+        Just("{}".to_owned()),
+        Just("[[\"imap\"],{a=1}]".to_owned()),
+        Just("true".to_owned()),
+        Just("1979-05-27".to_owned()),
+        Just("-inf".to_owned()),
+    ]
+}
+
+fn line() -> impl Strategy<Value = String> {
+    let key = prop::sample::select(vec![
+        "name",
+        "kind",
+        "seed",
+        "covers",
+        "class",
+        "waves",
+        "verify",
+        "tries",
+        "open",
+        "pace",
+        "list",
+        "first",
+        "growth",
+        "max",
+        "bake",
+        "domain_caps",
+        "level",
+        "coverage",
+        "attempts",
+        "backoff",
+        "steps",
+        "services",
+        "readers",
+        "labels",
+        "shards",
+        "all",
+        "weight",
+        "\"é\"",
+    ]);
+    prop_oneof![
+        (key.clone(), value()).prop_map(|(key, value)| format!("{key} = {value}")),
+        key.clone().prop_map(|key| format!("[{key}]")),
+        key.prop_map(|key| format!("[[{key}]]")),
+    ]
+}
+
+proptest! {
+    /// No text makes the reader panic, and what it refuses it places inside the text.
+    #[test]
+    fn any_text_is_read_or_refused(lines in prop::collection::vec(line(), 0..12)) {
+        let text = lines.join("\n");
+        if let Err(faults) = read(text.as_bytes()) {
+            prop_assert!(!faults.is_empty());
+            prop_assert!(faults.iter().all(|fault| fault.line >= 1 && fault.line <= lines.len().max(1)));
+        }
+    }
+
+    #[test]
+    fn any_bytes_are_refused_without_a_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+        prop_assert!(read(&bytes).is_err());
+    }
+}
