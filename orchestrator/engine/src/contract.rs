@@ -171,6 +171,7 @@ pub enum Turnaway {
 }
 
 /// Something to do once the step's records are durable.
+#[allow(clippy::large_enum_variant, reason = "commands are carried out at once and never stored in numbers")]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Command {
     /// Let an agent in.

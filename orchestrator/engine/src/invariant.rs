@@ -129,12 +129,10 @@ impl Engine {
         if decision.actor.id.is_empty() {
             return Some(violation("R11", format!("nobody is named for {:?}", decision.record)));
         }
-        match &decision.record {
-            Record::TaskStarted { shard, kind: TaskKind::Verify, node, .. } => {
-                self.audit_start(*shard, *self.state.node_ix.get(node)?)
-            }
-            _ => None,
-        }
+        let Record::TaskStarted { shard, kind: TaskKind::Verify, node, .. } = &decision.record else {
+            return None;
+        };
+        self.audit_start(*shard, *self.state.node_ix.get(node)?)
     }
 
     /// The budgets count what this step has started: none may be exceeded after a start.

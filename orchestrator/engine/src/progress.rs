@@ -19,6 +19,10 @@ pub(crate) fn held_for(breach: PolicyBreach, outcome: Outcome) -> HeldReason {
 }
 
 impl State {
+    #[allow(
+        clippy::wildcard_enum_match_arm,
+        reason = "the caller's match lists every record and sends only these here"
+    )]
     pub(crate) fn apply_progress(&mut self, record: &Record) -> Applied {
         match record {
             Record::TaskStarted { shard, kind, attempt, node, timeout } => {
@@ -146,7 +150,6 @@ impl State {
         let standing =
             Standing { verification: verification.clone(), at, attempt, damaged: damaged.to_vec() };
         self.change(ix, |s| {
-            s.failures = 0;
             s.charged |= matches!(next, Phase::Held { .. });
             s.standing = Some(Box::new(standing));
             s.enter(next, at);
@@ -183,10 +186,7 @@ impl State {
         let campaign = self.campaign_of(self.shard(ix)).ok_or("the shard is in no campaign")?;
         let deadline = campaign.active(at) + timeout;
         self.change(ix, |s| {
-            let step = match s.phase {
-                Phase::Opening { step, .. } => step.saturating_add(1),
-                _ => 0,
-            };
+            let step = if let Phase::Opening { step, .. } = s.phase { step.saturating_add(1) } else { 0 };
             s.services = services;
             s.enter(Phase::Opening { step, deadline, overdue: false }, at);
         });

@@ -149,11 +149,10 @@ impl Engine {
         let (Some(attempt), Some(campaign)) = (s.current_attempt(), self.state.campaign_of(s)) else {
             return;
         };
-        let action = match s.phase {
-            Phase::Verifying { .. } => Action::Verify { level: campaign.plan.policy.level },
-            _ => Action::Confirm {
-                stat_walk: s.standing.as_ref().map(|standing| standing.verification.stat_walk),
-            },
+        let action = if matches!(s.phase, Phase::Verifying { .. }) {
+            Action::Verify { level: campaign.plan.policy.level }
+        } else {
+            Action::Confirm { stat_walk: s.standing.as_ref().map(|standing| standing.verification.stat_walk) }
         };
         let task = Task {
             shard: s.id,
@@ -376,10 +375,8 @@ impl Engine {
     fn checked(&self, shard: ShardIx, end: TaskEnd) -> TaskEnd {
         let s = self.state.shard(shard);
         let wrong = |problem: &str| TaskEnd::Failed(TaskFailure::Agent { problem: problem.to_owned() });
-        let kind = match s.phase {
-            Phase::Verifying { .. } => TaskKind::Verify,
-            _ => TaskKind::Confirm,
-        };
+        let verifying = matches!(s.phase, Phase::Verifying { .. });
+        let kind = if verifying { TaskKind::Verify } else { TaskKind::Confirm };
         match (end, kind) {
             (TaskEnd::Verified { verification, .. }, TaskKind::Verify) if verification.volume != s.volume => {
                 TaskEnd::Failed(TaskFailure::VolumeWrong { found: Some(verification.volume) })

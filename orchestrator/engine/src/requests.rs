@@ -3,9 +3,9 @@
 //! R8: pausing, aborting and closing work in every state, and a second time; they have nothing to wait for.
 
 use rientro_types::{
-    Actor, CampaignId, CampaignState, Digest, EXCEPTIONS_MAX, Exception, FleetLimits, HeldReason, MailboxId,
-    NodeId, PassCause, PauseCause, Placement, Plan, REASON_BYTES_MAX, Receipt, Record, Refusal, Revision,
-    SHARDS_NAMED_MAX, SHARDS_PER_RECORD_MAX, Selector, ServiceSet, ShardId, Span, Verb, WaveNo,
+    Actor, CampaignId, CampaignState, Digest, EXCEPTIONS_MAX, FleetLimits, HeldReason, NodeId, PassCause,
+    PauseCause, Placement, Plan, REASON_BYTES_MAX, Receipt, Record, Refusal, Revision, SHARDS_NAMED_MAX,
+    SHARDS_PER_RECORD_MAX, Selector, ServiceSet, ShardId, Span, Verb, WaveNo,
 };
 
 use crate::contract::OrderKind;
@@ -55,7 +55,7 @@ impl Engine {
             }
             Verb::Settle { shard, node, reason } => self.settle(actor, shard, node, reason, rehearse),
             Verb::Except { shard, mailbox, exception, reason } => {
-                self.except(actor, shard, mailbox, exception, reason, rehearse)
+                self.except(actor, Record::ExceptionSet { shard, mailbox, exception, reason }, rehearse)
             }
             Verb::SetLimits { limits } => self.set_limits(actor, limits, rehearse),
         }?;
@@ -325,27 +325,22 @@ impl Engine {
         Ok(self.receipt([ix]))
     }
 
-    fn except(
-        &mut self,
-        actor: &Actor,
-        shard: ShardId,
-        mailbox: MailboxId,
-        exception: Option<Exception>,
-        reason: String,
-        rehearse: bool,
-    ) -> Answer {
-        check_reason(&reason)?;
-        let ix = self.state.shard_ix.get(&shard).copied().ok_or(Refusal::ShardUnknown(shard))?;
+    fn except(&mut self, actor: &Actor, record: Record, rehearse: bool) -> Answer {
+        let Record::ExceptionSet { shard, mailbox, exception, reason } = &record else {
+            unreachable!("called with an exception only")
+        };
+        check_reason(reason)?;
+        let ix = self.state.shard_ix.get(shard).copied().ok_or(Refusal::ShardUnknown(*shard))?;
         let known = &self.state.shard(ix).exceptions;
-        let more = exception.is_some() && !known.contains_key(&mailbox);
+        let more = exception.is_some() && !known.contains_key(mailbox);
         if more && known.len() >= EXCEPTIONS_MAX {
             return Err(Refusal::TooMany {
                 what: "exceptions in one shard".into(),
                 max: EXCEPTIONS_MAX as u64,
             });
         }
-        if !rehearse && known.get(&mailbox).copied() != exception {
-            self.decide_as(actor, Record::ExceptionSet { shard, mailbox, exception, reason });
+        if !rehearse && known.get(mailbox) != exception.as_ref() {
+            self.decide_as(actor, record);
         }
         Ok(Receipt { shards: 1, mailboxes: 1, ..Receipt::default() })
     }

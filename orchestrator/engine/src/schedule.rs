@@ -5,6 +5,7 @@
 
 use rientro_types::{
     CampaignState, LabelKey, LabelValue, Phase, Record, ServiceSet, Span, TaskEnd, TaskFailure, TaskKind,
+    WaveState,
 };
 
 use crate::contract::OrderKind;
@@ -43,7 +44,16 @@ impl Engine {
             while let Some(shard) = self.expired(campaign) {
                 self.expire_shard(shard);
             }
+            if self.is_baked(campaign) {
+                self.state.dirty_campaigns.insert(campaign);
+            }
         }
+    }
+
+    fn is_baked(&self, campaign: CampaignIx) -> bool {
+        let campaign = self.state.campaign(campaign);
+        let wave = campaign.current_wave().and_then(|wave| campaign.wave(wave));
+        wave.is_some_and(|wave| matches!(wave.state, WaveState::Baking { until } if until <= self.now))
     }
 
     fn expired(&self, campaign: CampaignIx) -> Option<ShardIx> {
@@ -201,10 +211,8 @@ impl Engine {
     fn advance_openings(&mut self, ix: CampaignIx) {
         while let Some(shard) = self.next_opening(ix) {
             let s = self.state.shard(shard);
-            let step = match s.phase {
-                Phase::Opening { step, .. } => usize::from(step),
-                _ => return,
-            };
+            let Phase::Opening { step, .. } = s.phase else { return };
+            let step = usize::from(step);
             if step + 1 < self.state.campaign(ix).plan.opening.steps.len() {
                 self.open_step(shard, step + 1);
             } else {

@@ -69,11 +69,11 @@ mod tests {
         for from in phases() {
             for to in phases() {
                 let into_service = matches!(to.state(), ShardState::Opening | ShardState::Open);
-                let expected = match (from.state(), to.state()) {
-                    (ShardState::Verified | ShardState::Opening, ShardState::Opening) => true,
-                    (ShardState::Opening | ShardState::Closed, ShardState::Open) => true,
-                    _ => false,
-                };
+                let expected = matches!(
+                    (from.state(), to.state()),
+                    (ShardState::Verified | ShardState::Opening, ShardState::Opening)
+                        | (ShardState::Opening | ShardState::Closed, ShardState::Open)
+                );
                 if into_service {
                     assert_eq!(may_follow(&from, &to), expected, "{from:?} to {to:?}");
                 }

@@ -97,11 +97,8 @@ impl State {
                 retriable && state.is_some_and(|state| state != CampaignState::Aborted)
             }
             Sweep::Accept => {
-                let stuck = match &shard.phase {
-                    Phase::Held { reason } => reason.acceptable(),
-                    Phase::Failed { .. } => true,
-                    _ => false,
-                };
+                let held = matches!(&shard.phase, Phase::Held { reason } if reason.acceptable());
+                let stuck = held || matches!(shard.phase, Phase::Failed { .. });
                 stuck && shard.blocked.is_none() && state.is_some_and(|state| state != CampaignState::Aborted)
             }
             Sweep::Prioritise => self.earlier_wave(ix).is_some(),
@@ -131,6 +128,10 @@ impl State {
         (on_its_way && target < wave && !campaign.wave_started(wave)).then_some(target)
     }
 
+    #[allow(
+        clippy::wildcard_enum_match_arm,
+        reason = "the caller's match lists every record and sends only these here"
+    )]
     pub(crate) fn apply_verb(&mut self, decision: &Decision) -> Result<(), String> {
         match &decision.record {
             Record::Closed { selector, reason: _ } => {

@@ -138,13 +138,17 @@ impl Engine {
         let campaign = self.state.campaign_of(shard);
         match shard.state() {
             ShardState::Open => None,
-            ShardState::Held if shard.blocked.is_some() => Some(WaitingOn::Operator),
             ShardState::Held | ShardState::Failed => Some(WaitingOn::Operator),
             ShardState::Closed => Some(match campaign {
                 Some(campaign) if campaign.state.is_live() => WaitingOn::Operator,
                 _ => WaitingOn::Campaign,
             }),
-            _ => Some(self.on_its_way(ix, shard, campaign?)),
+            ShardState::Waiting
+            | ShardState::Verifying
+            | ShardState::Backoff
+            | ShardState::Verified
+            | ShardState::Confirming
+            | ShardState::Opening => Some(self.on_its_way(ix, shard, campaign?)),
         }
     }
 

@@ -204,7 +204,7 @@ impl Policy {
 /// How tries are made and given up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Tries {
-    /// Failed tries in a row after which a shard has failed.
+    /// Failed tries on the way into service after which a shard has failed. A verification in between does not reset the count.
     pub attempts_max: u32,
     /// Wait before the second try; doubles with each further one.
     pub backoff_first: Span,

@@ -150,7 +150,7 @@ pub struct ShardSnapshot {
     pub doubted: bool,
     /// The last try made.
     pub attempt: AttemptNo,
-    /// Failed tries in a row.
+    /// Failed tries since it was last open, or sent back by an operator.
     pub failures: u32,
     /// Whether it counts against its wave's error budget.
     pub charged: bool,

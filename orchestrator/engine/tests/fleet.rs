@@ -1,0 +1,202 @@
+//! Transition tests: nodes that come, go, lie and swap volumes.
+#![allow(missing_docs, clippy::wildcard_enum_match_arm, reason = "a test binary")]
+
+mod support;
+
+use rientro_engine::{Command, Engine, Event, Origin, Turnaway};
+use rientro_types::*;
+use support::*;
+
+fn generous() -> Plan {
+    let mut plan = plan("return");
+    plan.waves.error_budget_canary = Ppm::ONE;
+    plan
+}
+
+fn refused(cell: &Cell) -> Option<Turnaway> {
+    cell.commands.iter().rev().find_map(|command| match command {
+        Command::Refuse { turnaway, .. } => Some(*turnaway),
+        _ => None,
+    })
+}
+
+/// A node that registers with another node's name is turned away while that one is there.
+#[test]
+fn a_name_belongs_to_one_node() {
+    let mut cell = Cell::with_fleet(1, 1);
+    cell.connect("a", 2);
+    let holder = NodeIncarnation::from_raw(1);
+    assert_eq!(refused(&cell), Some(Turnaway::NodeIdTaken { holder }));
+    assert_eq!(cell.engine.node_view(node("a")).unwrap().incarnation, holder);
+}
+
+/// A reimaged node takes its name over when the old life is gone; the old life is refused for ever, its tries are void.
+#[test]
+fn a_reimaged_node_voids_its_tries() {
+    let mut cell = Cell::with_fleet(1, 1);
+    cell.start(generous());
+    cell.disconnect("a");
+    cell.connect("a", 2);
+    assert_eq!(refused(&cell), None);
+    assert!(matches!(cell.view("a1").shard.phase, Phase::Backoff { last: TaskFailure::Reimaged, .. }));
+    cell.disconnect("a");
+    cell.connect("a", 1);
+    let holder = NodeIncarnation::from_raw(2);
+    assert_eq!(refused(&cell), Some(Turnaway::IncarnationRetired { holder }));
+    cell.assert_replays();
+}
+
+/// T28: a volume remounted on another node is one shard with a new placement; its try on the old node is given up.
+#[test]
+fn a_remounted_volume_moves_its_shard() {
+    let mut cell = Cell::with_fleet(2, 1);
+    cell.start(generous());
+    cell.commands.clear();
+    cell.inventory("a", vec![]);
+    assert!(matches!(cell.view("a1").shard.blocked, Some(HeldReason::ShardMissing { .. })));
+    let moved = Claim { volume: volume_of("a"), ..claim("a1", "a") };
+    cell.inventory("b", vec![claim("b1", "b"), moved]);
+    let view = cell.view("a1").shard;
+    assert_eq!((view.placement.node, view.placement.no.raw(), view.blocked), (node("b"), 2, None));
+    let task = cell.ordered().into_iter().find(|(on, task)| *on == node("b") && task.shard == shard("a1"));
+    assert_eq!(task.unwrap().1.attempt.raw(), 2);
+    cell.assert_replays();
+}
+
+/// T28: a volume shown by two nodes is contested, once, until one lets go or an operator settles it.
+#[test]
+fn a_second_claim_is_contested() {
+    let mut cell = Cell::with_fleet(2, 1);
+    cell.start(generous());
+    let twice = || vec![claim("b1", "b"), Claim { volume: volume_of("a"), ..claim("a1", "a") }];
+    cell.inventory("b", twice());
+    let records = cell.journal.len();
+    cell.inventory("b", twice());
+    assert_eq!(cell.journal.len(), records, "a repeated claim is no news");
+    assert!(matches!(cell.view("a1").shard.blocked, Some(HeldReason::Contested { .. })));
+    assert_eq!(cell.state("a1"), ShardState::Held);
+    let settle = |on| Verb::Settle { shard: shard("a1"), node: node(on), reason: "cable".to_owned() };
+    assert!(matches!(
+        cell.ask(Verb::Settle { shard: shard("b1"), node: node("a"), reason: "x".into() }),
+        Err(Refusal::NotContested(_))
+    ));
+    cell.ask(settle("b")).unwrap();
+    assert_eq!(cell.view("a1").shard.placement.node, node("b"));
+    assert_eq!(cell.view("a1").shard.blocked, None);
+    cell.assert_replays();
+}
+
+/// A copy on another volume is other data: settled on, it is closed and verified from the start.
+#[test]
+fn another_copy_is_not_the_same_shard() {
+    let mut cell = Cell::with_fleet(2, 1);
+    cell.start(generous());
+    cell.play();
+    assert_eq!(cell.state("a1"), ShardState::Open);
+    cell.inventory("b", vec![claim("b1", "b"), claim("a1", "b")]);
+    cell.ask(Verb::Settle { shard: shard("a1"), node: node("b"), reason: "array lost".to_owned() }).unwrap();
+    let view = cell.view("a1").shard;
+    assert_eq!((view.state(), view.services, view.standing), (ShardState::Closed, ServiceSet::NONE, None));
+    cell.assert_replays();
+}
+
+/// T24: the wrong volume holds the shard, and the right one releases it.
+#[test]
+fn a_wrong_volume_holds_until_the_right_one_is_back() {
+    let mut cell = Cell::with_fleet(1, 1);
+    cell.start(generous());
+    cell.result("a", "a1", 1, TaskEnd::Failed(TaskFailure::VolumeWrong { found: None }));
+    assert_eq!(cell.state("a1"), ShardState::Held);
+    assert!(cell.ask(Verb::Accept { selector: only("a1"), reason: "so be it".to_owned() }).is_err());
+    cell.ordered();
+    cell.inventory("a", vec![claim("a1", "a")]);
+    cell.pass(20);
+    assert_eq!(cell.ordered().len(), 1);
+    cell.assert_replays();
+}
+
+/// T24: a verification of another volume than the shard's is no verification.
+#[test]
+fn a_verdict_about_another_volume_does_not_count() {
+    let mut cell = Cell::with_fleet(1, 1);
+    cell.start(generous());
+    cell.result("a", "a1", 1, verified(Outcome::Clean, "elsewhere"));
+    assert_eq!(cell.view("a1").shard.standing, None);
+    assert!(matches!(cell.view("a1").shard.blocked, Some(HeldReason::VolumeWrong { .. })));
+}
+
+/// A shard first met in service is adopted by a journaled decision.
+#[test]
+fn a_shard_met_in_service_is_adopted() {
+    let mut cell = Cell::new();
+    cell.connect("a", 1);
+    cell.inventory("a", vec![Claim { services: ServiceSet::ALL, ..claim("a1", "a") }]);
+    assert_eq!(cell.view("a1").shard.phase, Phase::Open { adopted: true });
+}
+
+/// A node that serves what the journal has not opened is told to stop.
+#[test]
+fn an_unordered_service_is_closed() {
+    let mut cell = Cell::with_fleet(1, 1);
+    cell.disconnect("a");
+    cell.connect_with("a", 1, vec![], vec![(shard("a1"), ServiceSet::ALL)]);
+    assert_eq!(cell.told(), vec![(node("a"), shard("a1"), ServiceSet::NONE)]);
+    cell.seen("a", "a1", ServiceSet::NONE);
+    assert_eq!(cell.view("a1").shard.seen, ServiceSet::NONE);
+}
+
+/// T16: several nodes that fall silent at once still lead to a decision.
+#[test]
+fn many_silent_nodes_are_decided_on() {
+    let mut cell = Cell::with_fleet(4, 2);
+    cell.start(plan("return"));
+    cell.pass_with(62, &["d"]);
+    assert!(matches!(
+        cell.campaign("return").state,
+        CampaignState::Paused(PauseCause::ErrorBudget { mailboxes_lost: 600, mailboxes: 800, .. })
+    ));
+}
+
+/// T10: a shard that is stuck blocks none of the others.
+#[test]
+fn a_stuck_shard_blocks_no_other() {
+    let mut cell = Cell::with_fleet(1, 8);
+    cell.start(generous());
+    let stuck = cell.ordered().remove(0).1.shard;
+    for id in (1..=8).map(|no| format!("a{no}")).filter(|id| id != stuck.as_str()) {
+        let attempt = cell.view(&id).shard.attempt.raw().max(1);
+        cell.result("a", &id, attempt, verified(Outcome::Clean, "a"));
+    }
+    cell.play();
+    assert_eq!(cell.campaign("return").counts.shards_in(ShardState::Open), 7);
+}
+
+/// T29: a journal restored from a backup begins a new life, believes nothing it does not agree on with the nodes, and never
+/// uses an attempt again.
+#[test]
+fn a_restored_journal_holds_every_disagreement() {
+    let mut cell = Cell::with_fleet(1, 2);
+    let backup = cell.journal.clone();
+    cell.start(generous());
+    cell.play();
+    let mut restored = Engine::new();
+    backup.iter().for_each(|entry| restored.replay(entry).unwrap());
+    cell.engine = restored;
+    cell.journal = backup;
+    cell.commands.clear();
+    drop(cell.step(Event::Lead { epoch: Epoch::from_raw(9), origin: Origin::Restored }));
+    cell.connect_with("a", 1, vec![], vec![(shard("a1"), ServiceSet::ALL)]);
+    assert_eq!(cell.told(), vec![], "what the node serves is neither believed nor undone");
+    let blocked = cell.view("a1").shard.blocked;
+    let expected = HeldReason::Disagreement { journal: ServiceSet::NONE, node: ServiceSet::ALL };
+    assert_eq!(blocked, Some(expected));
+    assert!(!cell.view("a2").shard.doubted, "both say closed");
+    let adopt =
+        Verb::Adopt { selector: only("a1"), services: ServiceSet::ALL, reason: "it was open".to_owned() };
+    cell.ask(adopt).unwrap();
+    assert_eq!(cell.state("a1"), ShardState::Open);
+    cell.start(generous());
+    let [(_, task)] = cell.ordered().try_into().unwrap();
+    assert!(task.attempt.raw() > 1 << 20);
+    cell.assert_replays();
+}
