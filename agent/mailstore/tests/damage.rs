@@ -1,5 +1,7 @@
 //! One damaged store for each kind of finding, and clean ones that must stay clean (mail.md D1, D7, D8).
 
+#![allow(clippy::unwrap_used, reason = "a fixture that cannot be built fails its test")]
+
 mod store;
 
 use std::ffi::OsStr;
@@ -409,8 +411,8 @@ fn what_is_no_maildir_is_not_called_clean() {
 #[test]
 fn mailboxes_that_are_missing() {
     let (mut store, _) = Store::with_anna();
-    let expect = |paths: &[&str]| Some(paths.iter().map(|p| p.as_bytes().to_vec()).collect());
-    store.expected = expect(&["ex.org/anna", "ex.org/bert"]);
+    let paths = [&b"ex.org/anna"[..], b"ex.org/bert"];
+    store.expected = Some(paths.map(<[u8]>::to_vec).into_iter().collect());
     let (report, findings) = store.verify();
     assert_eq!((report.verdict.outcome, kinds(&findings)), (Outcome::Damaged, vec![Kind::MailboxMissing]));
     assert_eq!((&findings[0].mailbox[..], report.verdict.tally.mailboxes_damaged), (&b"ex.org/bert"[..], 1));
@@ -476,16 +478,16 @@ fn unprivileged<T: Send>(work: impl FnOnce() -> T + Send) -> T {
 #[test]
 fn files_and_directories_that_may_not_be_read() {
     let (store, anna) = Store::with_anna();
-    fs::set_permissions(anna.file(2), fs::Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(anna.file(2), fs::Permissions::from_mode(0o0)).unwrap();
     let (report, findings) = unprivileged(|| store.verify());
     assert_eq!((report.verdict.outcome, kinds(&findings)), (Outcome::Unreadable, vec![Kind::FileUnreadable]));
     assert_eq!((&findings[0].detail[..], report.verdict.tally.messages_unreadable), ("EACCES", 1));
     assert_eq!(report.verdict.coverage.raw(), 666_666);
 
     let bert = store.maildir("ex.org/bert");
-    fs::set_permissions(bert.0.join("cur"), fs::Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(bert.0.join("cur"), fs::Permissions::from_mode(0o0)).unwrap();
     let carl = store.maildir("closed.org/carl");
-    fs::set_permissions(carl.0.parent().unwrap(), fs::Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(carl.0.parent().unwrap(), fs::Permissions::from_mode(0o0)).unwrap();
     let (report, findings) = unprivileged(|| store.verify());
     assert_eq!(
         kinds(&findings),

@@ -279,7 +279,7 @@ mod tests {
     fn every_fault_has_its_name() {
         let text = b"Subject: x\n\nbody\n".repeat(50);
         let good = packed(&text);
-        assert_eq!(decode(&good, 7), (text.clone(), Ok(())));
+        assert_eq!(decode(&good, 7), (text, Ok(())));
         let end = good.len();
         let with = |change: &dyn Fn(&mut Vec<u8>)| {
             let mut stored = good.clone();

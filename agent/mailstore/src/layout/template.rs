@@ -240,7 +240,7 @@ mod tests {
         ] {
             assert_eq!(Template::parse(text), Err(error), "{text}");
         }
-        assert!(matches!(Template::parse(&"a/".repeat(16).as_str()[..31]), Ok(_)));
+        assert!(Template::parse(&"a/".repeat(16)[..31]).is_ok());
         assert_eq!(Template::parse(&format!("{}a", "a/".repeat(16))), Err(TemplateError::TooDeep(17)));
     }
 
