@@ -192,7 +192,7 @@ impl State {
         self.check_caps(ordered, &allowances)?;
         let mut left: Vec<&Candidate> = ordered.iter().collect();
         let mut waves = Vec::new();
-        for share in shares(&plan.waves.schedule).skip(begun) {
+        for share in shares(&plan.waves.schedule, begun) {
             if left.is_empty() || waves.len() + begun >= WAVES_MAX {
                 break;
             }
@@ -267,14 +267,15 @@ fn allowances(caps: &[DomainCap], ordered: &[Candidate]) -> BTreeMap<Domain, All
     allowances
 }
 
-/// The sizes of the waves, one after the other; a growing schedule never ends by itself.
-fn shares(schedule: &Schedule) -> Box<dyn Iterator<Item = Share> + '_> {
+/// The sizes of the waves after the first `begun`; a growing schedule never ends by itself. A list that is no longer than
+/// what has begun goes on with its last entry.
+fn shares(schedule: &Schedule, begun: usize) -> Box<dyn Iterator<Item = Share> + '_> {
     match schedule {
-        Schedule::List(list) => Box::new(list.iter().copied()),
+        Schedule::List(list) => Box::new(list.iter().copied().skip(begun.min(list.len().saturating_sub(1)))),
         Schedule::Growth { first, percent, max } => {
             let next = |ppm: &u64| Some((*ppm).saturating_mul(u64::from(*percent)) / 100);
             let sizes = std::iter::successors(Some(u64::from(first.raw())), next);
-            Box::new(sizes.map(|ppm| {
+            Box::new(sizes.skip(begun).map(|ppm| {
                 let ppm = u32::try_from(ppm).unwrap_or(u32::MAX).min(max.raw());
                 Share::Mailboxes(Ppm::new(ppm).unwrap_or(Ppm::ONE))
             }))

@@ -34,7 +34,7 @@ impl Engine {
         if self.state.node(ix).silent.is_some() {
             self.decide(Record::NodeHeard { node });
         }
-        self.suspend_paused(ix);
+        self.tell_campaigns(ix);
         self.reconcile_tasks(ix, &running);
         self.reconcile_services(ix, &served);
         self.state.dirty_nodes.insert(ix);
@@ -96,16 +96,16 @@ impl Engine {
         self.decide_for(ix, Record::TaskReleased { node, shard, attempt });
     }
 
-    fn suspend_paused(&mut self, ix: NodeIx) {
-        let paused: Vec<_> = self
-            .state
-            .campaigns
-            .iter()
-            .filter(|campaign| matches!(campaign.state, CampaignState::Paused(_)))
-            .map(|campaign| campaign.id)
-            .collect();
-        for campaign in paused {
-            self.send(ix, OrderKind::Suspend { campaign });
+    /// What a node missed while it was away: which campaigns stand still, and how hard the others press.
+    fn tell_campaigns(&mut self, ix: NodeIx) {
+        let live = self.state.campaigns.iter().filter(|campaign| campaign.state.is_live());
+        let told: Vec<_> =
+            live.map(|c| (c.id, c.plan.pace, matches!(c.state, CampaignState::Paused(_)))).collect();
+        for (campaign, pace, paused) in told {
+            self.send(ix, OrderKind::Pace { campaign, pace });
+            let order =
+                if paused { OrderKind::Suspend { campaign } } else { OrderKind::Continue { campaign } };
+            self.send(ix, order);
         }
     }
 
@@ -225,8 +225,8 @@ impl Engine {
     pub(crate) fn stopped(&mut self, ix: NodeIx, shard: ShardId, attempt: AttemptNo) {
         let Some(shard) = self.state.shard_ix.get(&shard).copied() else { return };
         if self.state.is_current(ix, shard, attempt) {
-            // It stands in the journal and the agent does not know it: the order to begin it was lost.
-            self.send_task(ix, shard);
+            // The agent gave up, or forgot, what the journal waits for.
+            self.end_task(shard, attempt, TaskEnd::Failed(TaskFailure::Interrupted));
         } else if self.state.node(ix).busy.contains_key(&(shard, attempt)) {
             self.release(ix, shard, attempt);
         } else {
@@ -309,7 +309,7 @@ impl Engine {
         if s.volume == claim.volume && gone {
             let placement =
                 Placement { no: s.placement_no.next(), node: self.state.node(ix).id, volume: claim.volume };
-            self.decide_for(ix, Record::ShardPlaced { shard: id, placement });
+            self.place(ix, shard, placement);
             return;
         }
         let contested = matches!(s.blocked.as_deref(), Some(HeldReason::Contested { .. }));
@@ -320,6 +320,22 @@ impl Engine {
                 volume: claim.volume,
             };
             self.decide_for(ix, Record::ShardHeld { shard: id, reason });
+        }
+    }
+
+    fn place(&mut self, by: NodeIx, shard: ShardIx, placement: Placement) {
+        let from = self.state.shard(shard).node;
+        let shard_id = self.state.shard(shard).id;
+        self.decide_for(by, Record::ShardPlaced { shard: shard_id, placement });
+        self.withdraw(from, shard);
+    }
+
+    /// A shard that has moved is served by its new node alone.
+    pub(crate) fn withdraw(&mut self, from: NodeIx, shard: ShardIx) {
+        let s = self.state.shard(shard);
+        if s.node != from {
+            let order = OrderKind::Serve { shard: s.id, services: ServiceSet::NONE };
+            self.send(from, order);
         }
     }
 
@@ -341,7 +357,7 @@ impl Engine {
                     if s.node == ix && *volume == s.volume =>
                 {
                     let placement = Placement { no: s.placement_no.next(), node: *claimant, volume: *volume };
-                    self.decide_for(ix, Record::ShardPlaced { shard: id, placement });
+                    self.place(ix, shard, placement);
                 }
                 None if s.node == ix => {
                     self.decide_for(

@@ -320,7 +320,9 @@ impl Engine {
         };
         if !rehearse {
             let placement = Placement { no: here.no.next(), node, volume };
+            let from = s.node;
             self.decide_as(actor, Record::ShardSettled { shard, placement, reason });
+            self.withdraw(from, ix);
         }
         Ok(self.receipt([ix]))
     }

@@ -3,7 +3,7 @@
 
 mod support;
 
-use rientro_engine::{Command, Engine, Event, Origin, Turnaway};
+use rientro_engine::{Command, Engine, Event, OrderKind, Origin, Turnaway};
 use rientro_types::*;
 use support::*;
 
@@ -61,6 +61,43 @@ fn a_remounted_volume_moves_its_shard() {
     let task = cell.ordered().into_iter().find(|(on, task)| *on == node("b") && task.shard == shard("a1"));
     assert_eq!(task.unwrap().1.attempt.raw(), 2);
     cell.assert_replays();
+}
+
+/// A shard in service that moves is served by its new node, and no longer by the old one.
+#[test]
+fn a_remounted_volume_is_served_where_it_is() {
+    let mut cell = Cell::with_fleet(2, 1);
+    cell.start(generous());
+    cell.play();
+    cell.inventory("a", vec![]);
+    assert_eq!(cell.state("a1"), ShardState::Open, "losing sight of a shard closes nothing");
+    cell.inventory("b", vec![claim("b1", "b"), claim_on("a1", "a")]);
+    let moved = shard("a1");
+    assert_eq!(cell.told(), vec![(node("a"), moved, ServiceSet::NONE), (node("b"), moved, ServiceSet::ALL)]);
+}
+
+fn claim_on(id: &str, volume: &str) -> Claim {
+    Claim { volume: volume_of(volume), ..claim(id, volume) }
+}
+
+/// T17: a node that was away learns what it missed: the pace in force, and whether its tries stand still.
+#[test]
+fn a_returning_node_learns_the_pace() {
+    let mut cell = Cell::with_fleet(1, 1);
+    cell.start(generous());
+    cell.ask(Verb::Pause { campaign: campaign("return") }).unwrap();
+    cell.disconnect("a");
+    let mut slower = generous();
+    slower.pace.bytes_per_second = ByteSize::from_bytes(1 << 20);
+    cell.ask(Verb::Revise { plan: Box::new(slower.clone()), source: Digest::ZERO }).unwrap();
+    cell.ask(Verb::Resume { campaign: campaign("return") }).unwrap();
+    cell.commands.clear();
+    cell.connect("a", 1);
+    let told = |kind: OrderKind| {
+        cell.commands.iter().any(|c| matches!(c, Command::Send { order_kind, .. } if *order_kind == kind))
+    };
+    assert!(told(OrderKind::Pace { campaign: campaign("return"), pace: slower.pace }));
+    assert!(told(OrderKind::Continue { campaign: campaign("return") }));
 }
 
 /// T28: a volume shown by two nodes is contested, once, until one lets go or an operator settles it.
