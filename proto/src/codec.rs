@@ -18,9 +18,18 @@ pub const JOURNAL_FORMAT: u32 = 1;
 /// The bytes of an entry. Equal entries have equal bytes, in every build.
 ///
 /// The caller keeps the result within [`JOURNAL_ENTRY_BYTES_MAX`] by splitting what it appends.
+///
+/// # Panics
+/// In debug builds, when the entry has no record or breaks a bound of `rientro-types`: it could not be read again.
 #[must_use]
 pub fn encode_entry(entry: &Entry) -> Vec<u8> {
-    v1::JournalEntry::from(entry.clone()).encode_to_vec()
+    let message = v1::JournalEntry::from(entry.clone());
+    debug_assert_eq!(
+        Entry::try_from(message.clone()).as_ref(),
+        Ok(entry),
+        "an entry out of bounds cannot be read again"
+    );
+    message.encode_to_vec()
 }
 
 /// The entry of these bytes.
@@ -30,14 +39,26 @@ pub fn encode_entry(entry: &Entry) -> Vec<u8> {
 pub fn decode_entry(bytes: &[u8]) -> Result<Entry, ConvertError> {
     let message: v1::JournalEntry = decode(bytes)?;
     check_format(message.format)?;
-    check_canonical(&message, bytes)?;
-    message.try_into()
+    let canonical = check_canonical(&message, bytes);
+    // An unknown variant breaks both; the conversion knows where it stands.
+    let word = message.try_into()?;
+    canonical?;
+    Ok(word)
 }
 
 /// The bytes of a snapshot record. Equal records have equal bytes, in every build.
+///
+/// # Panics
+/// As [`encode_entry`].
 #[must_use]
 pub fn encode_snapshot_record(record: &SnapshotRecord) -> Vec<u8> {
-    v1::SnapshotRecord::from(record.clone()).encode_to_vec()
+    let message = v1::SnapshotRecord::from(record.clone());
+    debug_assert_eq!(
+        SnapshotRecord::try_from(message.clone()).as_ref(),
+        Ok(record),
+        "a snapshot record out of bounds cannot be read again"
+    );
+    message.encode_to_vec()
 }
 
 /// The snapshot record of these bytes.
@@ -47,8 +68,11 @@ pub fn encode_snapshot_record(record: &SnapshotRecord) -> Vec<u8> {
 pub fn decode_snapshot_record(bytes: &[u8]) -> Result<SnapshotRecord, ConvertError> {
     let message: v1::SnapshotRecord = decode(bytes)?;
     check_format(message.format)?;
-    check_canonical(&message, bytes)?;
-    message.try_into()
+    let canonical = check_canonical(&message, bytes);
+    // An unknown variant breaks both; the conversion knows where it stands.
+    let word = message.try_into()?;
+    canonical?;
+    Ok(word)
 }
 
 fn decode<M: Message + Default>(bytes: &[u8]) -> Result<M, ConvertError> {

@@ -7,6 +7,7 @@
 //! - [`session`], [`bulk`] and [`operator`]: what agents, the orchestrator and operators say, as typed words.
 //! - [`codec`]: the journal's bytes.
 //! - [`limits`]: how large messages and pages may be.
+//! - `testing`, with the feature of that name: strategies that generate words for property tests.
 //! - [`ConvertError`] and [`invalid_argument`]: what was wrong with a message, and how a server answers it.
 
 #[macro_use]
@@ -18,6 +19,10 @@ pub mod limits;
 pub mod operator;
 pub mod session;
 mod status;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
+#[cfg(test)]
+mod tests;
 
 pub use convert::{ConvertError, Problem};
 pub use status::invalid_argument;

@@ -25,7 +25,7 @@ oneof!(Record in record, record: Record => Record {
     ShardHeld { shard, reason },
     ShardReleased { shard },
     CampaignStarted { plan, source, seed },
-    WaveFormed { campaign, wave, shards in 1..=SHARDS_PER_RECORD_MAX },
+    WaveFormed { campaign, wave, shards in 0..=SHARDS_PER_RECORD_MAX },
     CampaignReady { campaign },
     CampaignRevised { revision, plan, source },
     CampaignPaused { campaign, cause },

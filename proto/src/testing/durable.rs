@@ -1,0 +1,93 @@
+//! What the journal and its snapshots hold.
+
+use proptest::prelude::{BoxedStrategy, Just, Strategy};
+use rientro_types::{
+    Acceptance, Busy, CampaignSnapshot, CampaignState, CellSnapshot, CloseCause, Decision, Entry, Membership,
+    NodeSnapshot, PassCause, PauseCause, Phase, Record, ShardSnapshot, SnapshotRecord, Standing,
+    WaveSnapshot, WaveState,
+};
+
+use super::{Generate, Variants, some, word};
+
+generate_enum! {
+    CloseCause { FirstMet, Operator, Aborted, Released }
+    PassCause { Baked, Promoted }
+    PauseCause { Operator, ErrorBudget { wave, mailboxes_lost, mailboxes, budget } }
+    Record {
+        CellFounded { cell, incarnation },
+        CellRestored { incarnation },
+        LeaderTook { epoch },
+        Absent { span },
+        ClockMarked,
+        LimitsSet { limits },
+        NodeEnrolled { node, incarnation, labels },
+        NodeSilent { node, silent_for },
+        NodeHeard { node },
+        ShardMet { node, claim },
+        ShardMeasured { shard, mailboxes, bytes },
+        ShardPlaced { shard, placement },
+        ShardHeld { shard, reason },
+        ShardReleased { shard },
+        CampaignStarted { plan, source, seed },
+        WaveFormed { campaign, wave, shards },
+        CampaignReady { campaign },
+        CampaignRevised { revision, plan, source },
+        CampaignPaused { campaign, cause },
+        CampaignResumed { campaign },
+        CampaignAborted { campaign },
+        CampaignEnded { campaign },
+        WaveStarted { campaign, wave },
+        WaveSettled { campaign, wave },
+        WaveUnsettled { campaign, wave },
+        WavePassed { campaign, wave, cause },
+        TaskStarted { shard, kind, attempt, node, timeout },
+        TaskEnded { shard, attempt, end, backoff },
+        TaskReleased { node, shard, attempt },
+        VerificationExpired { shard },
+        StepOpening { shard, services, timeout },
+        OpeningOverdue { shard },
+        ServicesSeen { shard, services },
+        ShardOpened { shard },
+        ShardSettled { shard, placement, reason },
+        Closed { selector, reason },
+        Retried { selector },
+        Accepted { selector, reason },
+        Prioritised { selector },
+        Adopted { selector, services, reason },
+        ExceptionSet { shard, mailbox, exception, reason },
+    }
+    Phase {
+        Closed { cause },
+        Waiting,
+        Verifying { attempt, deadline },
+        Backoff { until, last },
+        Verified,
+        Confirming { attempt, deadline },
+        Opening { step, deadline, overdue },
+        Open { adopted },
+        Held { reason },
+        Failed { last },
+    }
+    CampaignState { Forming, Running, Paused(cause), Ended, Aborted }
+    WaveState { Waiting, Opening, Baking { until }, Passed }
+    SnapshotRecord { Cell(cell), Node(node), Campaign(campaign), Shard(shard) }
+}
+
+generate_struct! {
+    Decision { actor, record }
+    Entry { seq, epoch, at, previous, decisions = some() }
+    CellSnapshot { cell, incarnation, epoch, seq_next, at, limits }
+    NodeSnapshot { node, incarnation, retired, labels, silent, busy }
+    Busy { shard, attempt, kind }
+    CampaignSnapshot {
+        plan, source, revision, seed, state, started, ended, paused_since, clock_behind, waves,
+    }
+    WaveSnapshot { state, forgiven }
+    ShardSnapshot {
+        shard, placement, mailboxes, bytes, services, seen, phase, since, blocked, doubted, attempt, failures,
+        charged, member, standing, accepted, exceptions,
+    }
+    Membership { campaign, wave, rank }
+    Standing { verification, at, attempt, damaged }
+    Acceptance { by = word(), reason }
+}

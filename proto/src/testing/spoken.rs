@@ -1,0 +1,156 @@
+//! What operators, agents and the orchestrator say to each other.
+
+use proptest::prelude::{BoxedStrategy, Just, Strategy};
+use rientro_types::{
+    CampaignView, CellView, MailboxView, NodeView, Receipt, Refusal, ShardState, ShardView, StateCounts,
+    Verb, WaitingOn, WaveForecast, WaveView,
+};
+
+use super::{Generate, Variants, path, some, word};
+use crate::bulk::{FindingsPart, InventoryPart, MailboxesPart};
+use crate::operator::{
+    Act, ActAnswer, BackupEnd, BackupHeader, BackupPart, CellAnswer, Decided, FindingsAnswer, FindingsGap,
+    FindingsQuery, ForecastPart, JournalCheck, Lagged, MailboxAnswer, MailboxQuery, ShardsQuery, TailedEntry,
+    WatchEvent, WatchQuery,
+};
+use crate::session::{
+    AgentMessage, Hello, OrchestratorMessage, RefuseReason, RunningTask, ServedShard, Welcome,
+};
+
+generate_enum! {
+    Verb {
+        Start { plan, source },
+        Revise { plan, source },
+        Pause { campaign },
+        Resume { campaign },
+        Abort { campaign },
+        Promote { campaign, wave },
+        Close { selector, reason },
+        Retry { selector },
+        Accept { selector, reason },
+        Prioritise { selector },
+        Adopt { selector, services, reason },
+        Settle { shard, node, reason },
+        Except { shard, mailbox, exception, reason },
+        SetLimits { limits },
+    }
+    Refusal {
+        CampaignUnknown(campaign),
+        CampaignExists(campaign),
+        CampaignOver(campaign),
+        ShardUnknown(shard),
+        NodeUnknown(node),
+        Plan(problems = some()),
+        SelectorUnbounded,
+        SelectorInvalid { problem },
+        NothingToDo { matched, applies_to },
+        WaveNotCurrent { wave, current },
+        NotContested(shard),
+        ReasonMissing,
+        TooMany { what, max },
+        LimitInvalid { problem },
+    }
+    WaitingOn {
+        NodeBudget { node, busy, max },
+        DomainBudget { label, value, busy, max },
+        NodeOffline { node },
+        Turn,
+        Wave { wave, current },
+        OpeningBudget { busy, max },
+        Backoff { left },
+        Task { running, progress },
+        Resume { campaign },
+        Operator,
+        Campaign,
+    }
+    AgentMessage {
+        Hello(hello),
+        Running(tasks),
+        Served(shards),
+        HelloDone,
+        Heartbeat,
+        TaskProgress { shard, attempt, progress },
+        TaskResult { shard, attempt, end },
+        TaskStopped { shard, attempt },
+        ServicesSeen { shard, services, order },
+    }
+    RefuseReason { NodeIdTaken, IncarnationRetired, Protocol, NotLeader, LabelsInvalid }
+    OrchestratorMessage {
+        Welcome(welcome),
+        Refused { reason, text },
+        Heartbeat,
+        StartTask { order, task },
+        CancelTask { order, shard, attempt },
+        SuspendCampaign { order, campaign },
+        ContinueCampaign { order, campaign },
+        SetServices { order, shard, services },
+        SetPace { order, campaign, pace },
+        Acknowledge { shard, attempt },
+        SendFindings { request_id, shard, attempt, max_findings, kinds, with_addresses },
+        SendInventory,
+    }
+    InventoryPart { Header { node, incarnation }, Page { claims, complete, inventory } }
+    MailboxesPart { Header { node, incarnation }, Page { shard, mailboxes, complete } }
+    FindingsPart {
+        Header { node, incarnation, request_id, shard, attempt, available },
+        Page(findings),
+        End { findings_total },
+    }
+    MailboxQuery { Address(address = path().prop_filter("is empty", |path| !path.is_empty())), Mailbox(mailbox) }
+    ForecastPart { Problems(problems = some()), Wave(wave) }
+    ActAnswer { Receipt(receipt), Refusal(refusal) }
+    FindingsGap { NodeOffline, Forgotten, TimedOut }
+    FindingsAnswer {
+        Page { shard, node, attempt, findings },
+        Missing { shard, node, gap },
+        End { findings_total, findings_shown },
+    }
+    WatchEvent { Cell(cell), Campaign(campaign), Decided(decided), Lagged(lagged) }
+    JournalCheck { Intact { entries, records, seq_first, seq_last, chain }, Broken { entries, seq, problem } }
+    BackupPart { Header(header), Chunk(bytes = path()), End(end) }
+}
+
+generate_struct! {
+    Receipt { decided, shards, mailboxes, skipped }
+    ShardView { shard, waiting_on }
+    MailboxView { mailbox, exception, open, since, shard }
+    NodeView {
+        node, incarnation, labels, connected, heard_ago, silent, verifying, confirming, counts,
+    }
+    WaveView { wave, state, counts, mailboxes_lost, mailboxes_lost_max }
+    CampaignView {
+        campaign, revision, plan, source, state, started, ended, wave, counts, bytes_verified, waves,
+    }
+    CellView {
+        cell, incarnation, epoch, seq_next, at, limits, nodes, nodes_connected, nodes_silent, counts,
+        campaigns_live,
+    }
+    WaveForecast { wave, shards, mailboxes, bytes }
+    Hello { protocol, build = word(), node, incarnation, labels, newest, inventory }
+    RunningTask { shard, attempt, kind }
+    ServedShard { shard, services }
+    Welcome {
+        cell, incarnation, epoch, heartbeat, silence, mailbox_key, session_bytes_max, bulk_bytes_max,
+        inventory_known,
+    }
+    CellAnswer { cell, build, trouble }
+    ShardsQuery { selector, after, max }
+    MailboxAnswer { mailbox, views }
+    Act { actor = word(), verb, dry_run }
+    FindingsQuery { selector, kinds, max, with_addresses }
+    WatchQuery { campaign, include_decisions }
+    Decided { seq, at, decisions }
+    Lagged { missed }
+    TailedEntry { entry, digest }
+    BackupHeader { cell, incarnation, seq_next, chain }
+    BackupEnd { bytes, digest }
+}
+
+impl Generate for StateCounts {
+    fn any() -> BoxedStrategy<Self> {
+        type Counts = [u64; ShardState::ALL.len()];
+        proptest::prelude::any::<(Counts, Counts)>()
+            .prop_map(|(shards, mailboxes)| Self { shards, mailboxes })
+            .boxed()
+    }
+}

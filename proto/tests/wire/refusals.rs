@@ -1,0 +1,136 @@
+//! What conversions refuse, and the path they name.
+
+use crate::fixtures;
+use rientro_types::*;
+use rientro_wire::operator::{Act, MailboxQuery};
+use rientro_wire::session::{AgentMessage, OrchestratorMessage};
+use rientro_wire::{ConvertError, Problem, v1};
+
+fn refused<T: std::fmt::Debug>(result: Result<T, ConvertError>) -> (String, Problem) {
+    let ConvertError { field, problem } = result.unwrap_err();
+    (field, problem)
+}
+
+fn plan(change: impl FnOnce(&mut v1::Plan)) -> (String, Problem) {
+    let mut plan = v1::Plan::from(fixtures::plan());
+    change(&mut plan);
+    let verb = v1::verb::Verb::Start(v1::verb::Start { plan: Some(plan), source: vec![0; 32] });
+    let verb = Some(v1::Verb { verb: Some(verb) });
+    refused(Act::try_from(v1::ActRequest { actor: "mario".to_owned(), verb, dry_run: false }))
+}
+
+fn field(path: &str, problem: Problem) -> (String, Problem) {
+    (format!("verb.start.plan.{path}"), problem)
+}
+
+/// T2: what is missing or unspecified refuses the plan; nothing is filled in.
+#[test]
+fn what_is_missing_is_not_guessed() {
+    assert_eq!(plan(|plan| plan.policy = None), field("policy", Problem::Missing));
+    assert_eq!(plan(|plan| plan.kind = 0), field("kind", Problem::Unspecified));
+    assert_eq!(plan(|plan| plan.kind = 99), field("kind", Problem::ValueUnknown(99)));
+    let no_way = |plan: &mut v1::Plan| plan.covers = Some(v1::Coverage { covers: None });
+    assert_eq!(plan(no_way), field("covers", Problem::VariantUnknown));
+    let no_level = |plan: &mut v1::Plan| plan.policy.as_mut().unwrap().level = 0;
+    assert_eq!(plan(no_level), field("policy.level", Problem::Unspecified));
+}
+
+#[test]
+fn names_and_numbers_have_their_bounds() {
+    assert_eq!(plan(|plan| plan.name.clear()), field("name", Problem::Name(NameError::Empty)));
+    let long = |plan: &mut v1::Plan| plan.name = "x".repeat(48);
+    assert_eq!(plan(long), field("name", Problem::Name(NameError::TooLong { bytes: 48 })));
+    assert_eq!(
+        plan(|plan| plan.name = "a b".to_owned()),
+        field("name", Problem::Name(NameError::Character { found: ' ', at: 1 }))
+    );
+    assert_eq!(
+        plan(|plan| plan.waves.as_mut().unwrap().domain_caps[0].max_ppm = 1_000_001),
+        field("waves.domain_caps[0].max_ppm", Problem::TooLarge { value: 1_000_001, max: 1_000_000 })
+    );
+    assert_eq!(
+        plan(|plan| plan.seed = Some(vec![1; 31])),
+        field("seed", Problem::Length { bytes: 31, wanted: 32 })
+    );
+}
+
+#[test]
+fn lists_have_their_bounds() {
+    assert_eq!(
+        plan(|plan| plan.opening.as_mut().unwrap().steps.clear()),
+        field("opening.steps", Problem::Empty)
+    );
+    let classes = |plan: &mut v1::Plan| plan.classes = vec![plan.classes[0].clone(); CLASSES_MAX + 1];
+    let too_many = Problem::TooMany { count: CLASSES_MAX + 1, max: CLASSES_MAX };
+    assert_eq!(plan(classes), field("classes", too_many));
+
+    let twice = |plan: &mut v1::Plan| plan.opening.as_mut().unwrap().steps[0].services = vec![1, 1];
+    assert_eq!(plan(twice), field("opening.steps[0].services", Problem::Repeated));
+
+    let empty = |plan: &mut v1::Plan| {
+        let list = v1::schedule::List { shares: Vec::new() };
+        let schedule = v1::Schedule { schedule: Some(v1::schedule::Schedule::List(list)) };
+        plan.waves.as_mut().unwrap().schedule = Some(schedule);
+    };
+    assert_eq!(plan(empty), field("waves.schedule.list.shares", Problem::Empty));
+}
+
+/// Every coverage is within its bound, and still the plan names too many shards: it would not fit into a journal entry.
+#[test]
+fn a_plan_names_so_many_shards_in_all_its_parts_together() {
+    let many = |plan: &mut v1::Plan| {
+        let shards = (0..6_000).map(|no| format!("s{no}")).collect();
+        let covers = v1::coverage::Covers::Shards(v1::coverage::Shards { shards });
+        let class = v1::Class { covers: Some(v1::Coverage { covers: Some(covers) }), weight: 1 };
+        plan.classes = vec![class.clone(), class];
+    };
+    assert_eq!(plan(many), field("classes", Problem::TooMany { count: 12_000, max: SHARDS_NAMED_MAX }));
+}
+
+#[test]
+fn texts_have_their_bounds() {
+    let verb = Verb::Close { selector: Selector::default(), reason: "x".repeat(REASON_BYTES_MAX + 1) };
+    let (path, problem) = refused(Verb::try_from(v1::Verb::from(verb)));
+    let too_long = Problem::TooLong { bytes: REASON_BYTES_MAX + 1, max: REASON_BYTES_MAX };
+    assert_eq!((path.as_str(), problem), ("close.reason", too_long));
+
+    let request = v1::ActRequest { actor: String::new(), verb: None, dry_run: false };
+    assert_eq!(refused(Act::try_from(request)), ("actor".to_owned(), Problem::Empty));
+
+    let who = v1::find_mailbox_request::Who::Address(Vec::new());
+    let request = v1::FindMailboxRequest { who: Some(who) };
+    assert_eq!(refused(MailboxQuery::try_from(request)), ("address".to_owned(), Problem::Empty));
+}
+
+#[test]
+fn a_session_message_must_say_something() {
+    let nothing = Problem::VariantUnknown;
+    assert_eq!(refused(AgentMessage::try_from(v1::SessionRequest { message: None })).1, nothing);
+    assert_eq!(refused(OrchestratorMessage::try_from(v1::SessionResponse { message: None })).1, nothing);
+
+    let stopped = v1::session_request::TaskStopped { shard: "a/b".to_owned(), attempt: 1 };
+    let message = Some(v1::session_request::Message::TaskStopped(stopped));
+    let (path, _) = refused(AgentMessage::try_from(v1::SessionRequest { message }));
+    assert_eq!(path, "task_stopped.shard");
+}
+
+/// A run of mailbox ids that is cut within an id is no list of ids.
+#[test]
+fn mailbox_ids_are_whole() {
+    let page =
+        v1::report_mailboxes_request::Page { shard: "a".to_owned(), mailboxes: vec![0; 17], complete: true };
+    let part = Some(v1::report_mailboxes_request::Part::Page(page));
+    let refusal = refused(rientro_wire::bulk::MailboxesPart::try_from(v1::ReportMailboxesRequest { part }));
+    assert_eq!(refusal, ("page.mailboxes".to_owned(), Problem::Length { bytes: 17, wanted: 32 }));
+}
+
+/// An explanation longer than a response may carry is cut between two characters, and arrives.
+#[test]
+fn long_explanations_are_cut_and_not_refused() {
+    let problem = format!("x{}", "é".repeat(EXPLANATION_BYTES_MAX));
+    let problems = vec![PlanProblem { field: String::new(), problem }; PLAN_PROBLEMS_MAX + 1];
+    let Ok(Refusal::Plan(problems)) = Refusal::try_from(v1::Refusal::from(Refusal::Plan(problems))) else {
+        panic!("a cut refusal is accepted")
+    };
+    assert_eq!((problems.len(), problems[0].problem.len()), (PLAN_PROBLEMS_MAX, EXPLANATION_BYTES_MAX - 1));
+}
