@@ -65,7 +65,8 @@ impl Mailbox {
 pub fn mailboxes(roots: &[PathBuf]) -> Result<Vec<Mailbox>> {
     let mut found = Vec::new();
     for root in roots {
-        for shard in names(root)? {
+        // A dot file at the root is the volume's marker, not a shard.
+        for shard in names(root)?.into_iter().filter(|name| !name.starts_with('.')) {
             for domain in names(&root.join(&shard))? {
                 for user in names(&root.join(&shard).join(&domain))? {
                     let path = Path::new(&domain).join(user);

@@ -122,16 +122,16 @@ fn with_next_uid_below(field: &str, first: u64) -> String {
     }
 }
 
-/// Empties a shard, as a volume that was never mounted looks: the mount point is there and nothing in it.
+/// Empties a folder, as one on which a volume should be mounted and is not.
 ///
 /// # Errors
 /// When the folder cannot be emptied.
-pub fn empty_volume(shard: &Path) -> Result<()> {
-    fs::remove_dir_all(shard).with_context(|| format!("empty {}", shard.display()))?;
-    fs::create_dir(shard).with_context(|| format!("make {} again", shard.display()))
+pub fn empty_volume(folder: &Path) -> Result<()> {
+    fs::remove_dir_all(folder).with_context(|| format!("empty {}", folder.display()))?;
+    fs::create_dir(folder).with_context(|| format!("make {} again", folder.display()))
 }
 
-/// Exchanges two shards, as when volumes are mounted in each other's place.
+/// Exchanges two folders, as when volumes are mounted in each other's place.
 ///
 /// # Errors
 /// When the folders cannot be renamed.
