@@ -107,7 +107,10 @@ impl RedbJournal {
         path: PathBuf,
         open: impl FnOnce() -> Result<Store, JournalError> + Send + 'static,
     ) -> Result<Self, JournalError> {
-        let store = blocking(path, open).await?;
+        let store = match blocking(path, open).await {
+            Err(JournalError::Poisoned { path, why: what }) => Err(JournalError::Corrupt { path, what }),
+            opened => opened,
+        }?;
         Ok(Self { store: Arc::new(store), writer: None })
     }
 
