@@ -159,6 +159,27 @@ impl Summary {
         self.unreadable |= kind.severity() == Severity::Unreadable;
     }
 
+    /// Counts a mailbox that was not looked into, because it is not there or is none.
+    fn note_mailbox(&mut self, mailbox: &[u8], severity: Severity) {
+        if mailbox.is_empty() {
+            return;
+        }
+        match severity {
+            Severity::Note => {}
+            Severity::Unreadable => self.tally.mailboxes_unreadable += 1,
+            Severity::Damage => {
+                self.tally.mailboxes_damaged += 1;
+                self.note_damaged(mailbox.to_vec());
+            }
+        }
+    }
+
+    fn note_damaged(&mut self, mailbox: Vec<u8>) {
+        if self.damaged.len() < DAMAGED_PATHS_MAX {
+            self.damaged.push(mailbox);
+        }
+    }
+
     fn outcome(&self, expectation: bool, cancelled: bool) -> Outcome {
         if cancelled {
             Outcome::Unknown(UnknownCause::Incomplete)

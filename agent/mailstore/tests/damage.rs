@@ -375,6 +375,10 @@ fn links_and_special_files_are_named_and_left_alone() {
     let (report, findings) = store.verify();
     assert_eq!(kinds(&findings), [Kind::SymbolicLink]);
     assert_eq!((&findings[0].mailbox[..], report.verdict.tally.mailboxes), (&b"ex.org/alias"[..], 1));
+    assert_eq!(report.damaged, [b"ex.org/alias"]);
+    symlink("ex.org", store.dir.path().join("alias.org")).unwrap();
+    let (_, findings) = store.verify();
+    assert_eq!((&findings[0].mailbox[..], &findings[0].path[..]), (&b""[..], &b"alias.org"[..]));
 }
 
 #[test]
@@ -385,6 +389,8 @@ fn a_name_that_is_not_utf8_is_a_note() {
     let (report, findings) = store.verify();
     assert_eq!((report.verdict.outcome, kinds(&findings)), (Outcome::Clean, vec![Kind::NameNotUtf8]));
     assert_eq!(findings[0].path, [&b"cur/"[..], &name].concat());
+    fs::rename(&anna.0, store.dir.path().join(OsStr::from_bytes(b"ex.org/ann\xe9"))).unwrap();
+    assert_eq!(kinds(&store.verify().1), [Kind::NameNotUtf8; 2]);
 }
 
 #[test]

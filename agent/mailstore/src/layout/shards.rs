@@ -7,6 +7,7 @@ use rientro_types::ShardId;
 
 use super::Layout;
 use super::walk::{Step, Walk};
+use crate::fsys::Kind;
 
 /// Most shards of one volume that are listed; each takes about 150 bytes.
 pub const SHARDS_MAX: usize = 100_000;
@@ -33,6 +34,8 @@ pub struct Shards {
     pub found: Vec<Shard>,
     /// Directories that could not be listed: shards below them are not known.
     pub unreadable: Vec<Vec<u8>>,
+    /// Symbolic links where a directory should be; they were not followed.
+    pub links: Vec<Vec<u8>>,
     /// There were more than [`SHARDS_MAX`].
     pub cut: bool,
 }
@@ -58,6 +61,7 @@ impl Layout {
                     break;
                 }
                 Step::Unreadable(path, _) | Step::Cut(path) => shards.unreadable.push(path),
+                Step::NotADirectory(path, Kind::Link) => shards.links.push(path),
                 Step::NotADirectory(..) => {}
             }
         }
@@ -148,10 +152,12 @@ mod tests {
         }
         fs::create_dir_all(root.path().join(OsStr::from_bytes(b"v3/\xff"))).unwrap();
         fs::write(root.path().join("v1/file"), b"").unwrap();
+        std::os::unix::fs::symlink("v1", root.path().join("v0")).unwrap();
         let layout = Layout::sharded("{shard}/{domain}/{user}", "{shard}/{domain}").unwrap();
         let shards = layout.shards(root.path()).unwrap();
         let ids: Vec<_> = shards.found.iter().map(|s| s.id.to_string()).collect();
         assert_eq!(ids, ["v1-b.org", "v1-ex.org", "v2-ex.org", "v3-+ff"]);
+        assert_eq!(shards.links, [b"v0"]);
         assert_eq!(layout.shard_id(b"v1/ex.org"), Some(shards.found[1].id));
         assert_eq!(layout.shard_id(b"v1"), None);
         let whole = Layout::whole("{domain}/{user}", "vol").unwrap();

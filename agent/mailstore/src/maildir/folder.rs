@@ -1,4 +1,8 @@
 //! One Maildir folder: its three directories, the uidlist and index beside them, and its messages.
+//!
+//! What is kept of a folder is its names (13 bytes beside each) and, while the uidlist is compared, 4 bytes for each UID of the
+//! index: about 90 MiB for a million messages with names of 70 bytes, and a few KiB for a usual folder. The uidlist and all
+//! messages are streamed.
 
 use std::collections::BTreeMap;
 use std::ffi::CStr;
@@ -322,7 +326,7 @@ impl<'a> Folder<'a> {
             let twin = at
                 .checked_sub(1)
                 .map(|before| &entries[before])
-                .filter(|before| self.messages.stem(before) == stem);
+                .filter(|before| before.kind == Kind::File && self.messages.stem(before) == stem);
             self.check_message(entry, listing, twin, tools, notes)?;
         }
         Ok(())

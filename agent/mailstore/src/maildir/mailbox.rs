@@ -46,6 +46,9 @@ impl Inspector {
         path: &[u8],
         notes: &mut Notes<'_>,
     ) -> Result<(), Stopped> {
+        if notes.depth > Depth::Stat && std::str::from_utf8(path).is_err() {
+            notes.add(FindingKind::NameNotUtf8, Vec::new(), "");
+        }
         match fsys::open_path(shard, path) {
             Ok(dir) => self.visit(&dir, b"", 0, notes),
             Err(error) => {

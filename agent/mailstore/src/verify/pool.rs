@@ -15,7 +15,7 @@ use rientro_types::{Finding, FindingKind};
 use super::notes::{Depth, Harvest, Notes, finding};
 use super::roll::{Call, Roll};
 use super::stat_walk::StatWalk;
-use super::{DAMAGED_PATHS_MAX, Summary, Task};
+use super::{Summary, Task};
 use crate::control::{Control, Progress, Stopped};
 use crate::maildir::mailbox::Inspector;
 
@@ -140,7 +140,7 @@ impl<'t> Pool<'t> {
                 let place = Place(self.control);
                 let reader = std::thread::Builder::new().stack_size(STACK_BYTES).name("mailstore".to_owned());
                 // Without a thread to spare the work goes on with the readers there are; the next round tries again.
-                if reader.spawn_scoped(scope, move || self.read(&place)).is_err() {
+                if reader.spawn_scoped(scope, move || self.read_as(place)).is_err() {
                     break;
                 }
             }
@@ -178,11 +178,7 @@ impl<'t> Pool<'t> {
         match done {
             Done::Aside(finding) => {
                 summary.note(finding.kind);
-                let missing = u64::from(finding.kind == FindingKind::MailboxMissing);
-                summary.tally.mailboxes_damaged += missing;
-                if missing > 0 && summary.damaged.len() < DAMAGED_PATHS_MAX {
-                    summary.damaged.push(finding.mailbox.clone());
-                }
+                summary.note_mailbox(&finding.mailbox, finding.kind.severity());
                 take(finding, summary);
             }
             Done::Mailbox(path, harvest) => {
@@ -192,8 +188,8 @@ impl<'t> Pool<'t> {
                 summary.damage |= tally.mailboxes_damaged > 0;
                 summary.unreadable |= tally.mailboxes_unreadable > 0;
                 walk.add_part(&path, &digest);
-                if tally.mailboxes_damaged > 0 && summary.damaged.len() < DAMAGED_PATHS_MAX {
-                    summary.damaged.push(path);
+                if tally.mailboxes_damaged > 0 {
+                    summary.note_damaged(path);
                 }
                 findings.into_iter().for_each(|finding| take(finding, summary));
             }
@@ -201,8 +197,11 @@ impl<'t> Pool<'t> {
     }
 
     /// One reader's life.
-    fn read(&self, place: &Place<'_>) {
-        debug_assert!(std::ptr::eq(place.0, self.control));
+    #[allow(
+        clippy::needless_pass_by_value,
+        reason = "the place is held as long as the reader lives, and given back on drop"
+    )]
+    fn read_as(&self, _place: Place<'_>) {
         let mut inspector = Inspector::new();
         while self.control.checkpoint(0).is_ok() && !self.control.surplus() {
             let Some((ticket, call)) = self.next_call() else { break };

@@ -51,6 +51,8 @@ pub(crate) enum Call {
 
 /// Calls the roll in path order.
 pub(crate) struct Roll<'t> {
+    /// Components of a mailbox's path.
+    depth: usize,
     walk: std::iter::Peekable<Walk<'t>>,
     expected: &'t [Vec<u8>],
     seen: bool,
@@ -67,9 +69,10 @@ impl<'t> Roll<'t> {
         expected: Option<&'t Expected>,
     ) -> Result<(Self, OwnedFd), Errno> {
         let shard = crate::fsys::open_path(root.as_fd(), path)?;
+        let depth = layout.below_shard().len();
         let walk = Walk::new(shard.as_fd(), layout.below_shard())?.peekable();
         let expected = expected.map_or(&[][..], |e| &e.paths);
-        Ok((Self { walk, expected, seen: false, named: false }, shard))
+        Ok((Self { depth, walk, expected, seen: false, named: false }, shard))
     }
 
     /// The next call. A shard without any mailbox is one finding, not one for each that should be there.
@@ -91,7 +94,7 @@ impl<'t> Roll<'t> {
         }
         Some(match self.walk.next()? {
             Step::Place(path) => Call::Mailbox(path),
-            Step::NotADirectory(path, kind) => Call::Aside(in_place_of_a_mailbox(&path, kind)),
+            Step::NotADirectory(path, kind) => Call::Aside(in_place_of_a_directory(path, kind, self.depth)),
             Step::Unreadable(path, error) => {
                 Call::Aside(finding(FindingKind::DirectoryUnreadable, b"", path, error.to_string()))
             }
@@ -142,13 +145,15 @@ fn is_below(path: &[u8], directory: &[u8]) -> bool {
     directory.is_empty() || path.strip_prefix(directory).is_some_and(|rest| rest.first() == Some(&b'/'))
 }
 
-fn in_place_of_a_mailbox(path: &[u8], kind: Kind) -> Finding {
+fn in_place_of_a_directory(path: Vec<u8>, kind: Kind, depth: usize) -> Finding {
     let (kind, detail) = match kind {
-        Kind::Link => (FindingKind::SymbolicLink, "stands where a mailbox should be"),
-        Kind::Special => (FindingKind::SpecialFile, "stands where a mailbox should be"),
+        Kind::Link => (FindingKind::SymbolicLink, "stands where a directory should be"),
+        Kind::Special => (FindingKind::SpecialFile, "stands where a directory should be"),
         Kind::File | Kind::Directory => (FindingKind::MailboxUnrecognised, "a file, no directory"),
     };
-    finding(kind, path, Vec::new(), detail.to_owned())
+    let of_mailbox = path.split(|b| *b == b'/').count() == depth;
+    let (mailbox, path) = if of_mailbox { (&path[..], Vec::new()) } else { (&b""[..], path) };
+    finding(kind, mailbox, path, detail.to_owned())
 }
 
 #[cfg(test)]
