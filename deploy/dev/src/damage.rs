@@ -11,15 +11,14 @@ mod message;
 pub use folder::{empty_volume, swap_volumes};
 
 use std::collections::BTreeSet;
-use std::ffi::OsStr;
 use std::fmt;
-use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use rientro_types::{Finding, FindingKind, FindingKinds};
 
 use crate::damage::message::Message;
+use crate::judge::place_of;
 use crate::rng::Rng;
 use crate::store::Mailbox;
 
@@ -138,7 +137,7 @@ impl Damage {
     /// Whether the finding is about this damage. Findings name a message with or without its flags, so names are compared up to their colon.
     #[must_use]
     pub fn explains(&self, mailbox: &Path, finding: &Finding) -> bool {
-        let path = Path::new(OsStr::from_bytes(&finding.path));
+        let path = place_of(finding);
         let same_place =
             if self.is_of_message() { stem(path) == stem(&self.path) } else { path.starts_with(&self.path) };
         let kind = finding.kind;

@@ -147,8 +147,11 @@ fn write_message(folder: &Path, rng: &mut Rng, pool: &Pool) -> Result<String> {
     let line_ends = message.line_ends;
     let seconds = FIRST_DELIVERY + rng.below(50_000_000) as u64;
     let (plain, with_crlf) = (message.text.len(), message.text.len() + line_ends);
-    let stem =
-        format!("{seconds}.M{}P{}.dev,S={plain},W={with_crlf}", rng.bits() >> 24, rng.within(300, 32_000));
+    let stem = format!(
+        "{seconds}.M{}P{}.dev,S={plain},W={with_crlf}",
+        rng.below(1_000_000),
+        rng.within(300, 32_000)
+    );
     let path = if rng.one_in(6) {
         folder.join("new").join(&stem)
     } else {

@@ -3,101 +3,39 @@
 //! Dovecot is stopped before anything is broken, so that stores are at rest as in an outage. The list of damage is made without the verifier and
 //! decides what it must find, what it cannot see without a baseline, and what it must leave alone.
 
-use std::ffi::OsStr;
-use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
 use rientro_dev::corpus::{Corpus, Shape};
 use rientro_dev::damage::{self, Broken, Damage, FolderFault, MessageFault};
-use rientro_dev::store;
+use rientro_dev::judge::{Found, mailbox_of, misjudged, place_of, unexplained};
+use rientro_dev::{fleet, store};
 use rientro_mailstore::{Control, Layout, Report, Task, verify};
-use rientro_types::{Finding, Level, Outcome, Severity};
+use rientro_types::{Level, Outcome, Severity};
 
 /// Times each fault of messages is made.
 const TIMES: usize = 4;
-
-/// What one shard's verification gave.
-struct Verified {
-    root: PathBuf,
-    shard: String,
-    report: Report,
-    findings: Vec<Finding>,
-}
+/// No finding and no misjudged damage.
+const NONE: Vec<String> = Vec::new();
 
 /// Verifies every shard under the roots.
-fn verify_all(corpus: &Corpus) -> Vec<Verified> {
+fn verify_all(roots: &[PathBuf]) -> (Vec<Found>, Vec<Report>) {
     let layout = Layout::sharded("{shard}/{domain}/{user}", "{shard}").expect("the layout parses");
-    let mut shards: Vec<_> = store::mailboxes(&corpus.roots)
-        .expect("the roots can be listed")
-        .into_iter()
-        .map(|mailbox| (mailbox.root, mailbox.shard))
-        .collect();
-    shards.sort();
+    let mailboxes = store::mailboxes(roots).expect("the roots can be listed");
+    let mut shards: Vec<_> = mailboxes.into_iter().map(|mailbox| (mailbox.root, mailbox.shard)).collect();
     shards.dedup();
-    shards.into_iter().map(|(root, shard)| verify_one(&layout, root, shard)).collect()
+    shards.iter().map(|(root, shard)| verify_one(&layout, root, shard)).unzip()
 }
 
-fn verify_one(layout: &Layout, root: PathBuf, shard: String) -> Verified {
+fn verify_one(layout: &Layout, root: &Path, shard: &str) -> (Found, Report) {
     let mut findings = Vec::new();
-    let task = Task { root: &root, layout, shard: shard.as_bytes(), volume: None, expected: None };
+    let task = Task { root, layout, shard: shard.as_bytes(), volume: None, expected: None };
     let report = verify(&task, Level::Structure, &Control::default(), &mut |finding| findings.push(finding));
-    Verified { root, shard, report, findings }
-}
-
-/// Findings no damage explains.
-fn unexplained(broken: &Broken, verified: &[Verified]) -> Vec<String> {
-    let mut left = Vec::new();
-    for Verified { root, shard, findings, .. } in verified {
-        for finding in findings {
-            let explained = broken.damages.iter().any(|damage| {
-                damage.mailbox.root == *root
-                    && damage.mailbox.shard == *shard
-                    && damage.explains(&mailbox_path(finding), finding)
-            });
-            if !explained {
-                left.push(describe(shard, finding));
-            }
-        }
-    }
-    left
-}
-
-/// Findable damage no finding names, and damage said to be invisible that one does.
-fn missed(broken: &Broken, verified: &[Verified]) -> Vec<String> {
-    let mut left = Vec::new();
-    for damage in &broken.damages {
-        let found = verified.iter().any(|verified| {
-            damage.mailbox.root == verified.root
-                && damage.mailbox.shard == verified.shard
-                && verified.findings.iter().any(|finding| {
-                    damage.expected.contains(finding.kind) && damage.explains(&mailbox_path(finding), finding)
-                })
-        });
-        if found != damage.findable() {
-            let (mailbox, path) = (damage.mailbox.folder(), damage.path.display());
-            left.push(format!(
-                "{} in {} {path}: expected {:?}",
-                damage.fault,
-                mailbox.display(),
-                damage.expected
-            ));
-        }
-    }
-    left
-}
-
-fn mailbox_path(finding: &Finding) -> PathBuf {
-    Path::new(OsStr::from_bytes(&finding.mailbox)).to_owned()
-}
-
-fn describe(shard: &str, finding: &Finding) -> String {
-    let (mailbox, path) = (String::from_utf8_lossy(&finding.mailbox), String::from_utf8_lossy(&finding.path));
-    format!("{} in {shard}/{mailbox} {path}: {}", finding.kind, finding.detail)
+    (Found { root: root.to_owned(), shard: shard.to_owned(), findings }, report)
 }
 
 /// Precision and recall of the verifier on at least 2,000 real messages in 60 mailboxes: a clean store has no finding, a broken one exactly
-/// those that the list of damage calls findable, each verdict fitting its findings, and no finding quotes a message (T25). `RIENTRO_LIVE_ROUNDS` asks for more rounds, each with its
-/// own seed.
+/// those that the list of damage calls findable, each verdict fitting its findings, and no finding quotes a message (T25).
+/// `RIENTRO_LIVE_ROUNDS` asks for more rounds, each with its own seed.
 #[test]
 fn exactly_the_findable_damage_is_found() {
     let rounds =
@@ -109,82 +47,90 @@ fn exactly_the_findable_damage_is_found() {
 
 fn round(seed: u64) {
     let folder = tempfile::tempdir().expect("a folder for the stores");
-    let shape = Shape { seed, ..Shape::default() };
-    let corpus = Corpus::deliver(folder.path(), &shape).expect("the corpus is delivered");
+    let corpus =
+        Corpus::deliver(folder.path(), &Shape { seed, ..Shape::default() }).expect("the corpus is delivered");
     assert!(corpus.handed_over >= 2_000 && corpus.mailboxes.len() == 60);
     assert_eq!(corpus.ledger.differences().expect("the stores can be read"), []);
 
-    let before = verify_all(&corpus);
-    assert_eq!(unexplained(&Broken::default(), &before), Vec::<String>::new(), "seed {seed}: a clean store");
-    assert!(before.iter().all(|verified| verified.report.verdict.outcome == Outcome::Clean));
-    let messages: u64 = before.iter().map(|verified| verified.report.verdict.tally.messages).sum();
+    let (found, reports) = verify_all(&corpus.roots);
+    assert_eq!(unexplained(&[], &found), NONE, "seed {seed}: a clean store");
+    assert!(reports.iter().all(|report| report.verdict.outcome == Outcome::Clean));
+    let messages: u64 = reports.iter().map(|report| report.verdict.tally.messages).sum();
     assert_eq!(messages, corpus.ledger.messages() as u64);
 
     let broken = damage::break_stores(&corpus.mailboxes, FolderFault::ALL, MessageFault::ALL, TIMES, seed);
     let broken = broken.expect("the stores can be broken");
-    let after = verify_all(&corpus);
-    #[allow(clippy::print_stdout, reason = "a long run says how far it is")]
-    {
-        println!("seed {seed}: {messages} messages, {}", summary(&broken, &after));
-    }
-    assert_eq!(
-        unexplained(&broken, &after),
-        Vec::<String>::new(),
-        "seed {seed}: findings that nothing explains"
-    );
-    assert_eq!(missed(&broken, &after), Vec::<String>::new(), "seed {seed}: damage not seen as it should be");
-    after.iter().for_each(verdict_fits);
-    after.iter().for_each(says_nothing_of_contents);
+    let (found, reports) = verify_all(&corpus.roots);
+    say(&format!("seed {seed}: {messages} messages, {}", summary(&broken, &found)));
+    assert_eq!(unexplained(&broken.damages, &found), NONE, "seed {seed}: findings that nothing explains");
+    assert_eq!(misjudged(&broken.damages, &found), NONE, "seed {seed}: damage not seen as it should be");
+    found.iter().zip(&reports).for_each(verdict_fits);
+    found.iter().for_each(says_nothing_of_contents);
 }
 
-fn summary(broken: &Broken, verified: &[Verified]) -> String {
+fn summary(broken: &Broken, found: &[Found]) -> String {
     let findable = broken.damages.iter().filter(|damage| damage.findable()).count();
-    let findings: usize = verified.iter().map(|verified| verified.findings.len()).sum();
+    let findings: usize = found.iter().map(|shard| shard.findings.len()).sum();
+    let damages = broken.damages.len();
     format!(
-        "{} damages of which {findable} findable, {findings} findings, not made as often as asked: {:?}",
-        broken.damages.len(),
+        "{damages} damages, {findable} findable, {findings} findings; made less often: {:?}",
         broken.short
     )
 }
 
-fn verdict_fits(verified: &Verified) {
-    let has = |severity| verified.findings.iter().any(|finding| finding.kind.severity() == severity);
+#[allow(clippy::print_stdout, reason = "a long run says how far it is")]
+fn say(text: &str) {
+    println!("{text}");
+}
+
+fn verdict_fits((found, report): (&Found, &Report)) {
+    let has = |severity| found.findings.iter().any(|finding| finding.kind.severity() == severity);
     let expected = match (has(Severity::Damage), has(Severity::Unreadable)) {
-        (_, true) => Outcome::Unreadable,
-        (true, false) => Outcome::Damaged,
+        (true, _) => Outcome::Damaged,
+        (false, true) => Outcome::Unreadable,
         (false, false) => Outcome::Clean,
     };
-    assert_eq!(verified.report.verdict.outcome, expected, "{}: {}", verified.shard, verified.report.verdict);
+    assert_eq!(report.verdict.outcome, expected, "{}: {}", found.shard, report.verdict);
 }
 
 /// T25: what a finding says holds nothing of the message it is about.
-fn says_nothing_of_contents(verified: &Verified) {
+fn says_nothing_of_contents(found: &Found) {
     // Shorter pieces, such as "header", stand in messages by chance.
     const PIECE_BYTES: usize = 12;
-    for finding in &verified.findings {
-        let place = verified.root.join(&verified.shard).join(mailbox_path(finding));
-        let Ok(content) = store::read_plain(&place.join(OsStr::from_bytes(&finding.path))) else { continue };
+    for finding in &found.findings {
+        let place = found.root.join(&found.shard).join(mailbox_of(finding)).join(place_of(finding));
+        let Ok(content) = store::read_plain(&place) else { continue };
         for piece in finding.detail.as_bytes().windows(PIECE_BYTES) {
             let repeated = content.windows(PIECE_BYTES).any(|window| window == piece);
-            assert!(!repeated, "{} repeats its message", describe(&verified.shard, finding));
+            assert!(!repeated, "{} repeats a piece of {}", finding.detail, place.display());
         }
     }
 }
 
-/// The judge is not asleep: damage kept from it is reported as unexplained, and damage that was never done as missed.
+/// The generated fleet is as good as a delivered one: nothing but its listed damage is found.
+#[test]
+fn a_generated_fleet_shows_its_damage_and_nothing_else() {
+    let folder = tempfile::tempdir().unwrap();
+    let shape = fleet::Shape { messages: 2_000, ..fleet::Shape::default() };
+    let broken = fleet::make(folder.path(), &shape).unwrap();
+    let (found, _) = verify_all(&shape.roots(folder.path()));
+    assert_eq!(unexplained(&broken.damages, &found), NONE);
+    assert_eq!(misjudged(&broken.damages, &found), NONE);
+}
+
+/// The judge is not asleep: damage kept from it shows as unexplained findings, and damage that was never done as misjudged.
 #[test]
 fn the_judge_sees_what_does_not_fit() {
     let folder = tempfile::tempdir().unwrap();
-    let shape = Shape { mailboxes: 12, messages_per_mailbox: 12, ..Shape::default() };
-    let corpus = Corpus::deliver(folder.path(), &shape).unwrap();
-    let faults = [MessageFault::Truncated, MessageFault::Duplicated];
-    let mut broken = damage::break_stores(&corpus.mailboxes, &[], &faults, 1, 3).unwrap();
-    let verified = verify_all(&corpus);
-    assert_eq!((unexplained(&broken, &verified).len(), missed(&broken, &verified).len()), (0, 0));
+    let shape = fleet::Shape { messages: 600, damaged_shards: 1, ..fleet::Shape::default() };
+    let mut damages = fleet::make(folder.path(), &shape).unwrap().damages;
+    let roots = shape.roots(folder.path());
+    let (found, _) = verify_all(&roots);
+    let kept_back = damages.pop().unwrap();
+    assert!(!unexplained(&damages, &found).is_empty());
 
-    let kept_back = broken.damages.pop().unwrap();
-    assert!(!unexplained(&broken, &verified).is_empty());
-    let untouched = corpus.mailboxes.iter().find(|mailbox| **mailbox != kept_back.mailbox).unwrap();
-    broken.damages.push(Damage { mailbox: untouched.clone(), ..kept_back });
-    assert_eq!(missed(&broken, &verified).len(), 1);
+    let mailboxes = store::mailboxes(&roots).unwrap();
+    let untouched = mailboxes.into_iter().find(|mailbox| mailbox.shard != kept_back.mailbox.shard).unwrap();
+    damages.push(Damage { mailbox: untouched, ..kept_back });
+    assert_eq!(misjudged(&damages, &found).len(), 1);
 }
