@@ -2,7 +2,7 @@
 
 scripts := deploy/dev/scripts
 # The version whose settings deny.toml is written for.
-deny_version := 0.19.0
+deny_version := 0.20.2
 
 # Runs a command with PROTOC set to a protoc that is installed, or unpacked beside the system.
 with_protoc := PROTOC=$$($(scripts)/protoc.sh) && export PROTOC &&
@@ -14,7 +14,7 @@ help: ## list these commands
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 8
 
 demo: ## return a fleet on this machine, live; MAIL=/path/to/maildirs: your own mail, read-only
-	@$(with_protoc) cargo build --release --workspace --bins
+	@$(with_protoc) cargo build --release -p rientro-orchestrator -p rientro-agent -p rientro-dev --bins
 	@$(with_protoc) cargo run --release --quiet -p rientro-dev --bin rientro-demo -- $(if $(MAIL),--mail "$(MAIL)")
 
 test: ## bring what the tests need and run every suite

@@ -8,11 +8,14 @@ set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
 module_path=/usr/lib/dovecot/modules
+replacement=modules
 
 fill() {
     require_apt Dovecot
     fetch "$1/debs" yes dovecot-core dovecot-imapd dovecot-lmtpd
-    local deb
+    local deb version
+    version=$(dpkg-deb -f "$1"/debs/dovecot-core_*.deb Version)
+    [[ $version =~ ^(1:)?2\.3\. ]] || die "this release brings Dovecot $version; the tests' configuration is written for 2.3"
     for deb in "$1"/debs/*.deb; do dpkg-deb -x "$deb" "$1"; done
     rm -rf "$1/debs"
     shorten_module_path "$1"/usr/lib/dovecot/libdovecot.so.0.0.0
@@ -25,6 +28,5 @@ shorten_module_path() {
     LC_ALL=C grep -q "$module_path" "$1" || die "$1 does not name $module_path: this release of Dovecot is not known to these scripts"
     LC_ALL=C sed -i "s|$module_path\\x00|$replacement\\x00$nuls|" "$1"
 }
-replacement=modules
 
 bring dovecot 1 fill

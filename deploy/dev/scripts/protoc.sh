@@ -39,7 +39,8 @@ if ! command -v protoc >/dev/null; then
     require_apt protobuf-compiler
     if ! install_by_apt; then
         say "unpacking protobuf-compiler beside the system"
-        printf '%s/protoc\n' "$(bring protoc 1 fill)"
+        folder=$(bring protoc 1 fill)
+        printf '%s/protoc\n' "$folder"
         exit
     fi
 fi
