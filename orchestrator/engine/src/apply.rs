@@ -3,12 +3,12 @@
 //! Applying decides nothing: what a record does follows from the record and the durable state alone. A record that does not
 //! fit the state is an error of whoever wrote the journal, and stops the reader.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt;
 
 use rientro_types::{
     AttemptNo, CampaignId, CellTime, Claim, CloseCause, Decision, HeldReason, LabelKey, LabelValue, NodeId,
-    NodeIncarnation, Phase, Placement, PlacementNo, Record, Seq, ServiceSet, ShardId, Span, StateCounts,
+    NodeIncarnation, Phase, Placement, PlacementNo, Record, Seq, ServiceSet, ShardId, Span,
 };
 
 use crate::state::{CampaignIx, Cell, Node, NodeIx, Shard, ShardIx, State};
@@ -192,23 +192,7 @@ impl State {
 
     fn add_node(&mut self, id: NodeId, incarnation: NodeIncarnation) -> NodeIx {
         let ix = NodeIx::for_len(self.nodes.len());
-        self.nodes.push(Node {
-            id,
-            incarnation,
-            retired: Vec::new(),
-            labels: BTreeMap::new(),
-            silent: None,
-            busy: BTreeMap::new(),
-            verifying: 0,
-            confirming: 0,
-            shards: BTreeSet::new(),
-            counts: StateCounts::default(),
-            session: None,
-            heard: None,
-            cancelled: BTreeSet::new(),
-            listing: None,
-            listed: None,
-        });
+        self.nodes.push(Node::new(id, incarnation));
         self.node_ix.insert(id, ix);
         ix
     }

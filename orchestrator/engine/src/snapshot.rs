@@ -2,11 +2,9 @@
 //!
 //! The stream is the definition of durable state: two engines agree exactly when their streams are equal.
 
-use std::collections::BTreeSet;
-
 use rientro_types::{
     Busy, CampaignSnapshot, CellSnapshot, Membership, NodeSnapshot, ShardSnapshot, SnapshotRecord,
-    StateCounts, WaveSnapshot,
+    WaveSnapshot,
 };
 
 use crate::apply::Inconsistent;
@@ -144,23 +142,7 @@ impl State {
         if self.node_ix.insert(id, ix).is_some() {
             return Err(format!("node {id} comes twice"));
         }
-        self.nodes.push(Node {
-            id,
-            incarnation,
-            retired,
-            labels: std::collections::BTreeMap::new(),
-            silent,
-            busy: std::collections::BTreeMap::new(),
-            verifying: 0,
-            confirming: 0,
-            shards: BTreeSet::new(),
-            counts: StateCounts::default(),
-            session: None,
-            heard: None,
-            cancelled: BTreeSet::new(),
-            listing: None,
-            listed: None,
-        });
+        self.nodes.push(Node { retired, silent, ..Node::new(id, incarnation) });
         self.relabel(ix, labels);
         for busy in busy {
             self.to_book.entry(busy.shard).or_default().push((ix, busy.attempt, busy.kind));

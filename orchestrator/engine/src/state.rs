@@ -180,6 +180,26 @@ pub(crate) struct Node {
 }
 
 impl Node {
+    pub(crate) fn new(id: NodeId, incarnation: NodeIncarnation) -> Self {
+        Self {
+            id,
+            incarnation,
+            retired: Vec::new(),
+            labels: BTreeMap::new(),
+            silent: None,
+            busy: BTreeMap::new(),
+            verifying: 0,
+            confirming: 0,
+            shards: BTreeSet::new(),
+            counts: StateCounts::default(),
+            session: None,
+            heard: None,
+            cancelled: BTreeSet::new(),
+            listing: None,
+            listed: None,
+        }
+    }
+
     /// Whether tasks may start here.
     pub(crate) fn is_ready(&self) -> bool {
         self.session.is_some() && self.silent.is_none()
