@@ -1,0 +1,130 @@
+//! Decisions: first rehearsed and shown with their blast radius, then asked for, then made.
+
+use std::io::{BufRead, IsTerminal, Write};
+
+use rientro_types::{Receipt, Refusal, Verb};
+use serde_json::json;
+
+use crate::client::Client;
+use crate::failure::Failure;
+use crate::human::{count, plural};
+use crate::output::note;
+use crate::session::{Session, refused};
+
+/// How a verb is told.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Telling {
+    /// What would be done, before the count of shards: `close`.
+    pub(crate) verb: &'static str,
+    /// What was done, before the count of shards: `closed`.
+    pub(crate) done: &'static str,
+    /// Consequences worth knowing before saying yes; may be empty.
+    pub(crate) warning: &'static str,
+    /// Whether to ask. Pausing does not: it is undone with a word, and seconds count.
+    pub(crate) asks: bool,
+}
+
+/// What became of a decision.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// It was made.
+    Decided,
+    /// The operator said no.
+    Declined,
+}
+
+/// Rehearses, asks and decides. Refusals are told by `refuse`, so that a plan's problems can be shown in its text.
+pub(crate) async fn decide(
+    session: &Session,
+    client: &mut Client,
+    verb: Verb,
+    telling: Telling,
+    refuse: impl Fn(&Refusal) -> Failure,
+) -> Result<Outcome, Failure> {
+    let actor = session.actor()?;
+    let rehearsed = client.act(&actor, verb.clone(), true).await?.map_err(|refusal| refuse(&refusal))?;
+    note(format_args!("This would {}.", scope(telling.verb, &rehearsed)));
+    if !telling.warning.is_empty() {
+        note(telling.warning);
+    }
+    if telling.asks && !session.yes && !confirmed()? {
+        note("Nothing was done.");
+        return Ok(Outcome::Declined);
+    }
+    let receipt = client.act(&actor, verb, false).await?.map_err(|refusal| refuse(&refusal))?;
+    show(session, telling, &receipt)?;
+    Ok(Outcome::Decided)
+}
+
+/// [`decide`] for verbs without a text to point into.
+pub(crate) async fn decide_plainly(
+    session: &Session,
+    client: &mut Client,
+    verb: Verb,
+    telling: Telling,
+) -> Result<(), Failure> {
+    match decide(session, client, verb, telling, refused).await? {
+        Outcome::Decided => Ok(()),
+        Outcome::Declined => Err(Failure::Unsound),
+    }
+}
+
+fn confirmed() -> Result<bool, Failure> {
+    let stdin = std::io::stdin();
+    if !stdin.is_terminal() {
+        return Err(Failure::Usage("there is no terminal to ask on; say --yes to go ahead".to_owned()));
+    }
+    let mut stderr = std::io::stderr().lock();
+    let asked = write!(stderr, "Go ahead? [y/N] ").and_then(|()| stderr.flush());
+    asked.map_err(|source| Failure::io("ask on the terminal", source))?;
+    let mut answer = String::new();
+    stdin.lock().read_line(&mut answer).map_err(|source| Failure::io("read the answer", source))?;
+    Ok(matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes"))
+}
+
+/// What a verb touches, in words.
+fn scope(verb: &str, receipt: &Receipt) -> String {
+    let Receipt { decided: _, shards, mailboxes, skipped } = receipt;
+    let mut text = match shards {
+        // A verb that ends in a preposition expects shards.
+        0 => verb.trim_end_matches(" of").trim_end_matches(" in").to_owned(),
+        _ => format!("{verb} {} with {}", plural(*shards, "shard"), plural(*mailboxes, "mailbox")),
+    };
+    if *skipped > 0 {
+        let match_s = if *skipped == 1 { "matches" } else { "match" };
+        text.push_str(&format!("; {} more {match_s} and cannot", count(*skipped)));
+    }
+    text
+}
+
+fn show(session: &Session, telling: Telling, receipt: &Receipt) -> Result<(), Failure> {
+    if session.out.is_json() {
+        return session.out.json(&json!({
+            "decided": receipt.decided.map(rientro_types::Seq::raw),
+            "shards": receipt.shards,
+            "mailboxes": receipt.mailboxes,
+            "skipped": receipt.skipped,
+        }));
+    }
+    match receipt.decided {
+        Some(seq) => {
+            session.out.line(format_args!("{}: journal record {seq}.", scope(telling.done, receipt)))
+        }
+        None => session.out.line("Nothing had to change."),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_blast_radius_names_shards_mailboxes_and_what_is_left_out() {
+        let receipt = Receipt { decided: None, shards: 12, mailboxes: 9_812, skipped: 1 };
+        assert_eq!(
+            scope("close", &receipt),
+            "close 12 shards with 9,812 mailboxes; 1 more matches and cannot"
+        );
+        assert_eq!(scope("change the limits", &Receipt::default()), "change the limits");
+    }
+}

@@ -1,0 +1,170 @@
+//! `rientro cell`: the cell and the limits of its fleet.
+
+use clap::{Args, Subcommand};
+use rientro_types::{FleetLimits, LabelKey, Span, Verb};
+use rientro_wire::operator::CellAnswer;
+
+use crate::act::{Telling, decide_plainly};
+use crate::failure::Failure;
+use crate::human::{moment, plural};
+use crate::json;
+use crate::output::note;
+use crate::session::Session;
+use crate::table::{Field, Grid, Tone};
+use crate::words::clean;
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum CellCommand {
+    /// Show the cell
+    Show,
+    /// Limits that hold across campaigns
+    #[command(subcommand)]
+    Limits(LimitsCommand),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum LimitsCommand {
+    /// Show the limits in force
+    Show,
+    /// Change limits; those not given stay as they are. Lowering one lets what runs finish
+    Set(LimitsArgs),
+}
+
+#[derive(Args, Debug)]
+#[group(required = true, multiple = true)]
+pub(crate) struct LimitsArgs {
+    /// Verifications at once on one node
+    #[arg(long, value_name = "N")]
+    verifies_per_node: Option<u32>,
+    /// Confirmations at once on one node
+    #[arg(long, value_name = "N")]
+    confirms_per_node: Option<u32>,
+    /// Verifications at once in each domain of a label, such as rack=8; rack=none lifts it
+    #[arg(long = "verifies-per-domain", value_name = "LABEL=N", value_parser = domain)]
+    domains: Vec<(LabelKey, Option<u32>)>,
+    /// A node not heard for this long is silent, such as 60s
+    #[arg(long, value_name = "DURATION")]
+    silence: Option<Span>,
+}
+
+fn domain(text: &str) -> Result<(LabelKey, Option<u32>), String> {
+    let (label, max) = text.split_once('=').ok_or("write it as LABEL=N, such as rack=8")?;
+    let label = label.parse().map_err(|error| format!("the label {error}"))?;
+    match max {
+        "none" => Ok((label, None)),
+        max => max.parse().map(|max| (label, Some(max))).map_err(|_| format!("{max} is not a whole number")),
+    }
+}
+
+impl LimitsArgs {
+    fn applied_to(self, mut limits: FleetLimits) -> FleetLimits {
+        let Self { verifies_per_node, confirms_per_node, domains, silence } = self;
+        limits.verifies_per_node = verifies_per_node.unwrap_or(limits.verifies_per_node);
+        limits.confirms_per_node = confirms_per_node.unwrap_or(limits.confirms_per_node);
+        limits.silence = silence.unwrap_or(limits.silence);
+        for (label, max) in domains {
+            match max {
+                Some(max) => limits.verifies_per_domain.insert(label, max),
+                None => limits.verifies_per_domain.remove(&label),
+            };
+        }
+        limits
+    }
+}
+
+pub(crate) async fn run(session: &Session, command: CellCommand) -> Result<(), Failure> {
+    let mut client = session.connect().await?;
+    let answer = client.cell().await?;
+    match command {
+        CellCommand::Show => show(session, &answer),
+        CellCommand::Limits(LimitsCommand::Show) if session.out.is_json() => {
+            session.out.json(&json::limits(&answer.cell.limits))
+        }
+        CellCommand::Limits(LimitsCommand::Show) => session.out.grid(&limits_grid(&answer.cell.limits)),
+        CellCommand::Limits(LimitsCommand::Set(args)) => {
+            let limits = args.applied_to(answer.cell.limits);
+            note(limits_grid(&limits).render(None, false));
+            let telling = Telling { verb: "set these limits", done: "Limits set", warning: "", asks: true };
+            decide_plainly(session, &mut client, Verb::SetLimits { limits }, telling).await
+        }
+    }
+}
+
+fn show(session: &Session, answer: &CellAnswer) -> Result<(), Failure> {
+    if session.out.is_json() {
+        return session.out.json(&json::cell(answer));
+    }
+    session.out.grid(&cell_grid(answer))?;
+    session.out.line("")?;
+    session.out.grid(&crate::fleet::state_grid(&answer.cell.counts))?;
+    match &answer.trouble {
+        Some(trouble) => {
+            note(format_args!("\nThe cell decides nothing at present: {}", clean(trouble)));
+            Err(Failure::Unsound)
+        }
+        None => Ok(()),
+    }
+}
+
+fn cell_grid(answer: &CellAnswer) -> Grid {
+    let cell = &answer.cell;
+    let mut grid = Grid::new(["", ""]);
+    let silent = if cell.nodes_silent > 0 { Tone::Bad } else { Tone::Plain };
+    grid.row(["cell".into(), cell.cell.to_string().into()]);
+    grid.row(["time".into(), moment(cell.at).into()]);
+    grid.row([
+        "nodes".into(),
+        Field::toned(
+            format!("{} known, {} connected, {} silent", cell.nodes, cell.nodes_connected, cell.nodes_silent),
+            silent,
+        ),
+    ]);
+    grid.row(["campaigns".into(), format!("{} running or paused", cell.campaigns_live).into()]);
+    let shards = plural(cell.counts.shards_total(), "shard");
+    grid.row([
+        "fleet".into(),
+        format!("{shards}, {}", plural(cell.counts.mailboxes_total(), "mailbox")).into(),
+    ]);
+    grid.row([
+        "journal".into(),
+        format!("next record {}, life {}, epoch {}", cell.seq_next, cell.incarnation, cell.epoch).into(),
+    ]);
+    grid.row(["build".into(), clean(&answer.build).into()]);
+    if let Some(trouble) = &answer.trouble {
+        grid.row(["trouble".into(), Field::toned(clean(trouble), Tone::Bad)]);
+    }
+    grid
+}
+
+fn limits_grid(limits: &FleetLimits) -> Grid {
+    let FleetLimits { verifies_per_node, confirms_per_node, verifies_per_domain, silence } = limits;
+    let mut grid = Grid::new(["LIMIT", "#VALUE"]);
+    grid.row(["verifies-per-node".into(), verifies_per_node.to_string().into()]);
+    grid.row(["confirms-per-node".into(), confirms_per_node.to_string().into()]);
+    for (label, max) in verifies_per_domain {
+        grid.row([format!("verifies-per-domain {label}").into(), max.to_string().into()]);
+    }
+    grid.row(["silence".into(), silence.to_string().into()]);
+    grid
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn limits_not_given_stay_and_domains_can_be_lifted() {
+        let rack = LabelKey::new("rack").expect("a name");
+        let mut before = FleetLimits::default();
+        before.verifies_per_domain.insert(rack, 8);
+        let args = LimitsArgs {
+            verifies_per_node: Some(2),
+            confirms_per_node: None,
+            domains: vec![domain("rack=none").expect("valid")],
+            silence: None,
+        };
+        let after = args.applied_to(before);
+        assert_eq!(after, FleetLimits { verifies_per_node: 2, ..FleetLimits::default() });
+        assert!(domain("rack").is_err() && domain("rack=x").is_err());
+    }
+}

@@ -1,0 +1,139 @@
+//! `rientro findings`: what verification found, fetched from the agents that keep it.
+
+use clap::{Args, Subcommand};
+use rientro_types::{FindingKind, FindingKinds, LocatedFinding, Severity};
+use rientro_wire::operator::{FindingsAnswer, FindingsGap, FindingsQuery};
+
+use crate::failure::Failure;
+use crate::human::count;
+use crate::json;
+use crate::output::note;
+use crate::selector::{SelectorArgs, kind};
+use crate::session::Session;
+use crate::table::{Field, Grid, Tone};
+use crate::words::{clean, path};
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum FindingsCommand {
+    /// List findings. JSON is one object a line, as it comes
+    List(ListArgs),
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct ListArgs {
+    #[command(flatten)]
+    selector: SelectorArgs,
+    /// Only this kind, such as zero-block; may be repeated
+    #[arg(long = "kind", value_name = "KIND", value_parser = kind)]
+    kinds: Vec<FindingKind>,
+    /// Show addresses and paths of mailboxes; without it they stay on the nodes
+    #[arg(long)]
+    addresses: bool,
+    /// Most findings shown; 0 for all
+    #[arg(long, default_value_t = FINDINGS_MAX, value_name = "N")]
+    max: u64,
+}
+
+/// Findings shown when nothing else is said: more are for a file.
+const FINDINGS_MAX: u64 = 1_000;
+
+pub(crate) async fn run(session: &Session, command: FindingsCommand) -> Result<(), Failure> {
+    let FindingsCommand::List(args) = command;
+    let mut kinds = FindingKinds::NONE;
+    args.kinds.iter().for_each(|kind| kinds.insert(*kind));
+    let query = FindingsQuery {
+        selector: args.selector.selector()?,
+        kinds,
+        max: args.max,
+        with_addresses: args.addresses,
+    };
+    let mut client = session.connect().await?;
+    let mut answers = client.findings(query).await?;
+    let mut list = List::new(session);
+    while let Some(answer) = answers.next::<FindingsAnswer>().await? {
+        list.take(answer)?;
+    }
+    list.finish()
+}
+
+/// Findings on their way to stdout: at once as JSON, as one table at the end otherwise.
+struct List<'a> {
+    session: &'a Session,
+    grid: Grid,
+    missing: bool,
+    end: Option<(u64, u64)>,
+}
+
+impl<'a> List<'a> {
+    fn new(session: &'a Session) -> Self {
+        let grid = Grid::new(["SHARD", "KIND", "MAILBOX", "PATH", "DETAIL"]);
+        Self { session, grid, missing: false, end: None }
+    }
+
+    fn take(&mut self, answer: FindingsAnswer) -> Result<(), Failure> {
+        match answer {
+            FindingsAnswer::Page { shard, node, attempt: _, findings } if self.session.out.is_json() => {
+                let line = |finding| json::finding(shard.as_str(), node.as_str(), finding);
+                findings.iter().try_for_each(|finding| self.session.out.json_line(&line(finding)))?;
+            }
+            FindingsAnswer::Page { shard, findings, .. } => {
+                findings.iter().for_each(|finding| self.grid.row(row(shard.as_str(), finding)));
+            }
+            FindingsAnswer::Missing { shard, node, gap } => {
+                self.missing = true;
+                note(format_args!(
+                    "The findings of shard {shard} cannot be shown: {}.",
+                    gap_words(gap, node)
+                ));
+            }
+            FindingsAnswer::End { findings_total, findings_shown } => {
+                self.end = Some((findings_total, findings_shown));
+            }
+        }
+        Ok(())
+    }
+
+    fn finish(self) -> Result<(), Failure> {
+        self.session.out.grid(&self.grid)?;
+        let Some((total, shown)) = self.end else {
+            return Err(Failure::Refused("the list broke off before its end; ask again".to_owned()));
+        };
+        if total == 0 {
+            note("Nothing was found.");
+        } else if shown < total {
+            note(format_args!("{} of {} findings are shown; --max 0 shows all.", count(shown), count(total)));
+        }
+        if self.missing { Err(Failure::Unsound) } else { Ok(()) }
+    }
+}
+
+fn gap_words(gap: FindingsGap, node: rientro_types::NodeId) -> String {
+    match gap {
+        FindingsGap::NodeOffline => format!("node {node}, which keeps them, is not connected"),
+        FindingsGap::Forgotten => {
+            format!("node {node} no longer keeps them; retry the shard to find them again")
+        }
+        FindingsGap::TimedOut => format!("node {node} did not answer in time"),
+    }
+}
+
+fn row(shard: &str, located: &LocatedFinding) -> Vec<Field> {
+    let finding = &located.finding;
+    let tone = match finding.kind.severity() {
+        Severity::Note => Tone::Faint,
+        Severity::Damage => Tone::Bad,
+        Severity::Unreadable => Tone::Warn,
+    };
+    let mailbox = match (&located.address, &located.mailbox_id) {
+        (Some(address), _) => path(address),
+        (None, Some(id)) => id.to_string(),
+        (None, None) => "(the shard)".to_owned(),
+    };
+    vec![
+        shard.into(),
+        Field::toned(finding.kind.code(), tone),
+        mailbox.into(),
+        path(&finding.path).into(),
+        clean(&finding.detail).into(),
+    ]
+}

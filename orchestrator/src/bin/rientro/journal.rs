@@ -1,0 +1,224 @@
+//! `rientro journal`: every decision, in order and chained.
+
+use std::fs::{File, OpenOptions};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use clap::Subcommand;
+use rientro_types::{Digest, Seq};
+use rientro_wire::operator::{BackupEnd, BackupHeader, BackupPart, JournalCheck, TailedEntry};
+use serde_json::json;
+
+use crate::client::Client;
+use crate::failure::Failure;
+use crate::human::{bytes, count, moment, plural};
+use crate::json;
+use crate::output::note;
+use crate::record::{by, tell};
+use crate::session::Session;
+use crate::words::clean;
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum JournalCommand {
+    /// Read the whole journal and check its chain; exit code 1 when it is broken
+    Verify,
+    /// Show decisions. JSON is one object a line, as it comes
+    Tail {
+        /// From this record on
+        #[arg(long, value_name = "RECORD", conflicts_with = "last")]
+        from: Option<u64>,
+        /// The last so many records; 0 for all that are kept
+        #[arg(long, default_value_t = TAIL_RECORDS, value_name = "N")]
+        last: u64,
+        /// Go on with what is yet to be decided
+        #[arg(long, short)]
+        follow: bool,
+    },
+    /// Copy the journal into a file, while the cell runs; the copy is checked before the file gets its name
+    Backup {
+        /// The file; it must not exist
+        file: PathBuf,
+    },
+}
+
+/// Records shown when nothing else is said: one screen.
+const TAIL_RECORDS: u64 = 20;
+
+pub(crate) async fn run(session: &Session, command: JournalCommand) -> Result<(), Failure> {
+    match command {
+        JournalCommand::Verify => verify(session).await,
+        JournalCommand::Tail { from, last, follow } => {
+            let mut client = session.connect().await?;
+            let from = first(&mut client, from, last).await?;
+            tokio::select! {
+                // Cancel-safe: what was shown stays shown, and nothing else was begun.
+                done = tail(session, &mut client, from, follow) => done,
+                // Cancel-safe: a signal that is not waited for keeps its default.
+                _ = tokio::signal::ctrl_c() => Err(Failure::Interrupted),
+            }
+        }
+        JournalCommand::Backup { file } => backup(session, &file).await,
+    }
+}
+
+async fn verify(session: &Session) -> Result<(), Failure> {
+    let check = session.connect().await?.verify_journal().await?;
+    let sound = matches!(check, JournalCheck::Intact { .. });
+    match &check {
+        JournalCheck::Intact { entries, records, seq_first, seq_last, chain } if session.out.is_json() => {
+            session.out.json(&json!({
+                "intact": true,
+                "entries": entries,
+                "records": records,
+                "seq_first": seq_first.raw(),
+                "seq_last": seq_last.raw(),
+                "chain": chain.to_string(),
+            }))?;
+        }
+        JournalCheck::Broken { entries, seq, problem } if session.out.is_json() => {
+            session.out.json(&json!({
+                "intact": false, "entries": entries, "seq": seq.raw(), "problem": problem,
+            }))?;
+        }
+        JournalCheck::Intact { entries, records, seq_first, seq_last, chain } => {
+            session.out.line(format_args!(
+                "The journal is intact: {} records {seq_first} to {seq_last} in {} entries, chain {chain}.",
+                count(*records),
+                count(*entries)
+            ))?;
+        }
+        JournalCheck::Broken { entries, seq, problem } => {
+            session.out.line(format_args!(
+                "The journal is BROKEN at record {seq}: {}\n{} entries before it are right.",
+                clean(problem),
+                count(*entries)
+            ))?;
+            note("Restore the newest backup that verifies; nothing is repaired in place.");
+        }
+    }
+    if sound { Ok(()) } else { Err(Failure::Unsound) }
+}
+
+async fn first(client: &mut Client, from: Option<u64>, last: u64) -> Result<Seq, Failure> {
+    match (from, last) {
+        (Some(from), _) => Ok(Seq::from_raw(from)),
+        (None, 0) => Ok(Seq::from_raw(0)),
+        (None, last) => {
+            let next = client.cell().await?.cell.seq_next.raw();
+            Ok(Seq::from_raw(next.saturating_sub(last).max(1)))
+        }
+    }
+}
+
+async fn tail(session: &Session, client: &mut Client, from: Seq, follow: bool) -> Result<(), Failure> {
+    let mut entries = client.tail(from, follow).await?;
+    while let Some(tailed) = entries.next::<TailedEntry>().await? {
+        show(session, &tailed, from)?;
+    }
+    Ok(())
+}
+
+/// The records of one entry, from `from` on.
+fn show(session: &Session, tailed: &TailedEntry, from: Seq) -> Result<(), Failure> {
+    let entry = &tailed.entry;
+    let mut seq = entry.seq;
+    for decision in &entry.decisions {
+        if seq >= from && session.out.is_json() {
+            session.out.json_line(&json::decision(seq, entry.at, decision))?;
+        } else if seq >= from {
+            let told = tell(&decision.record);
+            let who = by(&decision.actor);
+            session.out.line(format_args!("{seq:>8}  {}  {}{who}", moment(entry.at), told.sentence))?;
+        }
+        seq = seq.next();
+    }
+    Ok(())
+}
+
+async fn backup(session: &Session, path: &Path) -> Result<(), Failure> {
+    if path.exists() {
+        return Err(Failure::Refused(format!("{} exists; a backup never overwrites a file", path.display())));
+    }
+    let partial = path.with_added_extension("partial");
+    let mut client = session.connect().await?;
+    let copied = copy(&mut client, &partial).await;
+    let (header, end) = match copied {
+        Ok(copied) => copied,
+        Err(failure) => {
+            // What is not whole must not be taken for a backup; that it could not be removed changes nothing.
+            drop(std::fs::remove_file(&partial));
+            return Err(failure);
+        }
+    };
+    std::fs::rename(&partial, path)
+        .map_err(|source| Failure::io(format!("name the backup {}", path.display()), source))?;
+    if session.out.is_json() {
+        return session.out.json(&json!({
+            "file": path.display().to_string(),
+            "cell": header.cell.as_str(),
+            "incarnation": header.incarnation.raw(),
+            "seq_next": header.seq_next.raw(),
+            "chain": header.chain.to_string(),
+            "bytes": end.bytes,
+            "digest": end.digest.to_string(),
+        }));
+    }
+    let last = header.seq_next.raw().saturating_sub(1);
+    session.out.line(format_args!(
+        "Copied the journal of cell {} up to record {last} into {} ({}, {}).",
+        header.cell,
+        path.display(),
+        bytes(end.bytes),
+        plural(end.bytes, "byte")
+    ))
+}
+
+/// Writes the copy and checks that it is whole.
+async fn copy(client: &mut Client, path: &Path) -> Result<(BackupHeader, BackupEnd), Failure> {
+    let mut parts = client.backup_journal().await?;
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .open(path)
+        .map_err(|source| Failure::io(format!("create {}", path.display()), source))?;
+    let mut header = None;
+    let mut received = Received { hasher: blake3::Hasher::new(), bytes: 0 };
+    while let Some(part) = parts.next::<BackupPart>().await? {
+        match part {
+            BackupPart::Header(first) => header = Some(first),
+            BackupPart::Chunk(chunk) => received.write(&mut file, &chunk, path)?,
+            BackupPart::End(end) => {
+                received.check(&end)?;
+                file.sync_all().map_err(|source| Failure::io(format!("write {}", path.display()), source))?;
+                let header = header.ok_or_else(|| incomplete("it has no beginning"))?;
+                return Ok((header, end));
+            }
+        }
+    }
+    Err(incomplete("it broke off"))
+}
+
+struct Received {
+    hasher: blake3::Hasher,
+    bytes: u64,
+}
+
+impl Received {
+    fn write(&mut self, file: &mut File, chunk: &[u8], path: &Path) -> Result<(), Failure> {
+        self.hasher.update(chunk);
+        self.bytes += chunk.len() as u64;
+        file.write_all(chunk).map_err(|source| Failure::io(format!("write {}", path.display()), source))
+    }
+
+    fn check(&self, end: &BackupEnd) -> Result<(), Failure> {
+        let digest = Digest::from_raw(*self.hasher.finalize().as_bytes());
+        if self.bytes == end.bytes && digest == end.digest {
+            return Ok(());
+        }
+        Err(incomplete("what arrived is not what was sent"))
+    }
+}
+
+fn incomplete(why: &str) -> Failure {
+    Failure::Refused(format!("the copy of the journal is not whole: {why}; take it again"))
+}

@@ -1,0 +1,199 @@
+//! What machines are shown. Keys are lasting; units stand last in their names; times are RFC 3339 in UTC.
+
+use rientro_types::{
+    CampaignView, CellTime, Decision, FleetLimits, LocatedFinding, MailboxView, NodeView, Seq, ShardState,
+    ShardView, Standing, StateCounts, WaveForecast, WaveView,
+};
+use rientro_wire::operator::CellAnswer;
+use serde_json::{Map, Value, json};
+
+use crate::human::rfc3339;
+use crate::record::tell;
+use crate::words;
+
+pub(crate) fn counts(counts: &StateCounts) -> Value {
+    let of = |number: fn(&StateCounts, ShardState) -> u64| -> Map<String, Value> {
+        ShardState::ALL.iter().map(|state| (state.name().to_owned(), number(counts, *state).into())).collect()
+    };
+    json!({
+        "shards": of(|counts, state| counts.shards_in(state)),
+        "mailboxes": of(|counts, state| counts.mailboxes_in(state)),
+        "shards_total": counts.shards_total(),
+        "mailboxes_total": counts.mailboxes_total(),
+    })
+}
+
+pub(crate) fn limits(limits: &FleetLimits) -> Value {
+    let FleetLimits { verifies_per_node, confirms_per_node, verifies_per_domain, silence } = limits;
+    let domains: Map<String, Value> =
+        verifies_per_domain.iter().map(|(label, max)| (label.to_string(), (*max).into())).collect();
+    json!({
+        "verifies_per_node": verifies_per_node,
+        "confirms_per_node": confirms_per_node,
+        "verifies_per_domain": domains,
+        "silence_ms": silence.ms(),
+    })
+}
+
+pub(crate) fn cell(answer: &CellAnswer) -> Value {
+    let CellAnswer { cell, build, trouble } = answer;
+    json!({
+        "cell": cell.cell.as_str(),
+        "incarnation": cell.incarnation.raw(),
+        "epoch": cell.epoch.raw(),
+        "seq_next": cell.seq_next.raw(),
+        "at": rfc3339(cell.at),
+        "build": build,
+        "trouble": trouble,
+        "limits": limits(&cell.limits),
+        "nodes": cell.nodes,
+        "nodes_connected": cell.nodes_connected,
+        "nodes_silent": cell.nodes_silent,
+        "campaigns_live": cell.campaigns_live,
+        "counts": counts(&cell.counts),
+    })
+}
+
+pub(crate) fn node(node: &NodeView) -> Value {
+    let labels: Map<String, Value> =
+        node.labels.iter().map(|(key, value)| (key.to_string(), value.as_str().into())).collect();
+    json!({
+        "node": node.node.as_str(),
+        "incarnation": node.incarnation.to_string(),
+        "labels": labels,
+        "connected": node.connected,
+        "heard_ago_ms": node.heard_ago.map(rientro_types::Span::ms),
+        "silent_since": node.silent.map(rfc3339),
+        "verifying": node.verifying,
+        "confirming": node.confirming,
+        "counts": counts(&node.counts),
+    })
+}
+
+fn standing(standing: &Standing) -> Value {
+    let verdict = &standing.verification.verdict;
+    let tally = &verdict.tally;
+    json!({
+        "verdict": verdict.to_string(),
+        "level": verdict.level.name(),
+        "coverage_ppm": verdict.coverage.raw(),
+        "at": rfc3339(standing.at),
+        "attempt": standing.attempt.raw(),
+        "mailboxes": tally.mailboxes,
+        "messages": tally.messages,
+        "bytes": tally.bytes,
+        "messages_damaged": tally.messages_damaged,
+        "messages_unreadable": tally.messages_unreadable,
+        "mailboxes_damaged": tally.mailboxes_damaged,
+        "mailboxes_unreadable": tally.mailboxes_unreadable,
+        "findings": tally.findings,
+        "kinds": tally.kinds.iter().map(|kind| kind.code()).collect::<Vec<_>>(),
+        "damaged": standing.damaged.iter().map(ToString::to_string).collect::<Vec<_>>(),
+    })
+}
+
+fn next(steps: &[words::NextStep]) -> Value {
+    steps.iter().map(|(command, purpose)| json!({ "command": command, "purpose": purpose })).collect()
+}
+
+pub(crate) fn shard(view: &ShardView) -> Value {
+    let shard = &view.shard;
+    let services = |set: rientro_types::ServiceSet| set.iter().map(|s| s.name()).collect::<Vec<_>>();
+    json!({
+        "shard": shard.shard.as_str(),
+        "state": shard.state().name(),
+        "why": words::why(shard),
+        "since": rfc3339(shard.since),
+        "waiting_on": view.waiting_on.as_ref().map(words::waiting),
+        "node": shard.placement.node.as_str(),
+        "volume": shard.placement.volume.as_str(),
+        "mailboxes": shard.mailboxes,
+        "bytes": shard.bytes,
+        "services": services(shard.services),
+        "services_seen": services(shard.seen),
+        "held_by": shard.blocked.as_ref().map(ToString::to_string),
+        "attempt": shard.attempt.raw(),
+        "failures": shard.failures,
+        "campaign": shard.member.map(|member| member.campaign.to_string()),
+        "wave": shard.member.map(|member| member.wave.raw()),
+        "verified": shard.standing.as_ref().map(standing),
+        "accepted": shard.accepted.as_ref().map(|a| json!({ "by": a.by, "reason": a.reason })),
+        "exceptions": shard.exceptions.len(),
+        "next": next(&words::next_steps(view)),
+    })
+}
+
+pub(crate) fn mailbox(view: &MailboxView, until: &str) -> Value {
+    json!({
+        "mailbox": view.mailbox.to_string(),
+        "exception": view.exception.map(words::exception),
+        "open": view.open.iter().map(|service| service.name()).collect::<Vec<_>>(),
+        "since": rfc3339(view.since),
+        "until": until,
+        "shard": shard(&view.shard),
+    })
+}
+
+pub(crate) fn wave(wave: &WaveView, now: CellTime) -> Value {
+    json!({
+        "wave": wave.wave.raw(),
+        "state": words::wave_state(wave, now),
+        "mailboxes_lost": wave.mailboxes_lost,
+        "mailboxes_lost_max": wave.mailboxes_lost_max,
+        "counts": counts(&wave.counts),
+    })
+}
+
+pub(crate) fn campaign(campaign: &CampaignView, now: CellTime) -> Value {
+    json!({
+        "campaign": campaign.campaign.as_str(),
+        "revision": campaign.revision.raw(),
+        "source": campaign.source.to_string(),
+        "state": campaign.state.name(),
+        "state_why": words::campaign_state(&campaign.state),
+        "started": rfc3339(campaign.started),
+        "ended": campaign.ended.map(rfc3339),
+        "wave": campaign.wave.map(rientro_types::WaveNo::raw),
+        "bytes_verified": campaign.bytes_verified,
+        "counts": counts(&campaign.counts),
+        "waves": campaign.waves.iter().map(|w| wave(w, now)).collect::<Vec<_>>(),
+        "next": next(&words::campaign_steps(campaign)),
+    })
+}
+
+pub(crate) fn forecast(wave: &WaveForecast) -> Value {
+    json!({
+        "wave": wave.wave.raw(),
+        "shards": wave.shards.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        "mailboxes": wave.mailboxes,
+        "bytes": wave.bytes,
+    })
+}
+
+pub(crate) fn finding(shard: &str, node: &str, finding: &LocatedFinding) -> Value {
+    let LocatedFinding { mailbox_id, address, finding } = finding;
+    json!({
+        "shard": shard,
+        "node": node,
+        "kind": finding.kind.code(),
+        "mailbox": mailbox_id.as_ref().map(ToString::to_string),
+        "address": address.as_deref().map(words::path),
+        "mailbox_path": if finding.mailbox.is_empty() { None } else { Some(words::path(&finding.mailbox)) },
+        "path": words::path(&finding.path),
+        "detail": words::clean(&finding.detail),
+    })
+}
+
+pub(crate) fn decision(seq: Seq, at: CellTime, decision: &Decision) -> Value {
+    let told = tell(&decision.record);
+    json!({
+        "seq": seq.raw(),
+        "at": rfc3339(at),
+        "actor": words::clean(&decision.actor.to_string()),
+        "record": told.kind,
+        "text": told.sentence,
+        "shard": told.about.shard.map(|shard| shard.to_string()),
+        "campaign": told.about.campaign.map(|campaign| campaign.to_string()),
+        "wave": told.about.wave.map(rientro_types::WaveNo::raw),
+    })
+}

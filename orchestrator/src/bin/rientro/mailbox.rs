@@ -1,0 +1,212 @@
+//! `rientro mailbox`: why is it closed, since when, until when, and what could be done.
+
+use clap::{ArgGroup, Args, Subcommand};
+use rientro_types::{CampaignView, CellTime, Exception, MailboxId, MailboxView, ServiceSet, Verb};
+use rientro_wire::operator::{MailboxAnswer, MailboxQuery};
+use serde_json::{Value, json};
+
+use crate::act::{Telling, decide_plainly};
+use crate::client::Client;
+use crate::failure::Failure;
+use crate::human::{moment, span};
+use crate::json;
+use crate::session::{Session, now};
+use crate::shard::print_steps;
+use crate::table::Tone;
+use crate::words::{self, NextStep, clean};
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum MailboxCommand {
+    /// Say why a mailbox is closed, since when, until when, and what could be done
+    Show {
+        /// Its address as the provider writes it, or its id (mb- and 32 hexadecimal digits)
+        mailbox: String,
+    },
+    /// Let one mailbox differ from its shard
+    Except(ExceptArgs),
+}
+
+#[derive(Args, Debug)]
+#[command(group = ArgGroup::new("how").required(true))]
+pub(crate) struct ExceptArgs {
+    /// Its address or its id
+    mailbox: String,
+    /// It stays closed when its shard opens
+    #[arg(long, group = "how")]
+    keep_closed: bool,
+    /// It opens with its shard, though it is damaged
+    #[arg(long, group = "how")]
+    accept: bool,
+    /// It is like its shard again
+    #[arg(long, group = "how")]
+    lift: bool,
+    /// Why, for the journal
+    #[arg(long)]
+    reason: String,
+}
+
+pub(crate) async fn run(session: &Session, command: MailboxCommand) -> Result<(), Failure> {
+    let mut client = session.connect().await?;
+    match command {
+        MailboxCommand::Show { mailbox } => show(session, &mut client, &mailbox).await,
+        MailboxCommand::Except(args) => except(session, &mut client, args).await,
+    }
+}
+
+async fn find(client: &mut Client, mailbox: &str) -> Result<MailboxAnswer, Failure> {
+    let query = match mailbox.parse::<MailboxId>() {
+        Ok(id) => MailboxQuery::Mailbox(id),
+        Err(_) if mailbox.is_empty() => {
+            return Err(Failure::Usage("an address has at least one letter".into()));
+        }
+        Err(_) => MailboxQuery::Address(mailbox.as_bytes().to_vec()),
+    };
+    let answer = client.mailbox(query).await?;
+    if answer.views.is_empty() {
+        return Err(Failure::Refused(format!(
+            "no shard lists the mailbox {} ({})\nIs the address spelled as the provider writes it? \
+             Has the node that holds it enrolled (rientro node list)?",
+            clean(mailbox),
+            answer.mailbox
+        )));
+    }
+    Ok(answer)
+}
+
+async fn except(session: &Session, client: &mut Client, args: ExceptArgs) -> Result<(), Failure> {
+    let ExceptArgs { mailbox, keep_closed, accept, lift: _, reason } = args;
+    let answer = find(client, &mailbox).await?;
+    let [view] = answer.views.as_slice() else {
+        let shards: Vec<_> = answer.views.iter().map(|view| view.shard.shard.shard.to_string()).collect();
+        let problem = format!("more than one shard lists it ({}); settle them first", shards.join(", "));
+        return Err(Failure::Refused(problem));
+    };
+    let exception = match (keep_closed, accept) {
+        (true, _) => Some(Exception::Closed),
+        (_, true) => Some(Exception::Accepted),
+        (false, false) => None,
+    };
+    let (verb, done) = match exception {
+        Some(Exception::Closed) => ("keep this mailbox closed in", "Kept this mailbox closed in"),
+        Some(Exception::Accepted) => ("accept this mailbox in", "Accepted this mailbox in"),
+        None => ("lift the exception in", "Lifted the exception in"),
+    };
+    let decision = Verb::Except { shard: view.shard.shard.shard, mailbox: answer.mailbox, exception, reason };
+    decide_plainly(session, client, decision, Telling { verb, done, warning: "", asks: true }).await
+}
+
+async fn show(session: &Session, client: &mut Client, mailbox: &str) -> Result<(), Failure> {
+    let answer = find(client, mailbox).await?;
+    let now = now(client).await?;
+    let mut shown = Vec::new();
+    for view in &answer.views {
+        let campaign = match view.shard.shard.member {
+            Some(member) => client.campaign(member.campaign).await.ok(),
+            None => None,
+        };
+        shown.push((view, Story::of(view, campaign.as_ref(), now)));
+    }
+    if session.out.is_json() {
+        let views: Value = shown.iter().map(|(view, story)| json::mailbox(view, &story.until)).collect();
+        return session.out.json(&json!({ "mailbox": answer.mailbox.to_string(), "shards": views }));
+    }
+    if shown.len() > 1 {
+        session.out.line(format_args!(
+            "{} shards list this mailbox: a volume shows up twice. All are shown.\n",
+            shown.len()
+        ))?;
+    }
+    for (at, (_, story)) in shown.iter().enumerate() {
+        if at > 0 {
+            session.out.line("")?;
+        }
+        session.out.raw(&story.text(&clean(mailbox), answer.mailbox, session.out.has_colour()))?;
+        print_steps(session, &story.steps)?;
+    }
+    Ok(())
+}
+
+/// What is told about one mailbox.
+struct Story {
+    open: ServiceSet,
+    since: String,
+    why: String,
+    until: String,
+    waits_for: Option<String>,
+    place: String,
+    more: Vec<(&'static str, String)>,
+    steps: Vec<NextStep>,
+}
+
+impl Story {
+    fn of(view: &MailboxView, campaign: Option<&CampaignView>, now: CellTime) -> Self {
+        let shard = &view.shard.shard;
+        let alone = view.exception == Some(Exception::Closed);
+        let mut more = Vec::new();
+        if let Some(standing) = &shard.standing {
+            let ago = span(now.since(standing.at));
+            more.push(("verified", format!("{}, {ago} ago", standing.verification.verdict)));
+            if standing.damaged.contains(&view.mailbox) {
+                more.push(("damage", "this mailbox is one of those with damage".to_owned()));
+            }
+        }
+        if let Some(campaign) = campaign {
+            let wave = shard.member.map(|member| member.wave.to_string()).unwrap_or_default();
+            let state = words::campaign_state(&campaign.state);
+            more.push(("campaign", format!("{}, wave {wave}; {state}", campaign.campaign)));
+        }
+        let kept = (alone && !shard.services.is_empty())
+            .then(|| "an operator keeps this mailbox closed, though its shard is open".to_owned());
+        let (why, until, waits_for) = match kept {
+            Some(why) => (why, "no time can be said: until an operator lifts the exception".to_owned(), None),
+            None => {
+                let until = words::until(&view.shard, campaign, now);
+                (words::why(shard), until, view.shard.waiting_on.as_ref().map(words::waiting))
+            }
+        };
+        Self {
+            open: view.open,
+            since: format!("{} ({} ago)", moment(view.since), span(now.since(view.since))),
+            why,
+            until,
+            waits_for,
+            place: format!("{} on node {}", shard.shard, shard.placement.node),
+            more,
+            steps: steps(view, alone),
+        }
+    }
+
+    fn text(&self, name: &str, id: MailboxId, colour: bool) -> String {
+        let (state, tone) = match self.open {
+            ServiceSet::NONE => ("CLOSED".to_owned(), Tone::Bad),
+            ServiceSet::ALL => ("OPEN".to_owned(), Tone::Good),
+            some => (format!("OPEN for {}", words::services(some)), Tone::Warn),
+        };
+        let mut text = format!("{name} is {}\n\n", tone.paint(&state, colour));
+        let mut line = |key: &str, value: &str| text.push_str(&format!("  {key:9}  {value}\n"));
+        line("since", &self.since);
+        if self.open != ServiceSet::ALL {
+            line("why", &self.why);
+            line("until", &self.until);
+        }
+        if let Some(on) = &self.waits_for {
+            line("waits for", on);
+        }
+        line("shard", &self.place);
+        self.more.iter().for_each(|(key, value)| line(key, value));
+        line("id", &id.to_string());
+        text
+    }
+}
+
+fn steps(view: &MailboxView, alone: bool) -> Vec<NextStep> {
+    let mut steps = Vec::new();
+    if alone {
+        let command = format!("rientro mailbox except {} --lift --reason '...'", view.mailbox);
+        steps.push((command, "let it open with its shard"));
+    }
+    if !alone || view.shard.shard.services.is_empty() {
+        steps.extend(words::next_steps(&view.shard));
+    }
+    steps
+}

@@ -1,0 +1,99 @@
+//! `rientro node`: storage nodes, and whether they are heard.
+
+use clap::Subcommand;
+use rientro_types::{CellTime, NodeId, NodeView, ShardState};
+use serde_json::Value;
+
+use crate::failure::Failure;
+use crate::fleet::state_grid;
+use crate::human::{count, moment, span};
+use crate::json;
+use crate::session::{Session, now, refused};
+use crate::table::{Field, Grid, Tone};
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum NodeCommand {
+    /// List all nodes
+    List,
+    /// Show one node
+    Show {
+        /// Its name
+        node: NodeId,
+    },
+}
+
+pub(crate) async fn run(session: &Session, command: NodeCommand) -> Result<(), Failure> {
+    let mut client = session.connect().await?;
+    let nodes = client.nodes().await?;
+    match command {
+        NodeCommand::List if session.out.is_json() => {
+            session.out.json(&nodes.iter().map(json::node).collect::<Value>())
+        }
+        NodeCommand::List if nodes.is_empty() => {
+            session.out.line("No node has enrolled yet; start rientro-agent on the storage servers.")
+        }
+        NodeCommand::List => session.out.grid(&nodes_grid(&nodes)),
+        NodeCommand::Show { node } => {
+            let found = nodes.iter().find(|view| view.node == node);
+            let view = found.ok_or_else(|| refused(&rientro_types::Refusal::NodeUnknown(node)))?;
+            if session.out.is_json() {
+                return session.out.json(&json::node(view));
+            }
+            let now = now(&mut client).await?;
+            session.out.grid(&node_grid(view, now))?;
+            session.out.line("")?;
+            session.out.grid(&state_grid(&view.counts))
+        }
+    }
+}
+
+fn session_field(node: &NodeView) -> Field {
+    match (node.silent, node.connected) {
+        (Some(_), _) => Field::toned("silent", Tone::Bad),
+        (None, true) => Field::toned("connected", Tone::Good),
+        (None, false) => Field::toned("offline", Tone::Warn),
+    }
+}
+
+fn heard(node: &NodeView) -> String {
+    node.heard_ago.map_or_else(|| "never".to_owned(), |ago| format!("{} ago", span(ago)))
+}
+
+fn labels(node: &NodeView) -> String {
+    let labels: Vec<_> = node.labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
+    labels.join(" ")
+}
+
+fn nodes_grid(nodes: &[NodeView]) -> Grid {
+    let mut grid = Grid::new(["NODE", "SESSION", "HEARD", "#TASKS", "#SHARDS", "#OPEN", "#HELD", "LABELS"]);
+    for node in nodes {
+        let held = node.counts.shards_in(ShardState::Held) + node.counts.shards_in(ShardState::Failed);
+        grid.row([
+            node.node.to_string().into(),
+            session_field(node),
+            heard(node).into(),
+            count(u64::from(node.verifying) + u64::from(node.confirming)).into(),
+            count(node.counts.shards_total()).into(),
+            count(node.counts.shards_in(ShardState::Open)).into(),
+            Field::toned(count(held), if held > 0 { Tone::Bad } else { Tone::Faint }),
+            labels(node).into(),
+        ]);
+    }
+    grid
+}
+
+fn node_grid(node: &NodeView, now: CellTime) -> Grid {
+    let mut grid = Grid::new(["", ""]);
+    grid.row(["node".into(), node.node.to_string().into()]);
+    grid.row(["session".into(), session_field(node)]);
+    grid.row(["last heard".into(), heard(node).into()]);
+    if let Some(since) = node.silent {
+        let text = format!("since {} ({} ago)", moment(since), span(now.since(since)));
+        grid.row(["silent".into(), Field::toned(text, Tone::Bad)]);
+    }
+    let tasks = format!("{} verifications, {} confirmations", node.verifying, node.confirming);
+    grid.row(["tasks".into(), tasks.into()]);
+    grid.row(["labels".into(), labels(node).into()]);
+    grid.row(["incarnation".into(), node.incarnation.to_string().into()]);
+    grid
+}

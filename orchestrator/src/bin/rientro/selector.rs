@@ -1,0 +1,128 @@
+//! The flags with which every verb says which shards it is about.
+
+use std::collections::BTreeMap;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use rientro_types::{
+    CampaignId, FindingKind, FindingKinds, LabelKey, LabelValue, SHARDS_NAMED_MAX, Selector, ShardId,
+    ShardState, WaveNo,
+};
+
+use crate::failure::Failure;
+
+/// Longest list of shards that is read: each name with a line end, and as much again for comments.
+const LIST_BYTES_MAX: u64 = 2 * 48 * SHARDS_NAMED_MAX as u64;
+
+/// Shards match when every part that is given matches.
+#[derive(Args, Clone, Debug, Default)]
+pub(crate) struct SelectorArgs {
+    /// Shards by name
+    #[arg(value_name = "SHARD")]
+    names: Vec<ShardId>,
+    /// A shard by name; may be repeated
+    #[arg(long = "shard", value_name = "SHARD", help_heading = "Selection")]
+    shards: Vec<ShardId>,
+    /// A file with one shard a line, `#` begins a comment; `-` reads stdin
+    #[arg(long, value_name = "FILE", help_heading = "Selection")]
+    shards_from: Option<PathBuf>,
+    /// Shards of this campaign
+    #[arg(long, help_heading = "Selection")]
+    campaign: Option<CampaignId>,
+    /// Shards of this wave of the campaign
+    #[arg(long, requires = "campaign", value_parser = wave, help_heading = "Selection")]
+    wave: Option<WaveNo>,
+    /// Shards on nodes with this label, such as rack=r12; all that are given must match
+    #[arg(long = "label", value_name = "KEY=VALUE", value_parser = label, help_heading = "Selection")]
+    labels: Vec<(LabelKey, LabelValue)>,
+    /// Shards in this state, such as held; any of those given
+    #[arg(long = "state", value_name = "STATE", value_parser = state, help_heading = "Selection")]
+    states: Vec<ShardState>,
+    /// Shards whose newest verification found this, such as zero-block; any of those given
+    #[arg(long = "finding", value_name = "KIND", value_parser = kind, help_heading = "Selection")]
+    findings: Vec<FindingKind>,
+    /// Every shard of the cell
+    #[arg(long, help_heading = "Selection")]
+    all: bool,
+}
+
+impl SelectorArgs {
+    /// The selector; reads the list of shards.
+    pub(crate) fn selector(&self) -> Result<Selector, Failure> {
+        let mut shards: Vec<ShardId> = self.names.iter().chain(&self.shards).copied().collect();
+        if let Some(path) = &self.shards_from {
+            shards.extend(listed(path)?);
+        }
+        let mut labels = BTreeMap::new();
+        for (key, value) in &self.labels {
+            if labels.insert(*key, *value).is_some_and(|before| before != *value) {
+                return Err(Failure::Usage(format!(
+                    "--label {key} is given with two values; no node has both"
+                )));
+            }
+        }
+        let mut findings = FindingKinds::NONE;
+        self.findings.iter().for_each(|kind| findings.insert(*kind));
+        Ok(Selector {
+            all: self.all,
+            campaign: self.campaign,
+            wave: self.wave,
+            labels,
+            states: self.states.clone(),
+            findings,
+            shards,
+        })
+    }
+}
+
+fn listed(path: &Path) -> Result<Vec<ShardId>, Failure> {
+    let name = path.display();
+    let mut text = String::new();
+    let read = if path.as_os_str() == "-" {
+        std::io::stdin().take(LIST_BYTES_MAX).read_to_string(&mut text)
+    } else {
+        std::fs::File::open(path).and_then(|file| file.take(LIST_BYTES_MAX).read_to_string(&mut text))
+    };
+    let bytes = read.map_err(|source| Failure::io(format!("read the list of shards {name}"), source))?;
+    if bytes as u64 == LIST_BYTES_MAX {
+        let problem = format!("{name} is too long; at most {SHARDS_NAMED_MAX} shards can be named");
+        return Err(Failure::Usage(problem));
+    }
+    let words = text
+        .lines()
+        .enumerate()
+        .map(|(at, line)| (at + 1, line.split('#').next().unwrap_or_default().trim()));
+    words
+        .filter(|(_, word)| !word.is_empty())
+        .map(|(line, word)| {
+            word.parse()
+                .map_err(|error| Failure::Usage(format!("{name}:{line}: {} {error}", word.escape_debug())))
+        })
+        .collect()
+}
+
+pub(crate) fn wave(text: &str) -> Result<WaveNo, String> {
+    text.parse().map(WaveNo::from_raw).map_err(|_| "is not the number of a wave".to_owned())
+}
+
+fn label(text: &str) -> Result<(LabelKey, LabelValue), String> {
+    let (key, value) = text.split_once('=').ok_or("write it as KEY=VALUE, such as rack=r12")?;
+    let key = key.parse().map_err(|error| format!("the key {error}"))?;
+    let value = value.parse().map_err(|error| format!("the value {error}"))?;
+    Ok((key, value))
+}
+
+fn state(text: &str) -> Result<ShardState, String> {
+    text.parse().map_err(|_| {
+        let known: Vec<_> = ShardState::ALL.iter().map(|state| state.name()).collect();
+        format!("the states are {}", known.join(", "))
+    })
+}
+
+pub(crate) fn kind(text: &str) -> Result<FindingKind, String> {
+    text.parse().map_err(|_| {
+        let known: Vec<_> = FindingKind::ALL.iter().map(|kind| kind.code()).collect();
+        format!("the kinds are {}", known.join(", "))
+    })
+}

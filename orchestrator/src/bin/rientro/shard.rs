@@ -1,0 +1,286 @@
+//! `rientro shard`: the units that open and close.
+
+use clap::{Args, Subcommand};
+use rientro_types::{CellTime, NodeId, Selector, Service, ServiceSet, ShardId, ShardView, Verb};
+use rientro_wire::operator::ShardsQuery;
+use serde_json::Value;
+
+use crate::act::{Telling, decide_plainly};
+use crate::failure::Failure;
+use crate::human::{bytes, count, moment, short_span, span};
+use crate::json;
+use crate::output::note;
+use crate::selector::SelectorArgs;
+use crate::session::{Session, now};
+use crate::table::{Field, Grid, Tone};
+use crate::words::{self, clean};
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ShardCommand {
+    /// List shards, all of them unless narrowed
+    List {
+        #[command(flatten)]
+        selector: SelectorArgs,
+        /// Most shards shown; 0 for all
+        #[arg(long, default_value_t = LIST_MAX, value_name = "N")]
+        max: u64,
+    },
+    /// Show everything about one shard, and what could be done
+    Show {
+        /// Its name
+        shard: ShardId,
+    },
+    /// Close shards: no service is open, and none opens before they are verified again
+    Close(Reasoned),
+    /// Verify held, failed or closed shards of a campaign again
+    Retry(Selected),
+    /// Take held or failed shards as they are: they open without passing their verification
+    Accept(Reasoned),
+    /// Bring shards forward into the wave that opens next
+    #[command(alias = "prioritise")]
+    Prioritize(Selected),
+    /// Declare closed shards to be in service already
+    Adopt {
+        #[command(flatten)]
+        what: Reasoned,
+        /// What is open: all, or names separated by commas
+        #[arg(long, value_parser = services, value_name = "SERVICES")]
+        services: ServiceSet,
+    },
+    /// Settle where a shard is that two nodes claim, or whose volume is another one
+    Settle {
+        /// Its name
+        shard: ShardId,
+        /// The node that has it
+        #[arg(long)]
+        node: NodeId,
+        /// Why, for the journal
+        #[arg(long)]
+        reason: String,
+    },
+}
+
+/// Shards shown when nothing else is said: some screens full.
+const LIST_MAX: u64 = 1_000;
+
+#[derive(Args, Debug)]
+pub(crate) struct Selected {
+    #[command(flatten)]
+    selector: SelectorArgs,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Reasoned {
+    #[command(flatten)]
+    selector: SelectorArgs,
+    /// Why, for the journal
+    #[arg(long)]
+    reason: String,
+}
+
+fn services(text: &str) -> Result<ServiceSet, String> {
+    if text == "all" {
+        return Ok(ServiceSet::ALL);
+    }
+    text.split(',')
+        .map(|name| name.trim().parse::<Service>().map_err(|error| format!("{name} {error}")))
+        .collect()
+}
+
+const fn telling(verb: &'static str, done: &'static str, warning: &'static str) -> Telling {
+    Telling { verb, done, warning, asks: true }
+}
+
+const CLOSE: Telling = telling(
+    "close",
+    "Closed",
+    "Users of open mailboxes among them lose access; each shard is verified again before it reopens.",
+);
+const RETRY: Telling = telling("verify again", "Sent to be verified again", "");
+const ACCEPT: Telling = telling(
+    "accept as they are",
+    "Accepted as they are",
+    "They open although their verification did not pass; damaged mail stays damaged.",
+);
+const PRIORITIZE: Telling = telling("bring forward", "Brought forward", "");
+const ADOPT: Telling = telling(
+    "take as in service",
+    "Taken as in service",
+    "Nothing verifies them; users see them as they are.",
+);
+const SETTLE: Telling = telling("settle the place of", "Settled the place of", "The other claim is ignored.");
+
+pub(crate) async fn run(session: &Session, command: ShardCommand) -> Result<(), Failure> {
+    let (verb, telling) = match command {
+        ShardCommand::List { selector, max } => return list(session, selector.selector()?, max).await,
+        ShardCommand::Show { shard } => return show(session, shard).await,
+        ShardCommand::Close(Reasoned { selector, reason }) => {
+            (Verb::Close { selector: selector.selector()?, reason }, CLOSE)
+        }
+        ShardCommand::Retry(Selected { selector }) => (Verb::Retry { selector: selector.selector()? }, RETRY),
+        ShardCommand::Accept(Reasoned { selector, reason }) => {
+            (Verb::Accept { selector: selector.selector()?, reason }, ACCEPT)
+        }
+        ShardCommand::Prioritize(Selected { selector }) => {
+            (Verb::Prioritise { selector: selector.selector()? }, PRIORITIZE)
+        }
+        ShardCommand::Adopt { what: Reasoned { selector, reason }, services } => {
+            (Verb::Adopt { selector: selector.selector()?, services, reason }, ADOPT)
+        }
+        ShardCommand::Settle { shard, node, reason } => (Verb::Settle { shard, node, reason }, SETTLE),
+    };
+    let mut client = session.connect().await?;
+    decide_plainly(session, &mut client, verb, telling).await
+}
+
+async fn list(session: &Session, selector: Selector, max: u64) -> Result<(), Failure> {
+    let mut client = session.connect().await?;
+    // One more than is shown tells whether there are more.
+    let asked = if max == 0 { 0 } else { max.saturating_add(1) };
+    let mut shards = client.shards(ShardsQuery { selector, after: None, max: asked }).await?;
+    let more = max > 0 && shards.len() as u64 > max;
+    if more {
+        shards.pop();
+    }
+    if session.out.is_json() {
+        session.out.json(&shards.iter().map(json::shard).collect::<Value>())?;
+    } else if shards.is_empty() {
+        note("No shard matches.");
+    } else {
+        let now = now(&mut client).await?;
+        session.out.grid(&shards_grid(&shards, now))?;
+    }
+    if more {
+        note(format_args!("These are the first {}; --max 0 shows all.", count(max)));
+    }
+    Ok(())
+}
+
+/// Shards, one a line.
+pub(crate) fn shards_grid(shards: &[ShardView], now: CellTime) -> Grid {
+    let mut grid = Grid::new(["SHARD", "STATE", "FOR", "NODE", "#WAVE", "#MAILBOXES", "WHY"]);
+    for view in shards {
+        let shard = &view.shard;
+        let state = shard.state();
+        grid.row([
+            shard.shard.to_string().into(),
+            Field::toned(state.name(), Tone::of_shard(state)),
+            short_span(now.since(shard.since)).into(),
+            shard.placement.node.to_string().into(),
+            shard.member.map_or_else(|| "-".to_owned(), |member| member.wave.to_string()).into(),
+            count(shard.mailboxes).into(),
+            summary(view).into(),
+        ]);
+    }
+    grid
+}
+
+/// The most useful half sentence about a shard: why it does not go on, or what it waits for.
+fn summary(view: &ShardView) -> String {
+    use rientro_types::ShardState as S;
+    match view.shard.state() {
+        S::Held | S::Failed | S::Backoff | S::Closed | S::Open => words::why(&view.shard),
+        S::Waiting | S::Verifying | S::Verified | S::Confirming | S::Opening => match &view.waiting_on {
+            Some(on) => format!("waits for {}", words::waiting(on)),
+            None => words::why(&view.shard),
+        },
+    }
+}
+
+async fn show(session: &Session, shard: ShardId) -> Result<(), Failure> {
+    let mut client = session.connect().await?;
+    let view = client.shard(shard).await?;
+    if session.out.is_json() {
+        return session.out.json(&json::shard(&view));
+    }
+    let now = now(&mut client).await?;
+    let campaign = match view.shard.member {
+        Some(member) => client.campaign(member.campaign).await.ok(),
+        None => None,
+    };
+    session.out.grid(&shard_grid(&view, &words::until(&view, campaign.as_ref(), now), now))?;
+    print_steps(session, &words::next_steps(&view))
+}
+
+/// What could be done, one command a line.
+pub(crate) fn print_steps(session: &Session, steps: &[words::NextStep]) -> Result<(), Failure> {
+    if steps.is_empty() {
+        return Ok(());
+    }
+    session.out.line("\nWhat can be done:")?;
+    steps_lines(steps).iter().try_for_each(|line| session.out.line(line))
+}
+
+/// Commands with their purpose beside them where that is short enough, else above.
+fn steps_lines(steps: &[words::NextStep]) -> Vec<String> {
+    let widest = steps.iter().map(|(command, _)| command.len()).max().unwrap_or(0);
+    let longest = steps.iter().map(|(_, purpose)| purpose.len()).max().unwrap_or(0);
+    // A command must stay on one line, to be copied; 80 columns are what a bare console has.
+    if widest + longest + 6 <= 80 {
+        return steps.iter().map(|(command, purpose)| format!("  {command:widest$}  # {purpose}")).collect();
+    }
+    steps.iter().flat_map(|(command, purpose)| [format!("  # {purpose}"), format!("  {command}")]).collect()
+}
+
+fn shard_grid(view: &ShardView, until: &str, now: CellTime) -> Grid {
+    let shard = &view.shard;
+    let state = shard.state();
+    let mut grid = Grid::new(["", ""]);
+    let mut row = |name: &'static str, field: Field| grid.row([name.into(), field]);
+    row("shard", shard.shard.to_string().into());
+    row("state", Field::toned(state.name(), Tone::of_shard(state)));
+    row("why", words::why(shard).into());
+    row("since", format!("{} ({} ago)", moment(shard.since), span(now.since(shard.since))).into());
+    if let Some(on) = &view.waiting_on {
+        row("waits for", words::waiting(on).into());
+        row("until", until.to_owned().into());
+    }
+    row("node", format!("{}, volume {}", shard.placement.node, shard.placement.volume).into());
+    row("size", format!("{} mailboxes, {}", count(shard.mailboxes), bytes(shard.bytes)).into());
+    row("open for", words::services(shard.services).into());
+    if let Some(member) = shard.member {
+        row("campaign", format!("{}, wave {}", member.campaign, member.wave).into());
+    }
+    if let Some(standing) = &shard.standing {
+        let ago = span(now.since(standing.at));
+        row(
+            "verified",
+            format!("{}, {ago} ago, try {}", standing.verification.verdict, standing.attempt).into(),
+        );
+        let kinds: Vec<_> =
+            standing.verification.verdict.tally.kinds.iter().map(|kind| kind.code()).collect();
+        if !kinds.is_empty() {
+            row("findings", kinds.join(", ").into());
+        }
+    }
+    if shard.failures > 0 {
+        row("failed tries", count(shard.failures.into()).into());
+    }
+    if let Some(accepted) = &shard.accepted {
+        row("accepted", format!("by {}: {}", clean(&accepted.by), clean(&accepted.reason)).into());
+    }
+    for (mailbox, exception) in &shard.exceptions {
+        row("exception", format!("{mailbox} {}", words::exception(*exception)).into());
+    }
+    grid
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn commands_stay_on_one_line_to_be_copied() {
+        let short = steps_lines(&[("rientro shard retry v1".to_owned(), "verify it again")]);
+        assert_eq!(short, ["  rientro shard retry v1  # verify it again"]);
+        let long = steps_lines(&[("x".repeat(70), "a purpose")]);
+        assert_eq!(long, ["  # a purpose".to_owned(), format!("  {}", "x".repeat(70))]);
+    }
+
+    #[test]
+    fn services_are_all_or_named() {
+        assert_eq!(services("all"), Ok(ServiceSet::ALL));
+        assert_eq!(services("imap, pop").map(|set| set.to_string()), Ok("imap,pop".to_owned()));
+        assert!(services("imapp").is_err());
+    }
+}

@@ -1,0 +1,278 @@
+//! A watched campaign as one page of a terminal. Pure: a picture and a size in, lines out.
+//!
+//! From the top: whether it goes on, how much is back and when it will be over; then the waves; then what needs a person,
+//! with the command to run; then the latest decisions. Where rows are few, decisions give way first, then waves.
+
+use rientro_types::{CampaignState, ShardState, WaveState, WaveView};
+
+use super::picture::Picture;
+use super::plain::eta_words;
+use crate::human::{self, count, per_mille, percent, plural};
+use crate::table::Tone;
+use crate::wave::{lost_tone, tone};
+use crate::words::{campaign_state, lost_shards, wave_state, why};
+
+/// Rows that the latest decisions get when there is room.
+const LATEST_ROWS: usize = 6;
+/// Rows that waves keep when there is little room.
+const WAVE_ROWS_MIN: usize = 3;
+
+/// A terminal's page.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Page {
+    pub(crate) columns: usize,
+    pub(crate) rows: usize,
+    pub(crate) colour: bool,
+    /// Whether block characters can be shown.
+    pub(crate) blocks: bool,
+}
+
+/// Whether the locale shows more than ASCII.
+pub(crate) fn shows_blocks() -> bool {
+    let set = ["LC_ALL", "LC_CTYPE", "LANG"]
+        .iter()
+        .find_map(|name| std::env::var(name).ok().filter(|v| !v.is_empty()));
+    set.is_some_and(|locale| locale.to_ascii_lowercase().replace('-', "").contains("utf8"))
+}
+
+/// A line in the making: texts with tones, cut at the page's width.
+#[derive(Default)]
+struct Line(Vec<(String, Tone)>);
+
+impl Line {
+    fn of(text: impl Into<String>) -> Self {
+        Self::default().and(text, Tone::Plain)
+    }
+
+    fn and(mut self, text: impl Into<String>, tone: Tone) -> Self {
+        self.0.push((text.into(), tone));
+        self
+    }
+
+    fn render(&self, page: &Page) -> String {
+        let mut left = page.columns;
+        let mut out = String::new();
+        for (text, tone) in &self.0 {
+            let cut: String = text.chars().take(left).collect();
+            left -= cut.chars().count();
+            out.push_str(&tone.paint(&cut, page.colour));
+        }
+        out.trim_end().to_owned()
+    }
+}
+
+/// The page.
+pub(crate) fn lines(picture: &Picture, page: &Page) -> Vec<String> {
+    let head = head(picture, page);
+    let alerts = alerts(picture);
+    let fixed = head.len() + alerts.len() + 2;
+    let left = page.rows.saturating_sub(fixed);
+    let all = picture.campaign.waves.len();
+    let latest_rows =
+        LATEST_ROWS.min(picture.latest.len()).min(left.saturating_sub(WAVE_ROWS_MIN.min(all) + 2));
+    let wave_rows = left.saturating_sub(if latest_rows > 0 { latest_rows + 1 } else { 0 }).max(1);
+    let mut lines = head;
+    lines.extend(waves(picture, page, wave_rows));
+    lines.extend(alerts);
+    lines.extend(latest(picture, latest_rows));
+    lines.truncate(page.rows.max(1));
+    lines.iter().map(|line| line.render(page)).collect()
+}
+
+fn head(picture: &Picture, page: &Page) -> Vec<Line> {
+    let campaign = &picture.campaign;
+    let counts = &campaign.counts;
+    let now = picture.now();
+    let until = campaign.ended.unwrap_or(now);
+    let title = Line::default()
+        .and(campaign.campaign.to_string(), Tone::Plain)
+        .and("  ", Tone::Plain)
+        .and(campaign_state(&campaign.state), Tone::of_campaign(&campaign.state))
+        .and(
+            format!("  for {}, at {}", human::span(until.since(campaign.started)), human::clock(now)),
+            Tone::Faint,
+        );
+    let back = counts.mailboxes_in(ShardState::Open);
+    let total = counts.mailboxes_total();
+    let share = per_mille(back, total);
+    let bar_width = (page.columns / 3).clamp(10, 40);
+    let back_line = Line::of("back    ").and(bar(share, bar_width, page.blocks), Tone::Good).and(
+        format!("  {}  {} of {}", percent(back, total), count(back), plural(total, "mailbox")),
+        Tone::Plain,
+    );
+    vec![title, Line::default(), back_line, pace(picture), states(picture), Line::default()]
+}
+
+fn pace(picture: &Picture) -> Line {
+    let rate = picture
+        .pace
+        .bytes_per_second()
+        .map_or_else(|| "-".to_owned(), |rate| format!("{}/s", human::bytes(rate)));
+    let mailboxes = picture.pace.mailboxes_per_second_milli().unwrap_or(0);
+    let line = Line::of(format!("pace    {rate}"));
+    let line = if mailboxes > 0 {
+        line.and(format!("  {}.{} mailboxes/s verified", mailboxes / 1000, mailboxes / 100 % 10), Tone::Plain)
+    } else {
+        line
+    };
+    match eta_words(&picture.pace.eta(&picture.campaign, picture.now())) {
+        Some(eta) => line.and(format!("  {eta}"), Tone::Busy),
+        None => line,
+    }
+}
+
+fn states(picture: &Picture) -> Line {
+    let counts = &picture.campaign.counts;
+    let there = ShardState::ALL.into_iter().filter(|state| counts.shards_in(*state) > 0);
+    there.fold(Line::of("shards"), |line, state| {
+        line.and(format!("  {} {}", count(counts.shards_in(state)), state.name()), Tone::of_shard(state))
+    })
+}
+
+/// Waves around the present one, as many as there is room for.
+fn waves(picture: &Picture, page: &Page, rows: usize) -> Vec<Line> {
+    let waves = &picture.campaign.waves;
+    let header = Line::default()
+        .and(format!("{:<5} {:<18} {:<14}", "WAVE", "STATE", "BACK"), Tone::Faint)
+        .and(format!(" {:>6} {:>11} {:>9} {:>7}", "", "MAILBOXES", "HELD", "LOST"), Tone::Faint);
+    let present = waves.iter().position(|wave| wave.state != WaveState::Passed).unwrap_or(waves.len());
+    let rows = rows.min(waves.len());
+    // One passed wave stays in sight above the present one.
+    let first = present.saturating_sub(1).min(waves.len() - rows);
+    let shown = waves[first..first + rows].iter().map(|wave| wave_line(wave, picture, page));
+    let mut lines: Vec<Line> = std::iter::once(header).chain(shown).collect();
+    if rows < waves.len() {
+        let hidden = waves.len() - rows;
+        let last = lines.len() - 1;
+        if last > 0 {
+            let line = std::mem::take(&mut lines[last]);
+            lines[last] = line.and(format!("  (+{hidden} more)"), Tone::Faint);
+        }
+    }
+    lines
+}
+
+fn wave_line(wave: &WaveView, picture: &Picture, page: &Page) -> Line {
+    let counts = &wave.counts;
+    let (back, total) = (counts.mailboxes_in(ShardState::Open), counts.mailboxes_total());
+    let held = counts.shards_in(ShardState::Held) + counts.shards_in(ShardState::Failed);
+    let held = if held > 0 { plural(held, "shard") } else { "-".to_owned() };
+    let lost = if wave.mailboxes_lost > 0 {
+        format!("{}/{}", count(wave.mailboxes_lost), count(wave.mailboxes_lost_max))
+    } else {
+        "-".to_owned()
+    };
+    Line::of(format!("{:<5} ", wave.wave))
+        .and(format!("{:<18} ", wave_state(wave, picture.now())), tone(wave.state))
+        .and(bar(per_mille(back, total), 14, page.blocks), Tone::Good)
+        .and(format!(" {:>6} {:>11}", percent(back, total), count(total)), Tone::Plain)
+        .and(format!(" {held:>9}"), if held == "-" { Tone::Faint } else { Tone::Bad })
+        .and(format!(" {lost:>7}"), lost_tone(wave))
+}
+
+/// What needs a person, with the command to run.
+fn alerts(picture: &Picture) -> Vec<Line> {
+    let campaign = &picture.campaign;
+    let id = campaign.campaign;
+    let mut lines = Vec::new();
+    let lost = lost_shards(campaign);
+    if lost > 0 {
+        let mailboxes =
+            campaign.counts.mailboxes_in(ShardState::Held) + campaign.counts.mailboxes_in(ShardState::Failed);
+        lines.push(Line::default());
+        let text = format!("held or failed: {}, {}", plural(lost, "shard"), plural(mailboxes, "mailbox"));
+        lines.push(Line::default().and(text, Tone::Bad));
+        for view in &picture.stuck {
+            lines.push(Line::of(format!("  {}  {}", view.shard.shard, why(&view.shard))));
+        }
+        let next = format!("  next: rientro shard list --campaign {id} --state held --state failed");
+        lines.push(Line::default().and(next, Tone::Busy));
+    }
+    if !picture.silent.is_empty() {
+        let silent = |node: &rientro_types::NodeView| {
+            let since = node.silent.map(|since| human::span(picture.now().since(since))).unwrap_or_default();
+            format!("{} ({since})", node.node)
+        };
+        let names: Vec<_> = picture.silent.iter().take(4).map(silent).collect();
+        let more = picture.silent.len() - names.len();
+        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        lines.push(Line::default());
+        lines.push(Line::default().and(format!("silent nodes: {}{more}", names.join(", ")), Tone::Bad));
+        lines.push(Line::default().and("  next: rientro node list", Tone::Busy));
+    }
+    if matches!(campaign.state, CampaignState::Paused(_)) {
+        lines.push(Line::default());
+        let next = format!("paused; go on with: rientro campaign resume {id}");
+        lines.push(Line::default().and(next, Tone::Warn));
+    }
+    if let Some(lost) = &picture.lost {
+        lines.push(Line::default());
+        lines.push(Line::default().and(format!("{lost}; trying again"), Tone::Bad));
+    }
+    lines
+}
+
+fn latest(picture: &Picture, rows: usize) -> Vec<Line> {
+    let skipped = picture.latest.len() - rows;
+    let mut lines: Vec<Line> = Vec::new();
+    for latest in picture.latest.iter().skip(skipped) {
+        if lines.is_empty() {
+            lines.push(Line::default());
+        }
+        lines.push(
+            Line::default()
+                .and(format!("{}  ", human::clock(latest.at)), Tone::Faint)
+                .and(&*latest.text, Tone::Plain),
+        );
+    }
+    lines
+}
+
+/// A bar of so many characters, filled in thousandths; never full unless all is there.
+fn bar(per_mille: u64, width: usize, blocks: bool) -> String {
+    let (full, empty) = if blocks { ('█', '░') } else { ('#', '.') };
+    let filled = usize::try_from(per_mille).unwrap_or(1000).min(1000) * width / 1000;
+    let fill = |c: char, times: usize| std::iter::repeat_n(c, times);
+    fill(full, filled).chain(fill(empty, width - filled)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::watch::fixture::{picture, running};
+
+    const PAGE: Page = Page { columns: 80, rows: 40, colour: false, blocks: false };
+
+    #[test]
+    fn a_bar_is_full_only_when_all_is_there() {
+        assert_eq!(bar(0, 10, false), "..........");
+        assert_eq!(bar(999, 10, false), "#########.");
+        assert_eq!(bar(1000, 4, true), "████");
+    }
+
+    #[test]
+    fn the_page_shows_the_return_at_80_columns() {
+        insta::assert_snapshot!(lines(&picture(), &PAGE).join("\n"));
+    }
+
+    #[test]
+    fn a_quiet_campaign_shows_no_alerts() {
+        insta::assert_snapshot!(lines(&running(), &Page { columns: 120, ..PAGE }).join("\n"));
+    }
+
+    #[test]
+    fn no_page_is_larger_than_its_terminal() {
+        for (columns, rows) in [(80, 23), (40, 10), (20, 5), (1, 1), (200, 60)] {
+            let page = Page { columns, rows, ..PAGE };
+            let lines = lines(&picture(), &page);
+            assert!(lines.len() <= rows, "{rows} rows: {lines:?}");
+            assert!(lines.iter().all(|line| line.chars().count() <= columns));
+        }
+    }
+
+    #[test]
+    fn colour_is_added_around_what_is_shown_without_it() {
+        let coloured = lines(&picture(), &Page { colour: true, ..PAGE });
+        assert!(coloured.iter().any(|line| line.contains("\x1b[31m")));
+    }
+}

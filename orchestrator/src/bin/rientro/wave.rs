@@ -1,0 +1,147 @@
+//! `rientro wave`: batches of shards that open together.
+
+use clap::Subcommand;
+use rientro_types::{
+    CampaignId, CampaignView, CellTime, Selector, ShardState, Verb, WaveNo, WaveState, WaveView,
+};
+use rientro_wire::operator::ShardsQuery;
+use serde_json::{Value, json};
+
+use crate::act::{Telling, decide_plainly};
+use crate::failure::Failure;
+use crate::human::{count, percent};
+use crate::json;
+use crate::selector::wave as parse_wave;
+use crate::session::{Session, now};
+use crate::shard::shards_grid;
+use crate::table::{Field, Grid, Tone};
+use crate::words::wave_state;
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum WaveCommand {
+    /// List the waves of a campaign
+    List {
+        /// The campaign
+        campaign: CampaignId,
+    },
+    /// Show one wave and its shards
+    Show {
+        /// The campaign
+        campaign: CampaignId,
+        /// The wave; the present one unless given
+        #[arg(value_parser = parse_wave)]
+        wave: Option<WaveNo>,
+    },
+    /// Let the next wave begin, whatever the present one still waits for
+    Promote {
+        /// The campaign
+        campaign: CampaignId,
+        /// The wave that shall pass; the present one unless given
+        #[arg(value_parser = parse_wave)]
+        wave: Option<WaveNo>,
+    },
+}
+
+const PROMOTE: Telling = Telling {
+    verb: "let pass a wave of",
+    done: "Let pass a wave of",
+    warning: "The next wave may open at once; what is held in this one stays held.",
+    asks: true,
+};
+
+pub(crate) async fn run(session: &Session, command: WaveCommand) -> Result<(), Failure> {
+    let mut client = session.connect().await?;
+    match command {
+        WaveCommand::List { campaign } => {
+            let view = client.campaign(campaign).await?;
+            let now = now(&mut client).await?;
+            if session.out.is_json() {
+                return session
+                    .out
+                    .json(&view.waves.iter().map(|wave| json::wave(wave, now)).collect::<Value>());
+            }
+            session.out.grid(&waves_grid(&view, now))
+        }
+        WaveCommand::Show { campaign, wave } => {
+            let view = client.campaign(campaign).await?;
+            let now = now(&mut client).await?;
+            let wave = chosen(&view, wave)?;
+            let selector =
+                Selector { campaign: Some(campaign), wave: Some(wave.wave), ..Selector::default() };
+            let shards = client.shards(ShardsQuery { selector, after: None, max: 0 }).await?;
+            if session.out.is_json() {
+                let shards: Value = shards.iter().map(json::shard).collect();
+                return session.out.json(&json!({ "wave": json::wave(wave, now), "shards": shards }));
+            }
+            session.out.grid(&grid(std::iter::once(wave), now))?;
+            session.out.line("")?;
+            session.out.grid(&shards_grid(&shards, now))
+        }
+        WaveCommand::Promote { campaign, wave } => {
+            let wave = match wave {
+                Some(wave) => wave,
+                None => {
+                    let view = client.campaign(campaign).await?;
+                    view.wave.ok_or_else(|| Failure::Refused("every wave has passed already".into()))?
+                }
+            };
+            decide_plainly(session, &mut client, Verb::Promote { campaign, wave }, PROMOTE).await
+        }
+    }
+}
+
+fn chosen(view: &CampaignView, wave: Option<WaveNo>) -> Result<&WaveView, Failure> {
+    let last = view.waves.last().map(|wave| wave.wave);
+    let wanted = wave.or(view.wave).or(last).unwrap_or_default();
+    view.waves.iter().find(|wave| wave.wave == wanted).ok_or_else(|| {
+        let waves = view.waves.len();
+        Failure::Refused(format!("campaign {} has no wave {wanted}; it has {waves}, from 0", view.campaign))
+    })
+}
+
+/// All waves of a campaign.
+pub(crate) fn waves_grid(view: &CampaignView, now: CellTime) -> Grid {
+    grid(view.waves.iter(), now)
+}
+
+fn grid<'a>(waves: impl Iterator<Item = &'a WaveView>, now: CellTime) -> Grid {
+    let mut grid =
+        Grid::new(["WAVE", "STATE", "#SHARDS", "#OPEN", "#HELD", "#MAILBOXES", "#BACK", "#LOST", "#BUDGET"]);
+    for wave in waves {
+        let counts = &wave.counts;
+        let held = counts.shards_in(ShardState::Held) + counts.shards_in(ShardState::Failed);
+        let name = if wave.wave.raw() == 0 { "0 (canary)".to_owned() } else { wave.wave.to_string() };
+        grid.row([
+            name.into(),
+            Field::toned(wave_state(wave, now), tone(wave.state)),
+            count(counts.shards_total()).into(),
+            count(counts.shards_in(ShardState::Open)).into(),
+            Field::toned(count(held), if held > 0 { Tone::Bad } else { Tone::Faint }),
+            count(counts.mailboxes_total()).into(),
+            percent(counts.mailboxes_in(ShardState::Open), counts.mailboxes_total()).into(),
+            Field::toned(count(wave.mailboxes_lost), lost_tone(wave)),
+            count(wave.mailboxes_lost_max).into(),
+        ]);
+    }
+    grid
+}
+
+/// The tone of a wave's state.
+pub(crate) const fn tone(state: WaveState) -> Tone {
+    match state {
+        WaveState::Waiting => Tone::Faint,
+        WaveState::Opening | WaveState::Baking { .. } => Tone::Busy,
+        WaveState::Passed => Tone::Good,
+    }
+}
+
+/// The tone of what a wave has lost.
+pub(crate) const fn lost_tone(wave: &WaveView) -> Tone {
+    if wave.mailboxes_lost > wave.mailboxes_lost_max {
+        Tone::Bad
+    } else if wave.mailboxes_lost > 0 {
+        Tone::Warn
+    } else {
+        Tone::Faint
+    }
+}

@@ -1,0 +1,389 @@
+//! States, waits and reasons in plain words, and what an operator could do about them.
+//!
+//! Everything here is computed from what the cell has shown; nothing is looked up.
+
+use rientro_types::{
+    CampaignState, CampaignView, CellTime, CloseCause, HeldReason, PauseCause, Phase, PolicyBreach,
+    Promotion, Service, ServiceSet, ShardSnapshot, ShardState, ShardView, Span, WaitingOn, WaveState,
+    WaveView,
+};
+
+use crate::human;
+
+/// A text from elsewhere, with what could steer a terminal made visible.
+pub(crate) fn clean(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        if c == '\n' || !c.is_control() {
+            out.push(c);
+        } else {
+            out.extend(c.escape_default());
+        }
+    }
+    out
+}
+
+/// Bytes from a file system: readable where they are text, escaped where they are not.
+pub(crate) fn path(bytes: &[u8]) -> String {
+    let mut out = String::with_capacity(bytes.len());
+    for chunk in bytes.utf8_chunks() {
+        for c in chunk.valid().chars() {
+            if c.is_control() || c == '\\' { out.extend(c.escape_default()) } else { out.push(c) }
+        }
+        chunk.invalid().iter().for_each(|byte| out.push_str(&format!("\\x{byte:02x}")));
+    }
+    out
+}
+
+/// A set of services, with a word for all and none.
+pub(crate) fn services(set: ServiceSet) -> String {
+    match set {
+        ServiceSet::ALL => "all services".to_owned(),
+        ServiceSet::NONE => "nothing".to_owned(),
+        some => some.iter().map(Service::name).collect::<Vec<_>>().join(", "),
+    }
+}
+
+/// Why a shard is in the state it is in.
+pub(crate) fn why(shard: &ShardSnapshot) -> String {
+    if let (Some(blocked), ShardState::Held) = (&shard.blocked, shard.state()) {
+        return blocked.to_string();
+    }
+    match &shard.phase {
+        Phase::Closed { cause } => closed_by(*cause).to_owned(),
+        Phase::Waiting => "it has not been verified since it was closed".to_owned(),
+        Phase::Verifying { .. } => "its agent reads it to see whether anything is damaged".to_owned(),
+        Phase::Backoff { last, .. } => {
+            format!("the last try failed ({}), another one follows", clean(&last.to_string()))
+        }
+        Phase::Verified => match &shard.standing {
+            Some(standing) => {
+                format!("it was verified ({}) and waits to open", standing.verification.verdict)
+            }
+            None => "it was accepted by an operator and waits to open".to_owned(),
+        },
+        Phase::Confirming { .. } => "its agent checks that nothing changed since it was verified".to_owned(),
+        Phase::Opening { overdue: false, .. } => "its services are being opened".to_owned(),
+        Phase::Opening { overdue: true, .. } => {
+            "its node has not confirmed in time that services opened; the orchestrator keeps asking"
+                .to_owned()
+        }
+        Phase::Open { adopted: true } => "it was taken over in service, without a verification".to_owned(),
+        Phase::Open { adopted: false } => "it passed its verification and was opened".to_owned(),
+        Phase::Held { reason } => reason.to_string(),
+        Phase::Failed { last } => format!("all tries failed; the last one: {}", clean(&last.to_string())),
+    }
+}
+
+const fn closed_by(cause: CloseCause) -> &'static str {
+    match cause {
+        CloseCause::FirstMet => "it was out of service when its node first reported it",
+        CloseCause::Operator => "an operator closed it",
+        CloseCause::Aborted => "its campaign was aborted before it opened",
+        CloseCause::Released => "its campaign moved to a plan that does not cover it",
+    }
+}
+
+/// What a shard waits for.
+pub(crate) fn waiting(on: &WaitingOn) -> String {
+    match on {
+        WaitingOn::NodeBudget { node, busy, max } => {
+            format!("a free place on node {node} ({busy} of {max} tasks run)")
+        }
+        WaitingOn::DomainBudget { label, value, busy, max } => {
+            format!("a free place in {label} {value} ({busy} of {max} tasks run)")
+        }
+        WaitingOn::NodeOffline { node } => format!("its node {node} to connect"),
+        WaitingOn::Turn => "its turn on its node".to_owned(),
+        WaitingOn::Wave { wave, current } => format!("its wave {wave}; the campaign is at wave {current}"),
+        WaitingOn::OpeningBudget { busy, max } => {
+            format!("a free place among the shards that open at once ({busy} of {max})")
+        }
+        WaitingOn::Backoff { left } => format!("its next try, in {}", human::span(*left)),
+        WaitingOn::Task { running, progress: None } => {
+            format!("a task that runs for {}", human::span(*running))
+        }
+        WaitingOn::Task { running, progress: Some(progress) } => format!(
+            "a task that runs for {} ({}, {} so far)",
+            human::span(*running),
+            human::plural(progress.messages, "message"),
+            human::bytes(progress.bytes)
+        ),
+        WaitingOn::Resume { campaign } => format!("campaign {campaign} to be resumed; it is paused"),
+        WaitingOn::Operator => "a decision of an operator".to_owned(),
+        WaitingOn::Campaign => "a campaign that covers it".to_owned(),
+    }
+}
+
+/// Until when a shard stays closed, as far as can be said.
+pub(crate) fn until(view: &ShardView, campaign: Option<&CampaignView>, now: CellTime) -> String {
+    let Some(on) = &view.waiting_on else { return "it is open".to_owned() };
+    let open_ended = |what: &str| format!("no time can be said: {what}");
+    match on {
+        WaitingOn::Operator => open_ended("it stays closed until an operator decides"),
+        WaitingOn::Campaign => open_ended("no campaign is about to open it"),
+        WaitingOn::Resume { .. } => open_ended("it stays closed until its campaign is resumed"),
+        WaitingOn::NodeOffline { .. } => open_ended("it stays closed until its node connects"),
+        WaitingOn::Wave { .. } => wave_turn(view, campaign, now),
+        WaitingOn::Task { running, progress } => {
+            let done = progress.map_or(0, |progress| progress.bytes);
+            match task_left(*running, done, view.shard.bytes) {
+                Some((low, high)) => {
+                    let then = if turn_is_here(view, campaign) { "" } else { ", and then its wave's turn" };
+                    format!("this task needs about {} to {} more{then}", human::span(low), human::span(high))
+                }
+                None => open_ended("the task has not told how far it is"),
+            }
+        }
+        WaitingOn::NodeBudget { .. }
+        | WaitingOn::DomainBudget { .. }
+        | WaitingOn::Turn
+        | WaitingOn::OpeningBudget { .. }
+        | WaitingOn::Backoff { .. } => open_ended("it goes on by itself; `rientro watch` shows the pace"),
+    }
+}
+
+/// Time a task still needs, from how far it came so far: half to twice the linear guess, as disks are not even.
+fn task_left(running: Span, done: u64, total: u64) -> Option<(Span, Span)> {
+    let left = total.checked_sub(done).filter(|_| done > 0 && total > 0)?;
+    let linear = u128::from(running.ms()) * u128::from(left) / u128::from(done);
+    let linear = u64::try_from(linear).ok()?;
+    Some((Span::from_ms(linear / 2), Span::from_ms(linear.saturating_mul(2))))
+}
+
+fn turn_is_here(view: &ShardView, campaign: Option<&CampaignView>) -> bool {
+    let wave = view.shard.member.map(|member| member.wave);
+    campaign.is_none_or(|campaign| campaign.wave.is_none() || campaign.wave >= wave)
+}
+
+/// When the waves before a shard's own have passed at the earliest.
+fn wave_turn(view: &ShardView, campaign: Option<&CampaignView>, now: CellTime) -> String {
+    let (Some(campaign), Some(member)) = (campaign, view.shard.member) else {
+        return "no time can be said: earlier waves have not passed".to_owned();
+    };
+    let before = campaign.waves.iter().take_while(|wave| wave.wave < member.wave);
+    let ahead: Vec<&WaveView> = before.filter(|wave| wave.state != WaveState::Passed).collect();
+    let count = human::plural(ahead.len() as u64, "wave");
+    if campaign.plan.waves.promotion == Promotion::Manual {
+        return format!("no time can be said: {count} before it must be promoted by an operator");
+    }
+    let bakes = bakes_left(ahead.into_iter(), campaign.plan.waves.bake, now);
+    format!("not before {} ({count} before it, {} of bake)", human::moment(now + bakes), human::span(bakes))
+}
+
+/// Bake time that waves still have ahead of them.
+pub(crate) fn bakes_left<'a>(waves: impl Iterator<Item = &'a WaveView>, bake: Span, now: CellTime) -> Span {
+    waves.fold(Span::ZERO, |sum, wave| {
+        sum.plus(match wave.state {
+            WaveState::Passed => Span::ZERO,
+            WaveState::Baking { until } => until.since(now),
+            WaveState::Waiting | WaveState::Opening => bake,
+        })
+    })
+}
+
+/// A command an operator could run, and what for.
+pub(crate) type NextStep = (String, &'static str);
+
+/// What could be done about a shard that is not open.
+pub(crate) fn next_steps(view: &ShardView) -> Vec<NextStep> {
+    let shard = &view.shard;
+    let id = shard.shard;
+    let step = |command: String, purpose| (command, purpose);
+    let look = step(format!("rientro shard show {id}"), "see everything about it");
+    let findings = step(format!("rientro findings list {id}"), "see what verification found");
+    let retry = step(format!("rientro shard retry {id}"), "verify it again");
+    let accept = step(format!("rientro shard accept {id} --reason '...'"), "open it as it is");
+    if let (Some(reason), ShardState::Held) = (&shard.blocked, shard.state()) {
+        return held_steps(view, reason);
+    }
+    match &shard.phase {
+        Phase::Held { reason: HeldReason::Policy(_) } => vec![findings, accept, retry],
+        Phase::Held { reason } => held_steps(view, reason),
+        Phase::Failed { .. } => vec![look, retry, accept],
+        Phase::Backoff { .. } => vec![step(retry.0, "try again at once")],
+        Phase::Closed { .. } if shard.member.is_some() && view.waiting_on == Some(WaitingOn::Operator) => {
+            vec![retry]
+        }
+        Phase::Closed { .. } => vec![
+            step("rientro plan check PLAN.toml".to_owned(), "rehearse a plan that covers it"),
+            step("rientro campaign start PLAN.toml".to_owned(), "bring it back"),
+        ],
+        Phase::Waiting
+        | Phase::Verifying { .. }
+        | Phase::Verified
+        | Phase::Confirming { .. }
+        | Phase::Opening { .. } => on_its_way(view),
+        Phase::Open { .. } => Vec::new(),
+    }
+}
+
+fn held_steps(view: &ShardView, reason: &HeldReason) -> Vec<NextStep> {
+    let id = view.shard.shard;
+    let retry = (format!("rientro shard retry {id}"), "verify it again");
+    let accept = (format!("rientro shard accept {id} --reason '...'"), "open it as it is");
+    let settle =
+        |node| (format!("rientro shard settle {id} --node {node} --reason '...'"), "say that it is there");
+    match reason {
+        HeldReason::Policy(_) | HeldReason::Unknown(_) => vec![retry, accept],
+        HeldReason::NodeSilent { node, .. } | HeldReason::ShardMissing { node } => {
+            vec![(format!("rientro node show {node}"), "see when its node was last heard; bring it back")]
+        }
+        HeldReason::VolumeWrong { found, .. } => {
+            let node = view.shard.placement.node;
+            let mut steps = vec![(format!("rientro node show {node}"), "mount the right volume there")];
+            steps.extend(found.map(|_| settle(node)));
+            steps
+        }
+        HeldReason::Contested { holder, claimant, .. } => vec![settle(*holder), settle(*claimant)],
+        HeldReason::Disagreement { .. } => vec![
+            (format!("rientro shard close {id} --reason '...'"), "close it, to be verified again"),
+            (format!("rientro shard adopt {id} --services all --reason '...'"), "take it as in service"),
+        ],
+    }
+}
+
+fn on_its_way(view: &ShardView) -> Vec<NextStep> {
+    let id = view.shard.shard;
+    match &view.waiting_on {
+        Some(WaitingOn::Resume { campaign }) => {
+            vec![(format!("rientro campaign resume {campaign}"), "let the campaign go on")]
+        }
+        Some(WaitingOn::NodeOffline { node }) => {
+            vec![(format!("rientro node show {node}"), "see when its node was last heard; bring it back")]
+        }
+        Some(WaitingOn::Wave { .. }) => {
+            vec![(format!("rientro shard prioritize {id}"), "bring it into the wave that opens next")]
+        }
+        Some(
+            WaitingOn::NodeBudget { .. }
+            | WaitingOn::DomainBudget { .. }
+            | WaitingOn::Turn
+            | WaitingOn::OpeningBudget { .. }
+            | WaitingOn::Backoff { .. }
+            | WaitingOn::Task { .. }
+            | WaitingOn::Operator
+            | WaitingOn::Campaign,
+        )
+        | None => match view.shard.member {
+            Some(member) => vec![(format!("rientro watch {}", member.campaign), "see it come back")],
+            None => Vec::new(),
+        },
+    }
+}
+
+/// A campaign's state with its reason.
+pub(crate) fn campaign_state(state: &CampaignState) -> String {
+    match state {
+        CampaignState::Forming => "forming its waves".to_owned(),
+        CampaignState::Running => "running".to_owned(),
+        CampaignState::Paused(PauseCause::Operator) => "paused by an operator".to_owned(),
+        CampaignState::Paused(PauseCause::ErrorBudget { wave, mailboxes_lost, mailboxes, budget }) => {
+            format!(
+                "paused: wave {wave} has {} of {} held or failed, its budget is {budget}",
+                human::count(*mailboxes_lost),
+                human::plural(*mailboxes, "mailbox")
+            )
+        }
+        CampaignState::Ended => "ended".to_owned(),
+        CampaignState::Aborted => "aborted".to_owned(),
+    }
+}
+
+/// A wave's state.
+pub(crate) fn wave_state(wave: &WaveView, now: CellTime) -> String {
+    match wave.state {
+        WaveState::Waiting => "waiting".to_owned(),
+        WaveState::Opening => "opening".to_owned(),
+        WaveState::Baking { until } if until <= now => "baked".to_owned(),
+        WaveState::Baking { until } => format!("baking, {} left", human::span(until.since(now))),
+        WaveState::Passed => "passed".to_owned(),
+    }
+}
+
+/// What could be done about a campaign.
+pub(crate) fn campaign_steps(campaign: &CampaignView) -> Vec<NextStep> {
+    let id = campaign.campaign;
+    let lost = lost_shards(campaign);
+    let mut steps = Vec::new();
+    if lost > 0 {
+        steps.push((
+            format!("rientro shard list --campaign {id} --state held --state failed"),
+            "see what is held and why",
+        ));
+        steps.push((format!("rientro findings list --campaign {id}"), "see what verification found"));
+    }
+    match (&campaign.state, campaign.wave) {
+        (CampaignState::Paused(_), _) => {
+            steps.push((format!("rientro campaign resume {id}"), "go on; what is lost so far is forgiven"));
+            steps.push((format!("rientro campaign abort {id}"), "give up; what is open stays open"));
+        }
+        (CampaignState::Running | CampaignState::Forming, Some(wave)) => {
+            steps.push((format!("rientro watch {id}"), "see it come back"));
+            if campaign.plan.waves.promotion == Promotion::Manual {
+                steps.push((format!("rientro wave promote {id} {wave}"), "let the next wave begin"));
+            }
+        }
+        (CampaignState::Running | CampaignState::Forming, None) => {
+            steps.push((format!("rientro watch {id}"), "see it come back"));
+        }
+        (CampaignState::Ended, _) if lost > 0 => {
+            let selection = format!("--campaign {id} --state held --state failed");
+            steps.push((format!("rientro shard retry {selection}"), "verify them again"));
+            steps.push((format!("rientro shard accept {selection} --reason '...'"), "open them as they are"));
+        }
+        (CampaignState::Ended | CampaignState::Aborted, _) => {}
+    }
+    steps
+}
+
+/// Shards of a campaign that wait for an operator.
+pub(crate) fn lost_shards(campaign: &CampaignView) -> u64 {
+    campaign.counts.shards_in(ShardState::Held) + campaign.counts.shards_in(ShardState::Failed)
+}
+
+/// How a mailbox differs from its shard.
+pub(crate) const fn exception(exception: rientro_types::Exception) -> &'static str {
+    match exception {
+        rientro_types::Exception::Closed => "stays closed alone",
+        rientro_types::Exception::Accepted => "opens with its shard, though damaged",
+    }
+}
+
+/// The sort of reason why a shard is not open, without its numbers: what many shards have in common.
+pub(crate) fn sort_of_reason(shard: &ShardSnapshot) -> &'static str {
+    let reason = match (&shard.blocked, &shard.phase) {
+        (Some(reason), _) if shard.state() == ShardState::Held => reason,
+        (_, Phase::Held { reason }) => reason,
+        (_, Phase::Failed { .. }) => return "failed: all tries are spent",
+        (_, Phase::Closed { cause }) => return closed_by(*cause),
+        (
+            _,
+            Phase::Waiting
+            | Phase::Verifying { .. }
+            | Phase::Backoff { .. }
+            | Phase::Verified
+            | Phase::Confirming { .. }
+            | Phase::Opening { .. }
+            | Phase::Open { .. },
+        ) => return "on its way",
+    };
+    match reason {
+        HeldReason::Policy(PolicyBreach::Level { .. }) => "held: not verified deeply enough",
+        HeldReason::Policy(PolicyBreach::Coverage { .. }) => "held: too little could be looked at",
+        HeldReason::Policy(PolicyBreach::Damaged { .. }) => {
+            "held: more damaged messages than the plan allows"
+        }
+        HeldReason::Policy(PolicyBreach::Unreadable { .. }) => {
+            "held: more unreadable mailboxes than the plan allows"
+        }
+        HeldReason::Policy(PolicyBreach::Unknown) | HeldReason::Unknown(_) => {
+            "held: the verification could say nothing"
+        }
+        HeldReason::NodeSilent { .. } => "held: the node is silent",
+        HeldReason::VolumeWrong { .. } => "held: the wrong volume is mounted, or none",
+        HeldReason::ShardMissing { .. } => "held: the node no longer has it",
+        HeldReason::Contested { .. } => "held: two nodes claim it",
+        HeldReason::Disagreement { .. } => "held: the node and the restored journal disagree",
+    }
+}
