@@ -1,0 +1,412 @@
+//! A model agent: what it keeps on its disk, what it forgets when it stops, and how it answers.
+//!
+//! It stands for `rientro-agent` and keeps that program's promises: an attempt is durable before its first effect and is
+//! never begun twice, a result is kept and sent again until acknowledged, an order that is not newer is refused. A lying
+//! one breaks them on purpose.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use rientro_engine::{OrderKind, Turnaway};
+use rientro_types::{
+    AttemptNo, Busy, CampaignId, CellTime, Claim, Epoch, Incarnation, LabelKey, LabelValue, NodeId,
+    NodeIncarnation, Order, Progress, ServiceSet, ShardId, Task, TaskEnd, TaskFailure,
+};
+
+use crate::rng::Rng;
+use crate::truth::{Host, Truth};
+use crate::work::Work;
+
+/// How an agent behaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mood {
+    /// As it should.
+    Honest,
+    /// So many times slower than it should.
+    Slow(u64),
+    /// Connected, and neither reads nor sends.
+    Hung,
+    /// Says what is not so.
+    Lying,
+}
+
+/// From an agent to the orchestrator.
+#[derive(Clone, Debug)]
+pub enum FromAgent {
+    /// First on a session.
+    Hello {
+        /// Its name.
+        node: NodeId,
+        /// Life of its disk.
+        incarnation: NodeIncarnation,
+        /// Failure domains.
+        labels: BTreeMap<LabelKey, LabelValue>,
+        /// What runs.
+        running: Vec<Busy>,
+        /// What it serves.
+        served: Vec<(ShardId, ServiceSet)>,
+    },
+    /// It lives.
+    Heartbeat,
+    /// How far a try is.
+    Progress(ShardId, AttemptNo, Progress),
+    /// How a try ended.
+    Result(ShardId, AttemptNo, TaskEnd),
+    /// It is not busy with a try.
+    Stopped(ShardId, AttemptNo),
+    /// What it has made durable.
+    Seen(ShardId, ServiceSet),
+    /// One page of its inventory; travels on a bulk call.
+    Inventory {
+        /// First page.
+        first: bool,
+        /// The page.
+        claims: Vec<Claim>,
+        /// Last page.
+        last: bool,
+    },
+}
+
+/// From the orchestrator to an agent.
+#[derive(Clone, Debug)]
+pub enum ToAgent {
+    /// It is let in.
+    Welcome,
+    /// It is turned away.
+    Refuse(Turnaway),
+    /// An order.
+    Order(Order, OrderKind),
+    /// A result can be forgotten.
+    Acknowledge(ShardId, AttemptNo),
+}
+
+/// What survives a crash.
+#[derive(Clone, Debug, Default)]
+pub struct Disk {
+    /// Every try that was begun or given up; true when it has ended.
+    pub tries: BTreeMap<(ShardId, AttemptNo), bool>,
+    /// Results not yet acknowledged.
+    pub outbox: BTreeMap<(ShardId, AttemptNo), TaskEnd>,
+    /// What is served, by which order.
+    pub served: BTreeMap<ShardId, (ServiceSet, Order)>,
+    /// Newest leadership met.
+    pub fence: Option<(Incarnation, Epoch)>,
+}
+
+/// One agent.
+#[derive(Clone, Debug)]
+pub struct Agent {
+    /// Its machine.
+    pub host: Host,
+    /// Its name.
+    pub node: NodeId,
+    /// Life of its disk.
+    pub incarnation: NodeIncarnation,
+    /// Failure domains.
+    pub labels: BTreeMap<LabelKey, LabelValue>,
+    /// What survives.
+    pub disk: Disk,
+    /// Whether the process runs.
+    pub up: bool,
+    /// How it behaves.
+    pub mood: Mood,
+    /// Whether its session was let in.
+    pub welcomed: bool,
+    /// Whether it was told that its life is over.
+    pub retired: bool,
+    /// Whether its shards shall be listed again.
+    pub relist: bool,
+    /// Orders refused because they were not newer.
+    pub refused: u64,
+    /// Running tries.
+    pub running: BTreeMap<(ShardId, AttemptNo), Work>,
+    /// Campaigns told to stand still in this session.
+    pub suspended: BTreeSet<CampaignId>,
+    /// What came in while it hung.
+    pub unread: VecDeque<ToAgent>,
+    ticks: u64,
+}
+
+/// What an agent sees and leaves behind while it acts.
+pub struct Scene<'a> {
+    /// The time.
+    pub now: CellTime,
+    /// What is really so.
+    pub truth: &'a Truth,
+    /// Chance.
+    pub rng: &'a mut Rng,
+    /// What really happened, for the monitor.
+    pub log: &'a mut crate::log::Log,
+    /// What it sends.
+    pub out: Vec<FromAgent>,
+}
+
+/// Claims in one page of an inventory.
+const PAGE: usize = 16;
+/// Ticks after which results are sent again.
+const RESEND_TICKS: u64 = 7;
+/// Ticks after which shards are listed again, whatever happened.
+const RELIST_TICKS: u64 = 60;
+
+impl Agent {
+    /// An agent that has just been installed.
+    #[must_use]
+    pub fn new(host: Host, node: NodeId, incarnation: u64, labels: BTreeMap<LabelKey, LabelValue>) -> Self {
+        Self {
+            host,
+            node,
+            incarnation: NodeIncarnation::from_raw(incarnation),
+            labels,
+            disk: Disk::default(),
+            up: true,
+            mood: Mood::Honest,
+            welcomed: false,
+            retired: false,
+            relist: true,
+            refused: 0,
+            running: BTreeMap::new(),
+            suspended: BTreeSet::new(),
+            unread: VecDeque::new(),
+            ticks: 0,
+        }
+    }
+
+    /// What it serves of a shard.
+    #[must_use]
+    pub fn serves(&self, shard: ShardId) -> ServiceSet {
+        self.disk.served.get(&shard).map_or(ServiceSet::NONE, |(services, _)| *services)
+    }
+
+    /// The process dies.
+    pub fn crash(&mut self) {
+        self.up = false;
+        self.running.clear();
+        self.disconnect();
+    }
+
+    /// The process starts: what was begun and did not end was interrupted.
+    pub fn start(&mut self, log: &mut crate::log::Log) {
+        self.up = true;
+        for ((shard, attempt), ended) in &mut self.disk.tries {
+            if !*ended {
+                *ended = true;
+                let end = TaskEnd::Failed(TaskFailure::Interrupted);
+                log.told(*shard, *attempt, end.clone(), true, None);
+                self.disk.outbox.insert((*shard, *attempt), end);
+            }
+        }
+    }
+
+    /// The disk is made anew.
+    pub fn reimage(&mut self, incarnation: u64) {
+        self.crash();
+        self.disk = Disk::default();
+        self.incarnation = NodeIncarnation::from_raw(incarnation);
+        self.retired = false;
+    }
+
+    /// The session is gone.
+    pub fn disconnect(&mut self) {
+        self.welcomed = false;
+        self.unread.clear();
+    }
+
+    /// What it says first on a session.
+    #[must_use]
+    pub fn hello(&self) -> FromAgent {
+        let busy = |(key, work): (&(ShardId, AttemptNo), &Work)| Busy {
+            shard: key.0,
+            attempt: key.1,
+            kind: work.task.action.kind(),
+        };
+        let served = self.disk.served.iter().map(|(shard, (services, _))| (*shard, *services));
+        FromAgent::Hello {
+            node: self.node,
+            incarnation: self.incarnation,
+            labels: self.labels.clone(),
+            running: self.running.iter().map(busy).collect(),
+            served: served.filter(|(_, services)| !services.is_empty()).collect(),
+        }
+    }
+
+    /// Takes in one message.
+    pub fn receive(&mut self, message: ToAgent, scene: &mut Scene<'_>) {
+        if self.mood == Mood::Hung {
+            self.unread.push_back(message);
+            return;
+        }
+        match message {
+            ToAgent::Welcome => {
+                self.welcomed = true;
+                // Who pauses tells so in every session: what an earlier one said no longer counts.
+                self.suspended.clear();
+                self.resend(scene);
+                self.relist = true;
+            }
+            ToAgent::Refuse(turnaway) => {
+                self.retired |= matches!(turnaway, Turnaway::IncarnationRetired { .. });
+            }
+            ToAgent::Acknowledge(shard, attempt) => {
+                self.disk.outbox.remove(&(shard, attempt));
+            }
+            ToAgent::Order(order, kind) => {
+                let term = (order.incarnation, order.epoch);
+                if self.disk.fence.is_some_and(|fence| term < fence) {
+                    self.refused += 1;
+                    return;
+                }
+                self.disk.fence = Some(term);
+                self.obey(order, kind, scene);
+            }
+        }
+    }
+
+    fn obey(&mut self, order: Order, kind: OrderKind, scene: &mut Scene<'_>) {
+        match kind {
+            OrderKind::Start(task) => self.begin(task, scene),
+            OrderKind::Cancel { shard, attempt } => {
+                self.running.remove(&(shard, attempt));
+                self.disk.tries.insert((shard, attempt), true);
+                scene.out.push(FromAgent::Stopped(shard, attempt));
+            }
+            OrderKind::Suspend { campaign } => {
+                self.suspended.insert(campaign);
+            }
+            OrderKind::Continue { campaign } => {
+                self.suspended.remove(&campaign);
+            }
+            OrderKind::Serve { shard, services } => self.serve(order, shard, services, scene),
+            OrderKind::Pace { campaign: _, pace: _ } => {}
+        }
+    }
+
+    fn begin(&mut self, task: Task, scene: &mut Scene<'_>) {
+        let key = (task.shard, task.attempt);
+        let all = (task.shard, AttemptNo::from_raw(0))..=(task.shard, AttemptNo::from_raw(u32::MAX));
+        let newest = self.disk.tries.range(all).next_back();
+        if let Some(((_, attempt), _)) = newest
+            && *attempt >= task.attempt
+        {
+            self.refused += 1;
+            if let Some(end) = self.disk.outbox.get(&key) {
+                scene.out.push(FromAgent::Result(task.shard, task.attempt, end.clone()));
+            }
+            return;
+        }
+        scene.log.begun(self.host, self.node, scene.now, &task);
+        self.disk.tries.insert(key, false);
+        let work = Work::new(task, self.host, scene);
+        self.running.insert(key, work);
+    }
+
+    fn serve(&mut self, order: Order, shard: ShardId, services: ServiceSet, scene: &mut Scene<'_>) {
+        match self.disk.served.get(&shard) {
+            Some((_, held)) if !order.supersedes(held) && order != *held => {
+                self.refused += 1;
+                return;
+            }
+            Some((held, of)) if order == *of => {
+                scene.out.push(FromAgent::Seen(shard, *held));
+                return;
+            }
+            Some(_) | None => {}
+        }
+        self.disk.served.insert(shard, (services, order));
+        scene.log.served(scene.now, self.host, shard, services);
+        scene.out.push(FromAgent::Seen(shard, services));
+    }
+
+    /// Time passes: work goes on, and what is due is sent.
+    pub fn tick(&mut self, passed_ms: u64, scene: &mut Scene<'_>) {
+        if !self.up || self.mood == Mood::Hung {
+            return;
+        }
+        self.ticks += 1;
+        while let Some(message) = self.unread.pop_front() {
+            self.receive(message, scene);
+        }
+        let speed = match self.mood {
+            Mood::Slow(factor) => passed_ms / factor.max(1),
+            Mood::Honest | Mood::Hung | Mood::Lying => passed_ms,
+        };
+        self.work(speed, scene);
+        if !self.welcomed {
+            scene.out.clear();
+            return;
+        }
+        scene.out.push(FromAgent::Heartbeat);
+        if self.ticks.is_multiple_of(RESEND_TICKS) {
+            self.resend(scene);
+        }
+        if self.relist || self.ticks.is_multiple_of(RELIST_TICKS) {
+            self.relist = false;
+            self.list(scene);
+        }
+        if self.mood == Mood::Lying {
+            self.lie(scene);
+        }
+    }
+
+    fn work(&mut self, ms: u64, scene: &mut Scene<'_>) {
+        let mut done = Vec::new();
+        for (key, work) in &mut self.running {
+            if self.suspended.contains(&work.task.campaign) {
+                continue;
+            }
+            match work.advance(ms, self.host, scene) {
+                Some(end) => done.push((*key, end)),
+                None => scene.out.push(FromAgent::Progress(key.0, key.1, work.progress())),
+            }
+        }
+        for ((shard, attempt), end) in done {
+            self.running.remove(&(shard, attempt));
+            let honest = self.mood != Mood::Lying || scene.rng.percent(50);
+            let content = match scene.truth.find(self.host, shard, scene.log.volume(shard, attempt)) {
+                crate::truth::Found::Here(content) => Some(content.clone()),
+                crate::truth::Found::Missing | crate::truth::Found::Wrong(_) => None,
+            };
+            let end = if honest { end } else { crate::work::twisted(end, scene) };
+            scene.log.told(shard, attempt, end.clone(), honest, content);
+            self.disk.tries.insert((shard, attempt), true);
+            self.disk.outbox.insert((shard, attempt), end.clone());
+            scene.out.push(FromAgent::Result(shard, attempt, end));
+        }
+    }
+
+    fn resend(&self, scene: &mut Scene<'_>) {
+        let results = self.disk.outbox.iter();
+        scene.out.extend(results.map(|((shard, no), end)| FromAgent::Result(*shard, *no, end.clone())));
+    }
+
+    fn list(&self, scene: &mut Scene<'_>) {
+        let claims = scene.truth.claims(self.host, |shard| self.serves(shard));
+        let pages: Vec<_> = claims.chunks(PAGE).collect();
+        let count = pages.len();
+        if count == 0 {
+            scene.out.push(FromAgent::Inventory { first: true, claims: Vec::new(), last: true });
+        }
+        for (at, page) in pages.into_iter().enumerate() {
+            scene.out.push(FromAgent::Inventory {
+                first: at == 0,
+                claims: page.to_vec(),
+                last: at + 1 == count,
+            });
+        }
+    }
+
+    /// Says things nobody asked for.
+    fn lie(&self, scene: &mut Scene<'_>) {
+        let shown: Vec<_> = scene.truth.shown(self.host).map(|(shard, _, _)| shard).collect();
+        let Some(shard) = scene.rng.pick(&shown).copied() else { return };
+        let attempt = AttemptNo::from_raw(u32::try_from(scene.rng.below(40)).unwrap_or(0));
+        match scene.rng.below(12) {
+            0 => scene.out.push(FromAgent::Result(shard, attempt, TaskEnd::Confirmed)),
+            1 => scene.out.push(FromAgent::Seen(shard, ServiceSet::ALL)),
+            2 => scene.out.push(FromAgent::Stopped(shard, attempt)),
+            3 => {
+                let progress = Progress { bytes: u64::MAX / 2, ..Progress::default() };
+                scene.out.push(FromAgent::Progress(shard, attempt, progress));
+            }
+            _ => {}
+        }
+    }
+}

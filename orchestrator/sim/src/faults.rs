@@ -1,0 +1,366 @@
+//! What goes wrong: which kinds a run draws, when they strike, and when they are over.
+
+use std::collections::BTreeSet;
+
+use rientro_types::{ShardId, VolumeId};
+
+use crate::agent::Mood;
+use crate::names;
+use crate::rng::Rng;
+use crate::truth::{Condition, Host, Volume};
+use crate::world::{Happening, World};
+
+/// Kinds of fault that a run can draw, with how many runs in a hundred draw each.
+pub const KINDS: [(&str, u64); 25] = [
+    ("session-broken", 70),
+    ("late-message", 50),
+    ("bulk-call-cut", 40),
+    ("bulk-call-twice", 40),
+    ("agent-crash", 60),
+    ("agent-reimaged", 35),
+    ("agent-slow", 50),
+    ("agent-hung", 50),
+    ("agent-lying", 30),
+    ("impostor", 15),
+    ("agent-cut-off", 40),
+    ("orchestrator-crash", 70),
+    ("orchestrator-late", 40),
+    ("long-absence", 25),
+    ("restored-from-backup", 12),
+    ("journal-trimmed", 50),
+    ("append-trouble", 50),
+    ("clock-off", 25),
+    ("shard-damaged", 50),
+    ("shard-changed", 50),
+    ("shard-vanished", 40),
+    ("volume-remounted", 40),
+    ("volume-doubled", 40),
+    ("volume-copied", 30),
+    ("volume-gone", 40),
+];
+
+/// Fewest kinds of a run.
+const KINDS_MIN: usize = 4;
+
+/// The kinds a run has drawn.
+#[derive(Clone, Debug, Default)]
+pub struct Mix(BTreeSet<&'static str>);
+
+impl Mix {
+    /// Nothing goes wrong.
+    #[must_use]
+    pub fn none() -> Self {
+        Self::default()
+    }
+
+    /// Kinds by chance.
+    pub fn drawn(rng: &mut Rng) -> Self {
+        let mut kinds: BTreeSet<_> =
+            KINDS.iter().filter(|(_, share)| rng.percent(*share)).map(|(kind, _)| *kind).collect();
+        while kinds.len() < KINDS_MIN {
+            kinds.insert(rng.one_of(&KINDS).0);
+        }
+        Self(kinds)
+    }
+
+    /// Whether this kind may strike.
+    #[must_use]
+    pub fn has(&self, kind: &str) -> bool {
+        self.0.contains(kind)
+    }
+
+    fn one(&self, rng: &mut Rng) -> Option<&'static str> {
+        let kinds: Vec<_> = self.0.iter().copied().collect();
+        rng.pick(&kinds).copied()
+    }
+}
+
+/// Something that is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Recovery {
+    /// A process starts again.
+    Start(Host),
+    /// An agent behaves again.
+    Behave(Host),
+    /// A network is joined again.
+    Join(Host),
+    /// The orchestrator answers its alarm in time.
+    InTime,
+    /// A volume is mounted here.
+    Mount(VolumeId, Host),
+    /// A volume is no longer mounted here.
+    Unmount(VolumeId, Host),
+    /// A directory is back.
+    Return(VolumeId, ShardId),
+}
+
+impl World {
+    /// One fault, now, and the next one later.
+    pub fn fault(&mut self) {
+        if !self.unsafe_phase {
+            return;
+        }
+        let next = self.rng.between(1_000, 25_000);
+        self.after(next, Happening::Fault);
+        let Some(kind) = self.mix.one(&mut self.rng) else { return };
+        let struck = match kind {
+            "orchestrator-crash"
+            | "orchestrator-late"
+            | "long-absence"
+            | "restored-from-backup"
+            | "journal-trimmed"
+            | "clock-off" => self.fault_of_driver(kind),
+            "shard-damaged" | "shard-changed" | "shard-vanished" => self.fault_of_shard(kind),
+            "volume-remounted" | "volume-doubled" | "volume-copied" | "volume-gone" => {
+                self.fault_of_volume(kind)
+            }
+            _ => self.fault_of_agent(kind),
+        };
+        if struck {
+            self.note(None, || format!("fault: {kind}"));
+            self.coverage.fault(kind);
+        }
+    }
+
+    fn any_host(&mut self) -> Host {
+        let hosts = self.agents.len() as u64;
+        usize::try_from(self.rng.below(hosts)).unwrap_or(0)
+    }
+
+    fn fault_of_agent(&mut self, kind: &str) -> bool {
+        let host = self.any_host();
+        let lasts = self.rng.between(2_000, 90_000);
+        match kind {
+            "session-broken" => {
+                let Some(session) = self.wire.of_host.get(&host).copied() else { return false };
+                let ghost = self.mix.has("late-message") && self.rng.percent(60);
+                self.break_session(session, ghost);
+            }
+            "agent-crash" => {
+                if !self.stop_agent(host) {
+                    return false;
+                }
+                self.after(lasts / 3, Happening::Recover(Recovery::Start(host)));
+            }
+            "agent-reimaged" => {
+                self.stop_agent(host);
+                self.lives += 1;
+                let life = self.lives;
+                self.agents[host].reimage(life);
+                self.after(lasts, Happening::Recover(Recovery::Start(host)));
+            }
+            "agent-slow" => return self.behave_badly(host, Mood::Slow(8), lasts * 2),
+            "agent-hung" => return self.behave_badly(host, Mood::Hung, lasts * 2),
+            "agent-lying" => {
+                self.log.liars.insert(host);
+                return self.behave_badly(host, Mood::Lying, lasts);
+            }
+            "agent-cut-off" => {
+                self.cut_off.insert(host);
+                if let Some(session) = self.wire.of_host.get(&host).copied() {
+                    self.break_session(session, false);
+                }
+                self.after(lasts * 3, Happening::Recover(Recovery::Join(host)));
+            }
+            "impostor" => return self.impostor(host),
+            _ => return false,
+        }
+        true
+    }
+
+    fn behave_badly(&mut self, host: Host, mood: Mood, lasts: u64) -> bool {
+        if self.agents[host].mood != Mood::Honest {
+            return false;
+        }
+        self.agents[host].mood = mood;
+        self.after(lasts, Happening::Recover(Recovery::Behave(host)));
+        true
+    }
+
+    /// A second agent under a name that is taken. It holds nothing.
+    fn impostor(&mut self, host: Host) -> bool {
+        let node = self.agents[host].node;
+        if self.agents.iter().filter(|agent| agent.node == node).count() > 1 {
+            return false;
+        }
+        self.monitor.orphan(node);
+        self.add_agent(node, &[("rack", "r0")]);
+        true
+    }
+
+    pub(crate) fn stop_agent(&mut self, host: Host) -> bool {
+        if !self.agents[host].up {
+            return false;
+        }
+        if let Some(session) = self.wire.of_host.get(&host).copied() {
+            self.break_session(session, false);
+            self.wire.of_host.remove(&host);
+        }
+        self.agents[host].crash();
+        true
+    }
+
+    fn fault_of_driver(&mut self, kind: &str) -> bool {
+        let running = self.driver.process.is_some();
+        match kind {
+            "orchestrator-crash" if running => {
+                let down = self.rng.one_of(&[10, 500, 3_000, 9_000, 30_000]);
+                self.crash_driver(down);
+            }
+            "long-absence" if running && self.rng.percent(30) => {
+                let down = self.rng.between(600_000, 3_600_000);
+                self.crash_driver(down);
+            }
+            "restored-from-backup" if running && self.rng.percent(25) => self.restore_from_backup(),
+            "clock-off" if running => {
+                self.driver.clock_ahead_ms = self.rng.one_of(&[-60_000, -8_000, 0, 8_000, 90_000]);
+                self.crash_driver(100);
+            }
+            "orchestrator-late" => {
+                self.driver.late_ms = self.rng.one_of(&[500, 3_000, 8_000]);
+                self.after(60_000, Happening::Recover(Recovery::InTime));
+            }
+            "journal-trimmed" => return self.trim_journal(),
+            _ => return false,
+        }
+        true
+    }
+
+    fn restore_from_backup(&mut self) {
+        self.crash_driver(5_000);
+        let entries = self.journal.entries().len() as u64;
+        let keep = entries - self.rng.below(entries / 3 + 1);
+        self.journal.truncate(usize::try_from(keep).unwrap_or(1));
+        self.driver.restored = true;
+        self.monitor.restored(self.now, self.journal.entries(), &self.log);
+    }
+
+    fn trim_journal(&mut self) -> bool {
+        let entries = self.journal.entries().len();
+        let keep = usize::try_from(self.rng.below(40)).unwrap_or(0);
+        if entries < keep + 10 {
+            return false;
+        }
+        let mut engine = (self.make)();
+        for entry in &self.journal.entries()[..entries - keep] {
+            if engine.replay(entry).is_err() {
+                return false;
+            }
+        }
+        self.journal.trim(entries - keep, engine.snapshot().collect());
+        true
+    }
+
+    fn any_copy(&mut self) -> Option<(VolumeId, ShardId)> {
+        let copies: Vec<_> = self
+            .truth
+            .volumes
+            .iter()
+            .flat_map(|(volume, on)| on.shards.keys().map(|shard| (*volume, *shard)))
+            .collect();
+        self.rng.pick(&copies).copied()
+    }
+
+    fn fault_of_shard(&mut self, kind: &str) -> bool {
+        let Some((volume, shard)) = self.any_copy() else { return false };
+        let lasts = self.rng.between(5_000, 200_000);
+        let harm = self.rng.one_of(&[Condition::Damaged(3), Condition::Unreadable(1), Condition::Empty]);
+        let Some(content) = self.truth.content_mut(volume, shard) else { return false };
+        content.generation += 1;
+        match kind {
+            "shard-damaged" => content.condition = harm,
+            "shard-vanished" => {
+                content.present = false;
+                self.after(lasts, Happening::Recover(Recovery::Return(volume, shard)));
+            }
+            _ => {}
+        }
+        self.relist();
+        true
+    }
+
+    /// Agents notice that what they hold is another thing.
+    pub(crate) fn relist(&mut self) {
+        for agent in &mut self.agents {
+            agent.relist = true;
+        }
+    }
+
+    fn fault_of_volume(&mut self, kind: &str) -> bool {
+        let Some((volume, _)) = self.any_copy() else { return false };
+        let (host, lasts) = (self.any_host(), self.rng.between(10_000, 240_000));
+        match kind {
+            "volume-remounted" => {
+                if let Some(on) = self.truth.volumes.get_mut(&volume) {
+                    on.mounted = [host].into_iter().collect();
+                }
+            }
+            "volume-doubled" => {
+                if let Some(on) = self.truth.volumes.get_mut(&volume) {
+                    on.mounted.insert(host);
+                }
+                self.after(lasts, Happening::Recover(Recovery::Unmount(volume, host)));
+            }
+            "volume-gone" => {
+                let Some(on) = self.truth.volumes.get_mut(&volume) else { return false };
+                let from: Vec<Host> = on.mounted.iter().copied().collect();
+                on.mounted.clear();
+                let back = from.first().copied().unwrap_or(host);
+                self.after(lasts, Happening::Recover(Recovery::Mount(volume, back)));
+            }
+            _ => self.copy_volume(volume, host),
+        }
+        self.relist();
+        true
+    }
+
+    /// Some shards of a volume show on another one too: an old copy somebody has mounted.
+    fn copy_volume(&mut self, volume: VolumeId, host: Host) {
+        let Some(of) = self.truth.volumes.get(&volume) else { return };
+        let mut shards: Vec<_> = of.shards.iter().map(|(id, content)| (*id, content.clone())).collect();
+        shards.truncate(3);
+        for (_, content) in &mut shards {
+            content.generation += 1_000;
+            content.condition = self.rng.one_of(&[Condition::Clean, Condition::Damaged(2)]);
+        }
+        self.volumes += 1;
+        let copy = names::volume(self.volumes);
+        let mounted = [host].into_iter().collect();
+        self.truth.volumes.insert(copy, Volume { shards: shards.into_iter().collect(), mounted });
+    }
+
+    /// Something is over.
+    pub fn recover(&mut self, recovery: Recovery) {
+        match recovery {
+            Recovery::Start(host) => {
+                if !self.agents[host].up {
+                    self.agents[host].start(&mut self.log);
+                    self.after(200, Happening::Dial { host });
+                }
+            }
+            Recovery::Behave(host) => self.agents[host].mood = Mood::Honest,
+            Recovery::Join(host) => {
+                self.cut_off.remove(&host);
+            }
+            Recovery::InTime => self.driver.late_ms = 0,
+            Recovery::Mount(volume, host) => {
+                if let Some(on) = self.truth.volumes.get_mut(&volume).filter(|on| on.mounted.is_empty()) {
+                    on.mounted.insert(host);
+                }
+                self.relist();
+            }
+            Recovery::Unmount(volume, host) => {
+                if let Some(on) = self.truth.volumes.get_mut(&volume).filter(|on| on.mounted.len() > 1) {
+                    on.mounted.remove(&host);
+                }
+                self.relist();
+            }
+            Recovery::Return(volume, shard) => {
+                if let Some(content) = self.truth.content_mut(volume, shard) {
+                    content.present = true;
+                }
+                self.relist();
+            }
+        }
+    }
+}

@@ -1,0 +1,221 @@
+//! The second phase: faults stop, everything becomes well, and every campaign must end.
+
+use std::collections::BTreeSet;
+
+use rientro_types::{CampaignState, Phase, ServiceSet, ShardId, ShardSnapshot, ShardState, Span};
+
+use crate::agent::Mood;
+use crate::monitor::is_actionable;
+use crate::truth::Host;
+use crate::world::{Happening, World};
+
+/// Every campaign must have ended after so much time without faults. A campaign of a few hundred shards takes minutes; the
+/// longest deadlines, bakes and waits of a drawn plan add up to less than this.
+const LIVENESS_MAX: Span = Span::from_secs(12 * 3600);
+/// How often the operator puts things in order.
+const ORDER_EVERY: Span = Span::from_secs(20);
+/// After the last campaign: time for the last messages.
+const QUIET: Span = Span::from_secs(600);
+
+impl World {
+    /// Everything becomes well.
+    pub fn heal(&mut self) {
+        self.note(None, || "faults stop".to_owned());
+        self.unsafe_phase = false;
+        self.cut_off.clear();
+        self.driver.late_ms = 0;
+        self.heal_agents();
+        self.heal_volumes();
+        self.relist();
+    }
+
+    fn heal_agents(&mut self) {
+        let mut names = BTreeSet::new();
+        for host in 0..self.agents.len() {
+            // An impostor is switched off; the agent it displaced is set up anew.
+            if !names.insert(self.agents[host].node) {
+                self.stop_agent(host);
+                self.agents[host].retired = true;
+                continue;
+            }
+            if self.agents[host].mood != Mood::Honest {
+                self.stop_agent(host);
+                self.agents[host].mood = Mood::Honest;
+            }
+            if self.is_displaced(host) {
+                self.stop_agent(host);
+                self.lives += 1;
+                let life = self.lives;
+                self.agents[host].reimage(life);
+            }
+            self.after(1_000, Happening::Recover(crate::faults::Recovery::Start(host)));
+        }
+    }
+
+    fn is_displaced(&self, host: Host) -> bool {
+        let agent = &self.agents[host];
+        agent.retired || self.monitor.incarnation(agent.node).is_some_and(|life| life != agent.incarnation)
+    }
+
+    /// Every shard shows on one volume, and every volume on one machine: where the journal has them, if they are there.
+    fn heal_volumes(&mut self) {
+        for content in self.truth.volumes.values_mut().flat_map(|volume| volume.shards.values_mut()) {
+            content.present |= content.generation % 2 == 0;
+        }
+        let placements: Vec<_> =
+            self.monitor.books.shards().map(|(shard, book)| (*shard, book.volume, book.node)).collect();
+        for (shard, volume, node) in placements {
+            let host = self.agents.iter().position(|agent| agent.node == node);
+            let known = self.truth.volumes.get(&volume).is_some_and(|on| on.shards.contains_key(&shard));
+            if !known {
+                continue;
+            }
+            for (id, other) in &mut self.truth.volumes {
+                if *id != volume {
+                    other.shards.remove(&shard);
+                }
+            }
+            if let (Some(host), Some(on)) = (host, self.truth.volumes.get_mut(&volume))
+                && !on.mounted.contains(&host)
+                && on.mounted.len() != 1
+            {
+                on.mounted = [host].into_iter().collect();
+            }
+        }
+        for volume in self.truth.volumes.values_mut().filter(|volume| volume.mounted.len() != 1) {
+            let host = volume.mounted.first().copied().unwrap_or(0);
+            volume.mounted = [host].into_iter().collect();
+        }
+    }
+
+    /// Lets every campaign end, and says what did not.
+    pub fn live_out(&mut self) {
+        let end = self.now + LIVENESS_MAX;
+        let mut last_started = false;
+        while self.now < end && !self.monitor.fatal {
+            self.run_for(ORDER_EVERY);
+            self.put_in_order();
+            let over = self.all_over();
+            if over && !last_started && self.now > end - LIVENESS_MAX + ORDER_EVERY.times(10) {
+                last_started = true;
+                self.start_last();
+            } else if over && last_started && self.nothing_to_order() {
+                break;
+            }
+        }
+        self.run_for(QUIET);
+        self.put_in_order();
+        self.run_for(QUIET);
+        if !self.monitor.fatal {
+            self.check_ends();
+        }
+    }
+
+    fn all_over(&self) -> bool {
+        self.monitor.follower().campaign_views().all(|view| !view.state.is_live())
+    }
+
+    fn nothing_to_order(&self) -> bool {
+        let shards = self.monitor.books.shards().map(|(shard, _)| *shard);
+        let views = shards.filter_map(|shard| self.monitor.follower().shard_view(shard));
+        views.filter_map(|view| view.shard.blocked).all(|reason| is_actionable(&reason))
+    }
+
+    fn check_ends(&mut self) {
+        self.check();
+        let campaigns: Vec<_> = self.monitor.follower().campaign_views().collect();
+        for view in campaigns.iter().filter(|view| view.state.is_live()) {
+            let found = format!(
+                "{} has not ended: {:?}, wave {:?}, {:?}",
+                view.campaign, view.state, view.wave, view.counts.shards
+            );
+            self.monitor.broken("R12", None, found);
+        }
+        let shards: Vec<ShardId> = self.monitor.books.shards().map(|(shard, _)| *shard).collect();
+        for shard in shards {
+            let Some(view) = self.monitor.follower().shard_view(shard) else { continue };
+            self.check_shard(&view.shard);
+        }
+        self.check_agents();
+    }
+
+    fn check_shard(&mut self, shard: &ShardSnapshot) {
+        let id = shard.shard;
+        let reason = match (&shard.blocked, &shard.phase) {
+            (Some(reason), _) | (None, Phase::Held { reason }) => Some(reason),
+            _ => None,
+        };
+        let ended = match shard.state() {
+            ShardState::Open | ShardState::Closed | ShardState::Failed => reason.is_none_or(is_actionable),
+            ShardState::Held => reason.is_some_and(is_actionable),
+            _ => false,
+        };
+        if !ended || shard.doubted {
+            let found = format!(
+                "shard {id} ends as {} ({:?}, blocked {:?}, doubted {})",
+                shard.state(),
+                shard.phase,
+                shard.blocked,
+                shard.doubted
+            );
+            self.monitor.broken("R12", Some(id), found);
+        }
+        self.check_served(shard);
+    }
+
+    /// What agents serve is what the journal says, on the node of the placement alone.
+    fn check_served(&mut self, shard: &ShardSnapshot) {
+        for host in 0..self.agents.len() {
+            let agent = &self.agents[host];
+            if !agent.up {
+                continue;
+            }
+            let here = agent.node == shard.placement.node;
+            let wanted = if here { shard.services } else { ServiceSet::NONE };
+            let serves = agent.serves(shard.shard);
+            if serves != wanted {
+                let (node, id) = (agent.node, shard.shard);
+                let found = format!("{node} serves {serves} of shard {id}; the journal says {wanted}");
+                self.monitor.broken("R12", Some(id), found);
+            }
+        }
+    }
+
+    fn check_agents(&mut self) {
+        let mut left = Vec::new();
+        for agent in self.agents.iter().filter(|agent| agent.up) {
+            if let Some((shard, attempt)) = agent.disk.outbox.keys().next() {
+                left.push((
+                    Some(*shard),
+                    format!("{} still keeps the result of attempt {attempt} of {shard}", agent.node),
+                ));
+            }
+            if let Some((shard, attempt)) = agent.running.keys().next() {
+                left.push((Some(*shard), format!("{} still runs attempt {attempt} of {shard}", agent.node)));
+            }
+        }
+        for node in self.monitor.books.nodes() {
+            if let Some((shard, attempt, _)) = self.monitor.books.booked(node).next() {
+                left.push((Some(shard), format!("{node} is still booked with attempt {attempt} of {shard}")));
+            }
+        }
+        for (shard, found) in left {
+            self.monitor.broken("R12", shard, found);
+        }
+    }
+
+    /// Shards that were ever in a campaign.
+    #[must_use]
+    pub fn driven(&self) -> usize {
+        self.monitor.books.shards().filter(|(_, book)| book.member.is_some()).count()
+    }
+
+    /// Whether a campaign is over.
+    #[must_use]
+    pub fn is_over(&self, campaign: rientro_types::CampaignId) -> bool {
+        self.monitor
+            .follower()
+            .campaign_view(campaign)
+            .is_some_and(|view| matches!(view.state, CampaignState::Ended | CampaignState::Aborted))
+    }
+}

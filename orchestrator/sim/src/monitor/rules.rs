@@ -1,0 +1,374 @@
+//! The rules on single records, checked before the record enters the books.
+
+use rientro_types::{
+    AttemptNo, CampaignId, CellTime, Decision, HeldReason, NodeId, Outcome, PassCause, Phase, Policy, Record,
+    ServiceSet, ShardId, ShardSnapshot, Span, TaskEnd, TaskFailure, TaskKind, WaveNo,
+};
+
+use super::Monitor;
+use crate::log::Log;
+
+/// Time that may be lost to anyone's disadvantage at each change of leader: shorter absences are not given back.
+const SLACK_MS: u64 = rientro_engine::ABSENCE_MIN.ms() + 1_500;
+
+impl Monitor {
+    pub(super) fn before(&mut self, decision: &Decision, at: CellTime, log: &Log) {
+        match &decision.record {
+            Record::TaskStarted { shard, kind, attempt: _, node, timeout: _ } => {
+                self.may_start(*shard, *kind, *node);
+            }
+            Record::TaskEnded { shard, attempt, end, backoff: _ } => {
+                self.may_end(*shard, *attempt, end, log);
+            }
+            Record::StepOpening { shard, services, timeout: _ } => self.may_open(*shard, *services, log),
+            Record::NodeSilent { node, silent_for: _ } => self.may_be_silent(*node),
+            Record::WaveStarted { campaign, wave } => self.may_begin(*campaign, *wave),
+            Record::WaveSettled { campaign, wave } => self.may_settle(*campaign, *wave),
+            Record::WavePassed { campaign, wave, cause } => {
+                let by_operator = decision.actor.kind == rientro_types::ActorKind::Operator;
+                self.may_pass(*campaign, *wave, *cause, at, by_operator);
+            }
+            Record::Closed { .. }
+            | Record::Accepted { .. }
+            | Record::Adopted { .. }
+            | Record::Retried { .. } => {
+                if decision.actor.kind != rientro_types::ActorKind::Operator {
+                    self.broken("R11", None, format!("a verb of an operator by {}", decision.actor));
+                }
+            }
+            _ => {}
+        }
+        self.note_state(&decision.record);
+    }
+
+    fn note_state(&mut self, record: &Record) {
+        let Some((shard, what)) = crate::coverage::of_record(record) else { return };
+        if let Some(state) = self.state_of(shard) {
+            self.seen.note(state, what);
+        }
+    }
+
+    /// R2 by the books: node and domain budgets. R3, R7: what a confirmation stands on.
+    fn may_start(&mut self, shard: ShardId, kind: TaskKind, node: NodeId) {
+        let limits = &self.books.limits;
+        let max = match kind {
+            TaskKind::Verify => limits.verifies_per_node,
+            TaskKind::Confirm => limits.confirms_per_node,
+        };
+        let busy = self.books.load(node, kind);
+        if busy as u64 >= u64::from(max) {
+            let found = format!("a {} starts on {node}, which is booked with {busy} of {max}", kind.name());
+            self.broken("R2", Some(shard), found);
+        }
+        if kind == TaskKind::Verify {
+            let full = self.books.domains(node).find(|(_, _, busy, max)| *busy as u64 >= u64::from(*max));
+            if let Some((label, value, busy, max)) = full {
+                let found = format!("a verification starts in {label} {value}, booked with {busy} of {max}");
+                self.broken("R2", Some(shard), found);
+            }
+            return;
+        }
+        self.in_begun_wave(shard, "is confirmed");
+        self.vouched(shard);
+    }
+
+    fn policy_of(&self, shard: ShardId) -> Option<Policy> {
+        let (campaign, _) = self.books.shard(shard)?.member?;
+        Some(self.books.campaigns.get(&campaign)?.plan.policy)
+    }
+
+    /// A verification that passes the policy in force, or an acceptance.
+    fn vouched(&mut self, shard: ShardId) {
+        let Some(book) = self.books.shard(shard) else { return };
+        if book.accepted {
+            return;
+        }
+        let Some((attempt, verification)) = &book.verification else {
+            let found = format!("shard {shard} goes on without a verification since it was last closed");
+            return self.broken("R1", Some(shard), found);
+        };
+        let Some(policy) = self.policy_of(shard) else { return };
+        if let Err(breach) = policy.judge(&verification.verdict) {
+            let unknown = matches!(verification.verdict.outcome, Outcome::Unknown(_));
+            let rule = if unknown { "R7" } else { "R1" };
+            let found = format!("shard {shard} goes on from attempt {attempt}, though {breach}");
+            self.broken(rule, Some(shard), found);
+        }
+    }
+
+    fn in_begun_wave(&mut self, shard: ShardId, does: &str) {
+        let Some((campaign, wave)) = self.books.shard(shard).and_then(|book| book.member) else {
+            return self.broken("R3", Some(shard), format!("shard {shard} {does} outside of any wave"));
+        };
+        let own = self.books.wave_of(campaign, wave).is_some_and(|wave| wave.started);
+        let open =
+            |w: u32| self.books.wave_of(campaign, WaveNo::from_raw(w)).is_some_and(|wave| !wave.passed);
+        let waits = own && (0..wave.raw()).any(open);
+        if !own || waits {
+            let found = format!("shard {shard} of wave {wave} {does} before the waves below it have passed");
+            self.broken("R3", Some(shard), found);
+        }
+    }
+
+    /// R1 against the truth: the verification it opens on is what an honest agent really found, and it passes.
+    fn may_open(&mut self, shard: ShardId, services: ServiceSet, log: &Log) {
+        self.in_begun_wave(shard, "opens");
+        self.vouched(shard);
+        let Some(book) = self.books.shard(shard).cloned() else { return };
+        let Some(confirmed) = book.confirmed.filter(|_| services != ServiceSet::NONE) else {
+            return self.broken("R1", Some(shard), format!("shard {shard} opens and was not confirmed"));
+        };
+        if book.accepted {
+            return;
+        }
+        let Some((attempt, verification)) = book.verification else { return };
+        let (Some(verified), Some(confirmation)) = (log.end_of(shard, attempt), log.end_of(shard, confirmed))
+        else {
+            let liars = self.lied(shard, attempt, log) || self.lied(shard, confirmed, log);
+            if !liars {
+                let found =
+                    format!("shard {shard} opens on attempts {attempt} and {confirmed}: one never ran");
+                self.broken("R1", Some(shard), found);
+            }
+            return;
+        };
+        if !(verified.honest && confirmation.honest) {
+            return;
+        }
+        let told = matches!(&verified.end, TaskEnd::Verified { verification: v, .. } if *v == verification);
+        let level = verification.verdict.level;
+        let passes = |c: &crate::truth::Content| {
+            self.policy_of(shard).is_none_or(|policy| policy.judge(&c.verdict(level)).is_ok())
+        };
+        let truly = verified.content.as_ref().is_some_and(passes);
+        let generation = |told: &crate::log::Told| told.content.as_ref().map(|c| c.generation);
+        if !told || !truly || generation(verified) != generation(confirmation) {
+            let found = format!(
+                "shard {shard} opens on attempts {attempt} and {confirmed}; in truth it was {:?} and {:?}",
+                verified.content, confirmation.content
+            );
+            self.broken("R1", Some(shard), found);
+        }
+    }
+
+    /// A try whose node lies may be answered without ever having run.
+    fn lied(&self, shard: ShardId, attempt: AttemptNo, log: &Log) -> bool {
+        match log.begin_of(shard, attempt) {
+            Some(begun) => log.is_liar(begun.host),
+            None => log.any_liar(),
+        }
+    }
+
+    /// R6: a try is given up only after its time, in which somebody listened and its campaign ran.
+    fn may_end(&mut self, shard: ShardId, attempt: AttemptNo, end: &TaskEnd, log: &Log) {
+        let Some(book) = self.books.shard(shard) else { return };
+        let Some(under_way) = book.under_way.filter(|under_way| under_way.attempt == attempt) else {
+            let found = format!("attempt {attempt} of shard {shard} ends and is not under way");
+            return self.broken("R4", Some(shard), found);
+        };
+        let TaskEnd::Failed(failure) = end else {
+            let told = log.end_of(shard, attempt);
+            if told.is_none() && !self.lied(shard, attempt, log) {
+                let found = format!("attempt {attempt} of shard {shard} has a result that no agent gave");
+                self.broken("R1", Some(shard), found);
+            }
+            return;
+        };
+        if !matches!(failure, TaskFailure::TimedOut) {
+            return;
+        }
+        let Some((campaign, _)) = book.member else { return };
+        let (listened, changes) = self.clock.now();
+        let ran = self.books.campaign_clock(campaign, listened).saturating_sub(under_way.started.0);
+        let slack = SLACK_MS * (1 + changes - under_way.started.1);
+        if ran + slack < under_way.timeout_ms {
+            let found = format!(
+                "attempt {attempt} of shard {shard} timed out after {} of {} in which anybody listened",
+                Span::from_ms(ran),
+                Span::from_ms(under_way.timeout_ms)
+            );
+            self.broken("R6", Some(shard), found);
+        }
+    }
+
+    fn may_be_silent(&mut self, node: NodeId) {
+        let unheard = self.clock.unheard(node);
+        let limit = self.books.limits.silence;
+        if unheard + SLACK_MS < limit.ms() {
+            let found = format!("{node} counts as silent after {} of {limit}", Span::from_ms(unheard));
+            self.broken("R6", None, found);
+        }
+    }
+
+    /// R6: a node that was not heard for so long counts as silent, and what is under way on it as lost.
+    pub fn silence(&mut self, now: CellTime) {
+        self.now = now;
+        let limit = self.books.limits.silence.ms() + SLACK_MS;
+        let nodes: Vec<NodeId> = self.books.nodes().collect();
+        for node in nodes {
+            if self.clock.unheard(node) > limit && !self.books.silent.contains(&node) {
+                let unheard = Span::from_ms(self.clock.unheard(node));
+                self.broken("R6", None, format!("{node} was not heard for {unheard} and is not silent"));
+            }
+        }
+    }
+
+    /// R6: a running campaign has lost no more than its wave may lose.
+    pub fn budgets(&mut self) {
+        let over: Vec<_> = self
+            .follower
+            .campaign_views()
+            .filter(|view| view.state == rientro_types::CampaignState::Running)
+            .filter_map(|view| {
+                let wave = view.waves.get(view.wave?.raw() as usize)?;
+                let begun = wave.state != rientro_types::WaveState::Waiting;
+                (begun && wave.mailboxes_lost > wave.mailboxes_lost_max).then_some((view.campaign, *wave))
+            })
+            .collect();
+        for (campaign, wave) in over {
+            let (lost, max) = (wave.mailboxes_lost, wave.mailboxes_lost_max);
+            let found =
+                format!("{campaign} runs on with {lost} mailboxes of wave {} lost of {max}", wave.wave);
+            self.broken("R6", None, found);
+        }
+    }
+
+    fn may_begin(&mut self, campaign: CampaignId, wave: WaveNo) {
+        let open =
+            |w: u32| self.books.wave_of(campaign, WaveNo::from_raw(w)).is_some_and(|wave| !wave.passed);
+        if (0..wave.raw()).any(open) {
+            self.broken("R3", None, format!("wave {wave} of {campaign} begins before its turn"));
+        }
+    }
+
+    /// Nothing in a wave that settles is on its way.
+    fn may_settle(&mut self, campaign: CampaignId, wave: WaveNo) {
+        let of_wave = rientro_types::Selector {
+            campaign: Some(campaign),
+            wave: Some(wave),
+            ..rientro_types::Selector::default()
+        };
+        let views = self.follower.shard_views(&of_wave, None, usize::MAX);
+        if let Some(moving) = views.into_iter().find(|view| is_moving(&view.shard)) {
+            let (shard, state) = (moving.shard.shard, moving.shard.state());
+            let found = format!("wave {wave} of {campaign} settles while shard {shard} is {state}");
+            self.broken("R3", Some(shard), found);
+        }
+    }
+
+    /// R3: the next wave may open after the bake of this one, or when a named operator says so.
+    fn may_pass(
+        &mut self,
+        campaign: CampaignId,
+        wave: WaveNo,
+        cause: PassCause,
+        at: CellTime,
+        by_operator: bool,
+    ) {
+        let Some(book) = self.books.wave_of(campaign, wave) else { return };
+        let bake = self.books.campaigns.get(&campaign).map(|c| c.plan.waves.bake).unwrap_or_default();
+        let right = match cause {
+            PassCause::Promoted => by_operator,
+            PassCause::Baked => book.settled.is_some_and(|settled| at >= settled + bake),
+        };
+        if !right {
+            self.broken("R3", None, format!("wave {wave} of {campaign} passes ({cause:?}) without its bake"));
+        }
+    }
+
+    /// What a record that names no single shard did to each: enters the books, and is checked against what it may do.
+    pub(super) fn swept(&mut self, decision: &Decision, before: &[ShardSnapshot], after: &[ShardSnapshot]) {
+        for (old, new) in before.iter().zip(after).filter(|(old, new)| old != new) {
+            self.swept_shard(decision, old, new);
+        }
+    }
+
+    fn swept_shard(&mut self, decision: &Decision, old: &ShardSnapshot, new: &ShardSnapshot) {
+        let shard = new.shard;
+        let named = match &decision.record {
+            Record::Closed { selector, .. }
+            | Record::Retried { selector }
+            | Record::Accepted { selector, .. }
+            | Record::Adopted { selector, .. }
+            | Record::Prioritised { selector } => {
+                selector.all || selector.shards.is_empty() || selector.shards.contains(&shard)
+            }
+            _ => true,
+        };
+        if !named {
+            self.broken("R1", Some(shard), format!("shard {shard} was changed by a verb about others"));
+        }
+        let adopts =
+            matches!(&decision.record, Record::Adopted { services, .. } if *services == new.services);
+        if new.services != old.services && new.services != ServiceSet::NONE && !adopts {
+            let found = format!("shard {shard} went from {} to {} by a sweep", old.services, new.services);
+            self.broken("R1", Some(shard), found);
+        }
+        let member = new.member.map(|member| (member.campaign, member.wave));
+        let Some(book) = self.books.shard_mut(shard) else { return };
+        if adopts {
+            book.closed();
+            book.adopted = true;
+            book.ever = book.ever.union(new.services);
+        }
+        if matches!(new.phase, Phase::Closed { .. }) {
+            book.closed();
+        }
+        if new.standing.is_none() {
+            book.verification = None;
+        }
+        let attempt = match new.phase {
+            Phase::Verifying { attempt, .. } | Phase::Confirming { attempt, .. } => Some(attempt),
+            _ => None,
+        };
+        book.under_way = book.under_way.filter(|under_way| Some(under_way.attempt) == attempt);
+        book.services = new.services;
+        book.accepted = new.accepted.is_some();
+        book.member = member;
+    }
+
+    /// The books and the engine agree on what is open and what is booked.
+    pub fn agree(&mut self) {
+        let mut differing = Vec::new();
+        for snapshot in self.all_shards() {
+            let Some(book) = self.books.shard(snapshot.shard) else { continue };
+            if book.services != snapshot.services {
+                differing.push((snapshot.shard, book.services, snapshot.services));
+            }
+        }
+        for (shard, books, engine) in differing {
+            let found = format!("shard {shard} is open for {engine}; its records say {books}");
+            self.broken("R4", Some(shard), found);
+        }
+        for node in self.follower.node_views().collect::<Vec<_>>() {
+            let verifying = self.books.load(node.node, TaskKind::Verify);
+            let confirming = self.books.load(node.node, TaskKind::Confirm);
+            if (verifying, confirming) != (node.verifying as usize, node.confirming as usize) {
+                let found = format!(
+                    "{} is booked with {} and {} tasks; its records say {verifying} and {confirming}",
+                    node.node, node.verifying, node.confirming
+                );
+                self.broken("R2", None, found);
+            }
+        }
+    }
+}
+
+/// Whether a shard is on its way, so that its wave cannot settle.
+pub(crate) fn is_moving(shard: &ShardSnapshot) -> bool {
+    use rientro_types::ShardState::{Closed, Failed, Held, Open, Opening};
+    let overdue = matches!(shard.phase, Phase::Opening { overdue: true, .. });
+    let state = shard.state();
+    !matches!(state, Closed | Failed | Held | Open) && !(state == Opening && overdue)
+}
+
+/// Whether somebody can act on what holds a shard, once nothing is wrong any more in the world.
+pub(crate) fn is_actionable(reason: &HeldReason) -> bool {
+    match reason {
+        HeldReason::Policy(_) | HeldReason::Unknown(_) | HeldReason::ShardMissing { .. } => true,
+        HeldReason::VolumeWrong { .. }
+        | HeldReason::NodeSilent { .. }
+        | HeldReason::Contested { .. }
+        | HeldReason::Disagreement { .. } => false,
+    }
+}

@@ -1,0 +1,277 @@
+//! The wire: sessions that keep their order and break, messages that were on the way when they did, and bulk calls beside.
+
+use std::collections::BTreeMap;
+
+use rientro_engine::{Command, Event, Hello, Observation, SessionNo};
+use rientro_types::{NodeId, NodeIncarnation};
+
+use crate::agent::{FromAgent, Mood, Scene, ToAgent};
+use crate::driver::Input;
+use crate::truth::Host;
+use crate::world::{Happening, World};
+
+/// One session.
+#[derive(Clone, Debug)]
+pub(crate) struct Session {
+    pub(crate) host: Host,
+    pub(crate) node: NodeId,
+    pub(crate) incarnation: NodeIncarnation,
+    pub(crate) alive: bool,
+    /// What was on its way to the orchestrator when it broke arrives all the same, late.
+    pub(crate) ghost: bool,
+    up_last: u64,
+    down_last: u64,
+}
+
+/// Every session ever.
+#[derive(Debug, Default)]
+pub(crate) struct Wire {
+    pub(crate) sessions: BTreeMap<u64, Session>,
+    pub(crate) of_host: BTreeMap<Host, u64>,
+    bulk_last: BTreeMap<Host, u64>,
+    next: u64,
+}
+
+impl World {
+    /// An agent tries to connect.
+    pub(crate) fn dial(&mut self, host: Host) {
+        let agent = &self.agents[host];
+        let can = agent.up && !agent.retired && agent.mood != Mood::Hung && !self.cut_off.contains(&host);
+        let listens = self.driver.process.as_ref().is_some_and(|process| process.leading);
+        if self.wire.of_host.contains_key(&host) || !agent.up {
+            return;
+        }
+        if !can || !listens {
+            let again = self.rng.between(1_000, 6_000);
+            self.after(again, Happening::Dial { host });
+            return;
+        }
+        self.wire.next += 1;
+        let session = self.wire.next;
+        let now = self.now.unix_ms();
+        let (node, incarnation) = (agent.node, agent.incarnation);
+        let hello = agent.hello();
+        self.wire.of_host.insert(host, session);
+        self.wire.sessions.insert(
+            session,
+            Session { host, node, incarnation, alive: true, ghost: false, up_last: now, down_last: now },
+        );
+        self.send_up(session, hello);
+    }
+
+    fn latency(&mut self) -> u64 {
+        if self.rng.percent(4) { self.rng.between(50, 1_500) } else { self.rng.between(1, 25) }
+    }
+
+    fn send_up(&mut self, no: u64, message: FromAgent) {
+        let arrives = self.now.unix_ms() + self.latency();
+        let Some(session) = self.wire.sessions.get_mut(&no).filter(|session| session.alive) else { return };
+        session.up_last = session.up_last.max(arrives);
+        let at = session.up_last;
+        self.at(at, Happening::Up { session: no, message: Box::new(message), late: false });
+    }
+
+    fn send_down(&mut self, node: NodeId, session: SessionNo, message: ToAgent) {
+        let arrives = self.now.unix_ms() + self.latency();
+        let of_node = |session: &&mut Session| session.alive && session.node == node;
+        let Some(found) = self.wire.sessions.get_mut(&session.0).filter(of_node) else { return };
+        found.down_last = found.down_last.max(arrives);
+        let at = found.down_last;
+        self.at(at, Happening::Down { session: session.0, message: Box::new(message) });
+    }
+
+    /// Sends what an agent has to say: bulk beside the session, everything else on it.
+    pub(crate) fn send_out(&mut self, host: Host, out: Vec<FromAgent>) {
+        let Some(session) = self.wire.of_host.get(&host).copied() else { return };
+        let (bulk, rest): (Vec<_>, Vec<_>) =
+            out.into_iter().partition(|message| matches!(message, FromAgent::Inventory { .. }));
+        for message in rest {
+            self.send_up(session, message);
+        }
+        if !bulk.is_empty() {
+            self.call(host, bulk);
+        }
+    }
+
+    fn call(&mut self, host: Host, mut pages: Vec<FromAgent>) {
+        if self.strikes("bulk-call-cut", 8) {
+            pages.pop();
+        }
+        if self.strikes("bulk-call-twice", 8) {
+            pages.extend(pages.clone());
+        }
+        for page in pages {
+            let wait = self.rng.between(5, 300) + if self.rng.percent(5) { 3_000 } else { 0 };
+            let last = self.wire.bulk_last.entry(host).or_default();
+            *last = (*last).max(self.now.unix_ms() + wait);
+            let at = *last;
+            let agent = &self.agents[host];
+            let (node, incarnation) = (agent.node, agent.incarnation);
+            self.at(at, Happening::Bulk { node, incarnation, message: Box::new(page) });
+        }
+    }
+
+    /// A message reaches the orchestrator.
+    pub(crate) fn arrive_up(&mut self, no: u64, message: FromAgent, late: bool) {
+        let Some(session) = self.wire.sessions.get(&no) else { return };
+        let (node, incarnation, ghost, alive) =
+            (session.node, session.incarnation, session.ghost, session.alive);
+        if !alive && !late {
+            if ghost && !matches!(message, FromAgent::Hello { .. }) {
+                self.coverage.fault("late-message");
+                let wait = self.rng.between(500, 20_000);
+                self.after(wait, Happening::Up { session: no, message: Box::new(message), late: true });
+            }
+            return;
+        }
+        self.post(SessionNo(no), node, incarnation, message);
+    }
+
+    /// Puts a message of an agent into the inbox.
+    pub(crate) fn post(
+        &mut self,
+        session: SessionNo,
+        node: NodeId,
+        incarnation: NodeIncarnation,
+        message: FromAgent,
+    ) {
+        let Some(process) = self.driver.process.as_mut().filter(|process| process.leading) else { return };
+        let event = match message {
+            FromAgent::Hello { node, incarnation, labels, running, served } => {
+                Event::Hello(Hello { session, node, incarnation, labels, running, served })
+            }
+            FromAgent::Heartbeat => {
+                process.inbox.push_back(Input::Seen(Observation::Heard { node }));
+                return self.drain();
+            }
+            FromAgent::Progress(shard, attempt, progress) => {
+                let observation = Observation::Progress { node, shard, attempt, progress };
+                process.inbox.push_back(Input::Seen(observation));
+                return self.drain();
+            }
+            FromAgent::Result(shard, attempt, end) => {
+                Event::Result { node, incarnation, shard, attempt, end }
+            }
+            FromAgent::Stopped(shard, attempt) => Event::Stopped { node, incarnation, shard, attempt },
+            FromAgent::Seen(shard, services) => Event::Seen { node, incarnation, shard, services },
+            FromAgent::Inventory { first, claims, last } => {
+                Event::Inventory { node, incarnation, first, claims, last }
+            }
+        };
+        process.inbox.push_back(Input::Event(Box::new(event)));
+        self.drain();
+    }
+
+    /// A message reaches an agent.
+    pub(crate) fn arrive_down(&mut self, no: u64, message: ToAgent) {
+        let Some(session) = self.wire.sessions.get(&no).filter(|session| session.alive) else { return };
+        let host = session.host;
+        if self.wire.of_host.get(&host) != Some(&no) || !self.agents[host].up {
+            return;
+        }
+        let refused = matches!(message, ToAgent::Refuse(_));
+        self.with_agent(host, |agent, scene| agent.receive(message, scene));
+        if refused {
+            self.close(no);
+            self.agent_learns(host, no);
+        }
+    }
+
+    /// Runs an agent, sends what it has to say, and lets the watch look.
+    pub(crate) fn with_agent(
+        &mut self,
+        host: Host,
+        act: impl FnOnce(&mut crate::agent::Agent, &mut Scene<'_>),
+    ) {
+        let mut scene = Scene {
+            now: self.now,
+            truth: &self.truth,
+            rng: &mut self.rng,
+            log: &mut self.log,
+            out: Vec::new(),
+        };
+        act(&mut self.agents[host], &mut scene);
+        let out = scene.out;
+        self.monitor.really(&self.agents, &mut self.log);
+        self.send_out(host, out);
+    }
+
+    /// Breaks a session: what is on its way is lost, and both sides learn of it later.
+    pub(crate) fn break_session(&mut self, no: u64, ghost: bool) {
+        let Some(session) = self.wire.sessions.get_mut(&no).filter(|session| session.alive) else { return };
+        session.ghost = ghost;
+        let host = session.host;
+        self.close(no);
+        let (agent, other) = (self.rng.below(8_000), self.rng.below(15_000));
+        self.after(agent, Happening::AgentLearns { host, session: no });
+        self.after(other, Happening::DriverLearns { session: no });
+    }
+
+    fn close(&mut self, no: u64) {
+        if let Some(session) = self.wire.sessions.get_mut(&no) {
+            session.alive = false;
+        }
+    }
+
+    pub(crate) fn break_all_sessions(&mut self) {
+        let alive: Vec<u64> =
+            self.wire.sessions.iter().filter(|(_, session)| session.alive).map(|(no, _)| *no).collect();
+        for no in alive {
+            self.break_session(no, false);
+        }
+    }
+
+    /// An agent notices that its session is gone, and dials again.
+    pub(crate) fn agent_learns(&mut self, host: Host, no: u64) {
+        if self.wire.of_host.get(&host) == Some(&no) {
+            self.wire.of_host.remove(&host);
+            self.agents[host].disconnect();
+            let wait = self.rng.between(300, 4_000);
+            self.after(wait, Happening::Dial { host });
+        }
+    }
+
+    /// The orchestrator notices that a session is gone.
+    pub(crate) fn driver_learns(&mut self, no: u64) {
+        let Some(node) = self.wire.sessions.get(&no).map(|session| session.node) else { return };
+        if let Some(process) = &mut self.driver.process {
+            let lost = Observation::Lost { node, session: SessionNo(no) };
+            process.inbox.push_back(Input::Seen(lost));
+            self.drain();
+        }
+    }
+
+    /// Carries out a command whose records are durable.
+    pub(crate) fn carry_out(&mut self, command: Command) {
+        match command {
+            Command::Welcome { session, node } => {
+                if let Some(process) = &mut self.driver.process {
+                    process.routes.insert(node, session);
+                }
+                self.send_down(node, session, ToAgent::Welcome);
+            }
+            Command::Refuse { session, turnaway } => {
+                self.coverage.fault("agent-turned-away");
+                let node = self.wire.sessions.get(&session.0).map(|s| s.node);
+                if let Some(node) = node {
+                    self.send_down(node, session, ToAgent::Refuse(turnaway));
+                }
+            }
+            Command::Send { node, order, order_kind } => self.route(node, ToAgent::Order(order, order_kind)),
+            Command::Acknowledge { node, shard, attempt } => {
+                self.route(node, ToAgent::Acknowledge(shard, attempt));
+            }
+            Command::Reply { request, answer } => {
+                self.note(None, || format!("request {} is answered {answer:?}", request.0));
+                self.answers.insert(request, answer);
+            }
+        }
+    }
+
+    fn route(&mut self, node: NodeId, message: ToAgent) {
+        let session = self.driver.process.as_ref().and_then(|process| process.routes.get(&node).copied());
+        if let Some(session) = session {
+            self.send_down(node, session, message);
+        }
+    }
+}
