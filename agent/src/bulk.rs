@@ -1,0 +1,247 @@
+//! What is too large for a session: inventories, lists of mailboxes, findings. On a connection of its own, so that orders do
+//! not wait behind it.
+//!
+//! Pages are made on a thread of their own, a few ahead of the network; none of it is held in memory as a whole but the list of
+//! one shard's mailboxes.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use rientro_mailstore::Control;
+use rientro_types::{Digest, LocatedFinding, NodeId, NodeIncarnation, ServiceSet, ShardId};
+use rientro_wire::bulk::{FindingsPart, InventoryPart, MailboxesPart};
+use rientro_wire::limits::{
+    BULK_BYTES_MAX, CLAIMS_PER_PAGE_MAX, FINDINGS_PER_PAGE_MAX, MAILBOXES_PER_PAGE_MAX,
+};
+use rientro_wire::v1::agent_service_client::AgentServiceClient;
+use tokio::sync::{Semaphore, mpsc};
+use tokio_stream::StreamExt;
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tonic::Status;
+use tonic::transport::{Channel, Endpoint};
+
+use crate::core::FindingsWanted;
+use crate::findings::{FindingsReader, FindingsStore, without_address};
+use crate::inventory::Scan;
+
+/// Pages made ahead of the network: one is sent while the next is made.
+const PAGES_AHEAD: usize = 2;
+/// Answers to requests for findings under way at once.
+const UPLOADS_MAX: usize = 4;
+/// Answers that wait; whoever asks for more has to ask again.
+const UPLOADS_WAITING_MAX: usize = 256;
+
+/// Lists of mailboxes that were told, by their digests.
+pub type Told = Arc<Mutex<BTreeMap<ShardId, Digest>>>;
+
+/// The bulk line of one session.
+#[derive(Clone, Debug)]
+pub struct Bulk {
+    client: AgentServiceClient<Channel>,
+    node: NodeId,
+    incarnation: NodeIncarnation,
+    /// One inventory is told at a time.
+    inventory: Arc<Semaphore>,
+    uploads: Arc<Semaphore>,
+    tracker: TaskTracker,
+    /// Ends with the session.
+    gone: CancellationToken,
+}
+
+/// An inventory to tell.
+#[derive(Clone, Debug)]
+pub struct InventoryReport {
+    /// What was seen.
+    pub scan: Arc<Scan>,
+    /// Shards with open services.
+    pub served: BTreeMap<ShardId, ServiceSet>,
+    /// Key of mailbox ids.
+    pub mailbox_key: [u8; 32],
+    /// Lists that need not be told again.
+    pub told: Told,
+}
+
+impl Bulk {
+    /// A line to the orchestrator of a session; connects when it is first used, and is given up with `gone`.
+    #[must_use]
+    pub fn new(
+        endpoint: &Endpoint,
+        node: NodeId,
+        incarnation: NodeIncarnation,
+        gone: CancellationToken,
+    ) -> Self {
+        Self {
+            client: AgentServiceClient::new(endpoint.connect_lazy())
+                .max_decoding_message_size(BULK_BYTES_MAX)
+                .max_encoding_message_size(BULK_BYTES_MAX),
+            node,
+            incarnation,
+            inventory: Arc::new(Semaphore::new(1)),
+            uploads: Arc::new(Semaphore::new(UPLOADS_MAX)),
+            tracker: TaskTracker::new(),
+            gone,
+        }
+    }
+
+    /// Tells an inventory, then the lists of mailboxes that were not told.
+    pub fn report(&self, report: InventoryReport) {
+        let line = self.clone();
+        self.spawn(async move {
+            let _one = line.inventory.acquire().await;
+            if let Err(error) = line.clone().tell_inventory(&report).await {
+                tracing::warn!(%error, "inventory not told");
+            } else if let Err(error) = line.clone().tell_mailboxes(report).await {
+                tracing::warn!(%error, "lists of mailboxes not told");
+            }
+        });
+    }
+
+    /// Answers a request for findings.
+    pub fn upload(&self, wanted: FindingsWanted, store: FindingsStore) {
+        if self.tracker.len() > UPLOADS_WAITING_MAX {
+            tracing::warn!(shard = %wanted.shard, "too many requests for findings wait; this one is dropped");
+            return;
+        }
+        let line = self.clone();
+        self.spawn(async move {
+            let _one = line.uploads.acquire().await;
+            let shard = wanted.shard;
+            if let Err(error) = line.clone().send_findings(wanted, store).await {
+                tracing::warn!(%shard, %error, "findings not sent");
+            }
+        });
+    }
+
+    fn spawn(&self, job: impl Future<Output = ()> + Send + 'static) {
+        let gone = self.gone.clone();
+        // A job that is given up with its session leaves an unfinished call behind, which counts for nothing.
+        self.tracker.spawn(async move { gone.run_until_cancelled(job).await });
+    }
+
+    async fn tell_inventory(mut self, report: &InventoryReport) -> Result<(), Status> {
+        let claims = report.scan.claims(&report.served);
+        let digest = report.scan.digest();
+        let header = InventoryPart::Header { node: self.node, incarnation: self.incarnation };
+        let pages = claims.len().div_ceil(CLAIMS_PER_PAGE_MAX).max(1);
+        let page = move |at: usize| {
+            let end = claims.len().min((at + 1) * CLAIMS_PER_PAGE_MAX);
+            let complete = at + 1 == pages;
+            let claims = claims[at * CLAIMS_PER_PAGE_MAX..end].to_vec();
+            InventoryPart::Page { claims, complete, inventory: complete.then_some(digest) }
+        };
+        let parts = std::iter::once(header).chain((0..pages).map(page)).map(Into::into);
+        let answer = self.client.report_inventory(tokio_stream::iter(parts)).await?;
+        tracing::info!(shards = answer.into_inner().taken, "inventory told");
+        Ok(())
+    }
+
+    async fn tell_mailboxes(mut self, report: InventoryReport) -> Result<(), Status> {
+        let InventoryReport { scan, mailbox_key, told, .. } = report;
+        let changed = changed(&scan, &told);
+        if changed.is_empty() {
+            return Ok(());
+        }
+        let header = MailboxesPart::Header { node: self.node, incarnation: self.incarnation };
+        let (pages, stream) = mpsc::channel(PAGES_AHEAD);
+        let listing = tokio::task::spawn_blocking(move || {
+            pages.blocking_send(header).ok()?;
+            let lists = changed.into_iter().filter(|shard| list(&scan, *shard, &mailbox_key, &pages));
+            Some(lists.map(|shard| (shard, scan.shards[&shard].list)).collect::<Vec<_>>())
+        });
+        let parts = ReceiverStream::new(stream).map(Into::into);
+        let answer = self.client.report_mailboxes(parts).await?.into_inner();
+        tracing::info!(shards = answer.shards, mailboxes = answer.mailboxes, "lists of mailboxes told");
+        let sent = listing.await.ok().flatten().unwrap_or_default();
+        told.lock().unwrap_or_else(PoisonError::into_inner).extend(sent);
+        Ok(())
+    }
+
+    async fn send_findings(mut self, wanted: FindingsWanted, store: FindingsStore) -> Result<(), Status> {
+        let (parts, stream) = mpsc::channel(PAGES_AHEAD);
+        let (node, incarnation) = (self.node, self.incarnation);
+        let reading = tokio::task::spawn_blocking(move || read(&wanted, &store, node, incarnation, &parts));
+        // A file that turns out damaged ends the call without an end, so that it does not count as whole.
+        let answer = self.client.upload_findings(ReceiverStream::new(stream).map(Into::into)).await;
+        if let Ok(Err(error)) = reading.await {
+            return Err(Status::data_loss(error.to_string()));
+        }
+        answer.map(|_| ())
+    }
+}
+
+/// Shards whose list is not the one told last.
+fn changed(scan: &Scan, told: &Told) -> Vec<ShardId> {
+    let told = told.lock().unwrap_or_else(PoisonError::into_inner);
+    let of = |(id, entry): (&ShardId, &crate::inventory::Entry)| {
+        (told.get(id) != Some(&entry.list)).then_some(*id)
+    };
+    scan.shards.iter().filter_map(of).collect()
+}
+
+/// Sends one shard's list; false when it is not wholly sent.
+fn list(scan: &Scan, shard: ShardId, key: &[u8; 32], pages: &mpsc::Sender<MailboxesPart>) -> bool {
+    let ids = match scan.shards[&shard].mailbox_ids(key, &Control::default()) {
+        Ok(ids) => ids,
+        Err(error) => {
+            tracing::warn!(%shard, %error, "mailboxes cannot be listed");
+            return false;
+        }
+    };
+    let count = ids.len().div_ceil(MAILBOXES_PER_PAGE_MAX).max(1);
+    (0..count).all(|at| {
+        let end = ids.len().min((at + 1) * MAILBOXES_PER_PAGE_MAX);
+        let mailboxes = ids[at * MAILBOXES_PER_PAGE_MAX..end].to_vec();
+        pages.blocking_send(MailboxesPart::Page { shard, mailboxes, complete: at + 1 == count }).is_ok()
+    })
+}
+
+/// Reads the findings that are wanted into pages. A receiver that is gone ends it quietly.
+fn read(
+    wanted: &FindingsWanted,
+    store: &FindingsStore,
+    node: NodeId,
+    incarnation: NodeIncarnation,
+    parts: &mpsc::Sender<FindingsPart>,
+) -> io::Result<()> {
+    let FindingsWanted { request_id, shard, attempt, .. } = *wanted;
+    let file = store.read(shard, attempt)?;
+    let available = file.is_some();
+    let header = FindingsPart::Header { node, incarnation, request_id, shard, attempt, available };
+    if parts.blocking_send(header).is_err() {
+        return Ok(());
+    }
+    file.map_or(Ok(()), |file| read_pages(wanted, file, parts))
+}
+
+fn read_pages(
+    wanted: &FindingsWanted,
+    mut file: FindingsReader,
+    parts: &mpsc::Sender<FindingsPart>,
+) -> io::Result<()> {
+    let any = wanted.kinds.bits() == 0;
+    let mut findings_total = 0;
+    let mut page: Vec<LocatedFinding> = Vec::new();
+    while let Some(located) = file.next()? {
+        if !any && !wanted.kinds.contains(located.finding.kind) {
+            continue;
+        }
+        findings_total += 1;
+        if findings_total > wanted.max_findings {
+            continue;
+        }
+        page.push(if wanted.with_addresses { located } else { without_address(located) });
+        if page.len() == FINDINGS_PER_PAGE_MAX
+            && parts.blocking_send(FindingsPart::Page(std::mem::take(&mut page))).is_err()
+        {
+            return Ok(());
+        }
+    }
+    if !page.is_empty() {
+        parts.blocking_send(FindingsPart::Page(page)).ok();
+    }
+    parts.blocking_send(FindingsPart::End { findings_total }).ok();
+    Ok(())
+}

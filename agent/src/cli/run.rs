@@ -1,0 +1,116 @@
+//! `rientro-agent run`: the daemon.
+
+use std::io::IsTerminal;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use clap::{Args, ValueEnum};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use tracing_subscriber::EnvFilter;
+
+use crate::settings::{Overrides, Settings};
+
+/// Threads for blocking work beyond those that tasks take: looks at roots, lists, findings.
+const BLOCKING_SPARE: usize = 64;
+
+/// How log lines are written.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum LogFormat {
+    /// For people.
+    Text,
+    /// One object a line.
+    Json,
+}
+
+/// Flags of `run`. Each stands above the environment, which stands above the file.
+#[derive(Debug, Args)]
+pub(super) struct RunArgs {
+    /// Settings file.
+    #[arg(long, env = "RIENTRO_AGENT_CONFIG")]
+    config: Option<PathBuf>,
+    /// Name of this node.
+    #[arg(long, env = "RIENTRO_AGENT_NODE")]
+    node: Option<String>,
+    /// State directory.
+    #[arg(long, env = "RIENTRO_AGENT_STATE")]
+    state: Option<PathBuf>,
+    /// Where orchestrators are, tried in turn: http://127.0.0.1:PORT or unix:/PATH.
+    #[arg(long = "endpoint", env = "RIENTRO_AGENT_ENDPOINTS", value_delimiter = ',')]
+    endpoints: Vec<String>,
+    /// Only check the settings, and what they name.
+    #[arg(long)]
+    check: bool,
+    /// What is logged, such as `info` or `rientro_agent=debug`.
+    #[arg(long, env = "RIENTRO_AGENT_LOG", default_value = "info")]
+    log: String,
+    /// How it is logged.
+    #[arg(long, value_enum, default_value = "text")]
+    log_format: LogFormat,
+}
+
+pub(super) fn run(args: RunArgs) -> ExitCode {
+    match start(args) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            super::say(&format!("rientro-agent: {error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn start(args: RunArgs) -> Result<()> {
+    let RunArgs { config, node, state, endpoints, check, log, log_format } = args;
+    let settings = Settings::load(config.as_deref(), Overrides { node, state, endpoints })?;
+    if check {
+        return report(&settings);
+    }
+    log_to_stderr(&log, log_format)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .max_blocking_threads(2 * settings.tasks_max + BLOCKING_SPARE)
+        .build()
+        .context("start the runtime")?;
+    let ended = runtime.block_on(async {
+        let stop = CancellationToken::new();
+        let mut terminate = signal(SignalKind::terminate()).context("listen for SIGTERM")?;
+        let mut interrupt = signal(SignalKind::interrupt()).context("listen for SIGINT")?;
+        let daemon = crate::daemon::run(settings, stop.clone());
+        tokio::pin!(daemon);
+        // Cancel-safe: the daemon is polled in place, and a signal that is heard ends the waiting.
+        tokio::select! {
+            ended = &mut daemon => return ended,
+            _ = terminate.recv() => stop.cancel(),
+            _ = interrupt.recv() => stop.cancel(),
+        }
+        daemon.await
+    });
+    // A thread that hangs in a read of a dead disk must not keep the process.
+    runtime.shutdown_background();
+    ended
+}
+
+/// Says what the settings lead to, root by root.
+fn report(settings: &Settings) -> Result<()> {
+    let mut lines =
+        vec![format!("node {} with {} roots: settings are good", settings.node, settings.roots.len())];
+    for root in &settings.roots {
+        let volume = root.volume().map_or_else(|| "no volume that counts".to_owned(), |id| id.to_string());
+        lines.push(format!("{}: {volume}", root.path.display()));
+    }
+    super::print(&(lines.join("\n") + "\n"))
+}
+
+fn log_to_stderr(filter: &str, format: LogFormat) -> Result<()> {
+    let filter = EnvFilter::try_new(filter).with_context(|| format!("read the log filter `{filter}`"))?;
+    let to = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal());
+    match format {
+        LogFormat::Text => to.init(),
+        LogFormat::Json => to.json().init(),
+    }
+    Ok(())
+}

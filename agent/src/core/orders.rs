@@ -1,0 +1,118 @@
+//! What the orchestrator says, and what it leads to.
+
+use rientro_types::{AttemptNo, CampaignId, Order, Pace, ServiceSet, ShardId, TaskEnd};
+use rientro_wire::session::{AgentMessage, OrchestratorMessage};
+
+use super::{Core, Effect, FindingsWanted, Reason, Refusal};
+use crate::state::{Fact, fence_of};
+
+impl Core {
+    pub(super) fn said(&mut self, message: OrchestratorMessage) {
+        use OrchestratorMessage as M;
+        match message {
+            M::Heartbeat => {}
+            M::Welcome(_) | M::Refused { .. } => self.hang_up(Reason::Protocol),
+            M::StartTask { order, task } => self.obey(&order, |core| core.start(order, task)),
+            M::CancelTask { order, shard, attempt } => self.obey(&order, |core| core.cancel(shard, attempt)),
+            M::SuspendCampaign { order, campaign } => self.obey(&order, |core| core.suspend(campaign)),
+            M::ContinueCampaign { order, campaign } => self.obey(&order, |core| core.go_on(campaign)),
+            M::SetServices { order, shard, services } => {
+                self.obey(&order, |core| core.serve(order, shard, services));
+            }
+            M::SetPace { order, campaign, pace } => self.obey(&order, |core| core.pace(campaign, pace)),
+            M::Acknowledge { shard, attempt } => self.acknowledged(shard, attempt),
+            M::SendFindings { request_id, shard, attempt, max_findings, kinds, with_addresses } => {
+                let wanted =
+                    FindingsWanted { request_id, shard, attempt, max_findings, kinds, with_addresses };
+                self.effects.push(Effect::UploadFindings(wanted));
+            }
+            M::SendInventory => self.report_inventory(true, true),
+        }
+    }
+
+    /// Acts on an order of the present life and term, or a newer one; the fence rises before anything the order leads to.
+    fn obey(&mut self, order: &Order, act: impl FnOnce(&mut Self)) {
+        let fence = fence_of(order);
+        let refusal = match (&self.terms, self.fence) {
+            (None, _) | (_, None) => Some(Refusal::NoSession),
+            (Some(_), Some(held)) if held.cell != fence.cell => Some(Refusal::OtherCell),
+            (Some(_), Some(held)) if held > fence => Some(Refusal::PastTerm),
+            (Some(_), Some(held)) => {
+                if held < fence {
+                    self.raise(fence);
+                }
+                None
+            }
+        };
+        match refusal {
+            Some(refusal) => self.refuse(refusal, order),
+            None => act(self),
+        }
+    }
+
+    pub(super) fn refuse(&mut self, refusal: Refusal, order: &Order) {
+        *self.refused.entry(refusal).or_default() += 1;
+        tracing::warn!(?refusal, cell = %order.cell, epoch = %order.epoch, seq = %order.seq, "order refused");
+    }
+
+    fn cancel(&mut self, shard: ShardId, attempt: AttemptNo) {
+        if self.cancel_try((shard, attempt)) {
+            return;
+        }
+        match self.facts.shards.get(&shard).and_then(|facts| facts.outbox.get(&attempt)).cloned() {
+            Some(end) => self.tell(shard, attempt, end),
+            None => self.send(AgentMessage::TaskStopped { shard, attempt }),
+        }
+    }
+
+    /// Tells a result that is durable, whether or not it was told in this session.
+    pub(super) fn tell(&mut self, shard: ShardId, attempt: AttemptNo, end: TaskEnd) {
+        if let Some(terms) = &mut self.terms {
+            terms.told.insert((shard, attempt));
+        }
+        self.send(AgentMessage::TaskResult { shard, attempt, end });
+    }
+
+    fn suspend(&mut self, campaign: CampaignId) {
+        self.suspended.insert(campaign, None);
+        self.hold(campaign, true);
+    }
+
+    pub(super) fn go_on(&mut self, campaign: CampaignId) {
+        self.suspended.remove(&campaign);
+        self.hold(campaign, false);
+    }
+
+    fn hold(&mut self, campaign: CampaignId, held: bool) {
+        let of = self.running_of(campaign);
+        self.effects.extend(of.into_iter().map(|run| Effect::Hold(run, held)));
+    }
+
+    fn pace(&mut self, campaign: CampaignId, pace: Pace) {
+        for try_ in self.tries.values_mut().filter(|try_| try_.task.campaign == campaign) {
+            try_.task.pace = pace;
+        }
+        let of = self.running_of(campaign);
+        self.effects.extend(of.into_iter().map(|run| Effect::Pace(run, pace)));
+    }
+
+    fn serve(&mut self, order: Order, shard: ShardId, services: ServiceSet) {
+        let durable = self.facts.shards.get(&shard).and_then(|facts| facts.services);
+        let newest = self.serving.get(&shard).copied().max(durable.map(|(held, _)| held));
+        if durable == Some((order, services)) && newest == Some(order) {
+            self.send(AgentMessage::ServicesSeen { shard, services, order });
+        } else if newest.is_some_and(|newest| !order.supersedes(&newest)) {
+            self.refuse(Refusal::Overtaken, &order);
+        } else {
+            self.serving.insert(shard, order);
+            self.effects.push(Effect::Write(Fact::Services { shard, services, order }));
+        }
+    }
+
+    fn acknowledged(&mut self, shard: ShardId, attempt: AttemptNo) {
+        let waits = self.facts.shards.get(&shard).is_some_and(|facts| facts.outbox.contains_key(&attempt));
+        if waits {
+            self.effects.push(Effect::Write(Fact::Settled { shard, attempt }));
+        }
+    }
+}

@@ -1,0 +1,77 @@
+//! Writing so that it is still there after the power fails.
+//!
+//! A file is written under a temporary name beside its place, synced, renamed, and its directory synced: a reader sees the old
+//! content or the new, and after [`replace`] has returned, the new.
+
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+
+/// Ends the names of files that are being written. No name of a fact ends so.
+pub const TEMPORARY_SUFFIX: &str = ".writing~";
+
+/// Makes `content` the content of the file at `path`, durably.
+///
+/// # Errors
+/// The error of writing, syncing or renaming; the file then has its old content, or is absent if it was.
+pub fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
+    let temporary = temporary(path);
+    let mut file = File::create(&temporary)?;
+    file.write_all(content)?;
+    commit(file, &temporary, path)
+}
+
+/// Makes the written file at `temporary` the one at `path`, durably.
+///
+/// # Errors
+/// The error of syncing or renaming.
+pub fn commit(file: File, temporary: &Path, path: &Path) -> io::Result<()> {
+    file.sync_all()?;
+    drop(file);
+    fs::rename(temporary, path)?;
+    sync_directory_of(path)
+}
+
+/// The name under which the file at `path` is written.
+#[must_use]
+pub fn temporary(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(TEMPORARY_SUFFIX);
+    name.into()
+}
+
+/// Syncs the directory that holds `path`, so that its name survives.
+///
+/// # Errors
+/// The error of opening or syncing the directory.
+pub fn sync_directory_of(path: &Path) -> io::Result<()> {
+    match path.parent() {
+        Some(directory) => File::open(directory)?.sync_all(),
+        None => Ok(()),
+    }
+}
+
+/// Fresh random bytes of the operating system.
+///
+/// # Errors
+/// The error of reading them.
+pub fn random<const N: usize>() -> io::Result<[u8; N]> {
+    let mut bytes = [0; N];
+    File::open("/dev/urandom")?.read_exact(&mut bytes)?;
+    Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn replacing_leaves_nothing_beside_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("fact");
+        replace(&path, b"one").unwrap();
+        replace(&path, b"two").unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"two");
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+}

@@ -1,0 +1,307 @@
+//! Files of findings: one for each verification, the newest few of each shard.
+//!
+//! A file is a header, findings one after the other (a length and the message of the bulk call, with id and address of the
+//! mailbox), and a trailer with their number and digest. It gets its name when it is whole and durable, so a file that can be
+//! found is whole. Findings never leave with an address unless one is asked for.
+
+use std::fs::{self, File};
+use std::io::{self, BufReader, BufWriter, Read, Seek, SeekFrom, Write};
+use std::path::PathBuf;
+
+use prost::Message;
+use rientro_mailstore::FindingsHasher;
+use rientro_types::{AttemptNo, Digest, LocatedFinding, ShardId};
+use rientro_wire::v1;
+
+use crate::durable;
+
+const HEADER: &[u8] = b"rientro agent findings 1\n";
+const TRAILER_BYTES: u64 = 8 + 32;
+/// Longest finding in a file: two paths and an address of 4 KiB, and what belongs to them; see the limits of the wire crate.
+const FINDING_BYTES_MAX: usize = 16 << 10;
+
+/// All files of findings.
+#[derive(Clone, Debug)]
+pub struct FindingsStore {
+    path: PathBuf,
+    /// Files kept of each shard.
+    kept: usize,
+}
+
+/// A file that is being written; without [`FindingsWriter::finish`] nothing stays of it.
+#[derive(Debug)]
+pub struct FindingsWriter {
+    out: BufWriter<File>,
+    path: PathBuf,
+    hasher: FindingsHasher,
+    count: u64,
+    buffer: Vec<u8>,
+    finished: bool,
+}
+
+/// A file that is being read.
+#[derive(Debug)]
+pub struct FindingsReader {
+    file: BufReader<File>,
+    left: u64,
+    digest: Digest,
+    hasher: FindingsHasher,
+    buffer: Vec<u8>,
+}
+
+impl FindingsStore {
+    /// The store at `path`. What an earlier process left unfinished is removed.
+    ///
+    /// # Errors
+    /// The error of listing the directory.
+    pub fn open(path: PathBuf, kept: usize) -> io::Result<Self> {
+        for shard in fs::read_dir(&path)? {
+            for file in fs::read_dir(shard?.path())? {
+                let file = file?.path();
+                if file.to_string_lossy().ends_with(durable::TEMPORARY_SUFFIX) {
+                    fs::remove_file(file)?;
+                }
+            }
+        }
+        Ok(Self { path, kept })
+    }
+
+    /// Begins the file of a try.
+    ///
+    /// # Errors
+    /// The error of creating it.
+    pub fn create(&self, shard: ShardId, attempt: AttemptNo) -> io::Result<FindingsWriter> {
+        let path = self.path_of(shard, attempt);
+        if let Some(directory) = path.parent().filter(|directory| !directory.is_dir()) {
+            fs::create_dir_all(directory)?;
+            durable::sync_directory_of(directory)?;
+        }
+        let mut out = BufWriter::new(File::create(durable::temporary(&path))?);
+        out.write_all(HEADER)?;
+        let hasher = FindingsHasher::default();
+        Ok(FindingsWriter { out, path, hasher, count: 0, buffer: Vec::new(), finished: false })
+    }
+
+    /// Opens the file of a try; `None` when it is no longer, or was never, there.
+    ///
+    /// # Errors
+    /// The error of reading it, [`io::ErrorKind::InvalidData`] when it is no such file.
+    pub fn read(&self, shard: ShardId, attempt: AttemptNo) -> io::Result<Option<FindingsReader>> {
+        match File::open(self.path_of(shard, attempt)) {
+            Ok(file) => FindingsReader::new(file).map(Some),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Removes all files of a shard but the newest few.
+    ///
+    /// # Errors
+    /// The error of listing or removing.
+    pub fn prune(&self, shard: ShardId) -> io::Result<()> {
+        let directory = self.path.join(shard.as_str());
+        let mut attempts = Vec::new();
+        for file in fs::read_dir(&directory)? {
+            attempts.extend(file?.file_name().to_str().and_then(|name| name.parse::<u32>().ok()));
+        }
+        attempts.sort_unstable();
+        let old = attempts.len().saturating_sub(self.kept);
+        attempts[..old].iter().try_for_each(|old| fs::remove_file(directory.join(old.to_string())))
+    }
+
+    fn path_of(&self, shard: ShardId, attempt: AttemptNo) -> PathBuf {
+        self.path.join(shard.as_str()).join(attempt.to_string())
+    }
+}
+
+impl FindingsWriter {
+    /// Appends a finding.
+    ///
+    /// # Errors
+    /// The error of writing.
+    pub fn add(&mut self, located: LocatedFinding) -> io::Result<()> {
+        self.hasher.add(&located.finding);
+        self.count += 1;
+        self.buffer.clear();
+        let message = v1::LocatedFinding::from(located);
+        message.encode_length_delimited(&mut self.buffer).map_err(io::Error::other)?;
+        self.out.write_all(&self.buffer)
+    }
+
+    /// Makes the file durable under its name; returns the digest of its findings.
+    ///
+    /// # Errors
+    /// The error of writing; nothing is left then.
+    pub fn finish(mut self) -> io::Result<Digest> {
+        let digest = self.hasher.finish();
+        self.out.write_all(&self.count.to_le_bytes())?;
+        self.out.write_all(digest.raw())?;
+        self.out.flush()?;
+        self.out.get_ref().sync_all()?;
+        fs::rename(durable::temporary(&self.path), &self.path)?;
+        durable::sync_directory_of(&self.path)?;
+        self.finished = true;
+        Ok(digest)
+    }
+}
+
+impl Drop for FindingsWriter {
+    fn drop(&mut self) {
+        if !self.finished
+            && let Err(error) = fs::remove_file(durable::temporary(&self.path))
+        {
+            tracing::debug!(%error, "unfinished findings not removed; the next start does it");
+        }
+    }
+}
+
+impl FindingsReader {
+    fn new(mut file: File) -> io::Result<Self> {
+        let mut header = [0; HEADER.len()];
+        file.read_exact(&mut header)?;
+        let end = file.seek(SeekFrom::End(0))?;
+        if header != HEADER || end < HEADER.len() as u64 + TRAILER_BYTES {
+            return Err(invalid("is no file of findings of this version"));
+        }
+        file.seek(SeekFrom::Start(end - TRAILER_BYTES))?;
+        let (mut count, mut digest) = ([0; 8], [0; 32]);
+        file.read_exact(&mut count)?;
+        file.read_exact(&mut digest)?;
+        file.seek(SeekFrom::Start(HEADER.len() as u64))?;
+        let hasher = FindingsHasher::default();
+        let (left, digest) = (u64::from_le_bytes(count), Digest::from_raw(digest));
+        Ok(Self { file: BufReader::new(file), left, digest, hasher, buffer: Vec::new() })
+    }
+
+    /// The next finding; `None` after the last. The last one is handed out only when all together have the digest.
+    ///
+    /// # Errors
+    /// The error of reading, [`io::ErrorKind::InvalidData`] when the file is damaged.
+    pub fn next(&mut self) -> io::Result<Option<LocatedFinding>> {
+        if self.left == 0 {
+            return Ok(None);
+        }
+        let bytes = self.length()?;
+        self.buffer.resize(bytes, 0);
+        self.file.read_exact(&mut self.buffer)?;
+        let message =
+            v1::LocatedFinding::decode(&self.buffer[..]).map_err(|error| invalid(&error.to_string()))?;
+        let located = LocatedFinding::try_from(message).map_err(|error| invalid(&error.to_string()))?;
+        self.hasher.add(&located.finding);
+        self.left -= 1;
+        if self.left == 0 && self.hasher.finish() != self.digest {
+            return Err(invalid("does not have the digest it was written with"));
+        }
+        Ok(Some(located))
+    }
+
+    /// Reads a length as protobuf writes it: seven bits a byte, the lowest first.
+    fn length(&mut self) -> io::Result<usize> {
+        let mut length = 0;
+        for shift in [0, 7, 14] {
+            let mut byte = [0];
+            self.file.read_exact(&mut byte)?;
+            length |= usize::from(byte[0] & 0x7f) << shift;
+            if byte[0] & 0x80 == 0 {
+                break;
+            }
+        }
+        if length > FINDING_BYTES_MAX { Err(invalid("has a finding that is too long")) } else { Ok(length) }
+    }
+}
+
+/// Takes away what says whose mailbox it is: the id alone stays. A path that begins at the shard leads through mailboxes.
+#[must_use]
+pub fn without_address(located: LocatedFinding) -> LocatedFinding {
+    let LocatedFinding { mailbox_id, address: _, mut finding } = located;
+    if finding.mailbox.is_empty() {
+        finding.path = Vec::new();
+    }
+    finding.mailbox = Vec::new();
+    LocatedFinding { mailbox_id, address: None, finding }
+}
+
+fn invalid(what: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, what.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rientro_types::{Finding, FindingKind, MailboxId};
+    use std::path::Path;
+
+    fn names(path: &Path) -> Vec<String> {
+        let files = fs::read_dir(path).unwrap();
+        let mut names: Vec<_> =
+            files.map(|file| file.unwrap().file_name().to_string_lossy().into_owned()).collect();
+        names.sort_unstable();
+        names
+    }
+
+    fn located(number: u8) -> LocatedFinding {
+        let finding = Finding {
+            kind: FindingKind::SizeMismatch,
+            mailbox: b"ex.org/anna".to_vec(),
+            path: vec![b'c', number],
+            detail: format!("S={number}"),
+        };
+        let mailbox_id = Some(MailboxId::from_raw([number; 16]));
+        LocatedFinding { mailbox_id, address: Some(b"anna@ex.org".to_vec()), finding }
+    }
+
+    fn store() -> (tempfile::TempDir, FindingsStore, ShardId) {
+        let dir = tempfile::tempdir().unwrap();
+        let store = FindingsStore::open(dir.path().to_owned(), 2).unwrap();
+        (dir, store, ShardId::new("s1").unwrap())
+    }
+
+    #[test]
+    fn findings_come_back_as_they_were_and_old_files_go() {
+        let (dir, store, shard) = store();
+        for attempt in [1, 2, 10] {
+            let mut file = store.create(shard, AttemptNo::from_raw(attempt)).unwrap();
+            (0..3).for_each(|number| file.add(located(number)).unwrap());
+            file.finish().unwrap();
+            store.prune(shard).unwrap();
+        }
+        let mut reader = store.read(shard, AttemptNo::from_raw(10)).unwrap().unwrap();
+        let read: Vec<_> = std::iter::from_fn(|| reader.next().unwrap()).collect();
+        assert_eq!(read, (0..3).map(located).collect::<Vec<_>>());
+        assert!(store.read(shard, AttemptNo::from_raw(1)).unwrap().is_none());
+        assert_eq!(names(&dir.path().join("s1")), ["10", "2"]);
+    }
+
+    #[test]
+    fn an_unfinished_file_is_not_found_and_a_damaged_one_is_refused() {
+        let (dir, store, shard) = store();
+        let mut file = store.create(shard, AttemptNo::from_raw(1)).unwrap();
+        file.add(located(1)).unwrap();
+        drop(file);
+        assert!(store.read(shard, AttemptNo::from_raw(1)).unwrap().is_none());
+        let mut file = store.create(shard, AttemptNo::from_raw(2)).unwrap();
+        file.add(located(1)).unwrap();
+        file.finish().unwrap();
+        let path = dir.path().join("s1/2");
+        let mut bytes = fs::read(&path).unwrap();
+        let at = bytes.windows(3).position(|w| w == b"S=1").unwrap();
+        bytes[at] = b'X';
+        fs::write(&path, bytes).unwrap();
+        let mut reader = store.read(shard, AttemptNo::from_raw(2)).unwrap().unwrap();
+        assert_eq!(reader.next().unwrap_err().kind(), io::ErrorKind::InvalidData);
+    }
+
+    /// T25: without a request for addresses, nothing that tells one leaves.
+    #[test]
+    fn what_tells_an_address_is_taken_away() {
+        let bare = without_address(located(1));
+        assert_eq!(
+            (bare.address, &bare.finding.mailbox[..], &bare.finding.path[..]),
+            (None, &b""[..], &b"c\x01"[..])
+        );
+        let mut aside = located(1);
+        aside.finding.mailbox.clear();
+        aside.finding.path = b"ex.org/anna".to_vec();
+        assert!(without_address(aside).finding.path.is_empty());
+    }
+}

@@ -1,0 +1,136 @@
+//! What the node holds: its shards, how many mailboxes they have, and a digest that tells whether a list changed.
+//!
+//! Lists of mailboxes are not kept: a shard whose digest differs from the one told last is listed again while it is told.
+//! A root without a volume, or one that cannot be listed, holds nothing here; its shards are then missing, never empty.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::Arc;
+
+use rientro_mailstore::{Control, Mailbox, Shard, inventory};
+use rientro_types::{Claim, Digest, MailboxId, ServiceSet, ShardId, VolumeId};
+
+use crate::roots::{Place, Root, Roots};
+
+/// One look at all roots.
+#[derive(Clone, Debug, Default)]
+pub struct Scan {
+    /// By shard.
+    pub shards: BTreeMap<ShardId, Entry>,
+}
+
+/// One shard that was seen.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    /// Where.
+    pub place: Place,
+    /// On which volume.
+    pub volume: VolumeId,
+    /// How many mailboxes.
+    pub mailboxes: u64,
+    /// Digest of their addresses in order.
+    pub list: Digest,
+}
+
+/// Looks at every root; stops early when cancelled.
+#[must_use]
+pub fn scan(roots: &Roots, control: &Control) -> Scan {
+    let mut scan = Scan::default();
+    for root in roots.all() {
+        if let Some(volume) = root.volume() {
+            scan_root(root, volume, control, &mut scan);
+        } else {
+            tracing::warn!(root = %root.path.display(), "no volume is mounted here, or it has no identity that counts");
+        }
+    }
+    roots.remember(scan.shards.iter().map(|(id, entry)| (*id, entry.place.clone())).collect());
+    scan
+}
+
+fn scan_root(root: &Arc<Root>, volume: VolumeId, control: &Control, scan: &mut Scan) {
+    let shards = match root.layout.shards(&root.path) {
+        Ok(shards) => shards,
+        Err(error) => {
+            tracing::warn!(root = %root.path.display(), %error, "root cannot be listed");
+            return;
+        }
+    };
+    if shards.cut || !shards.unreadable.is_empty() {
+        let unreadable = shards.unreadable.len();
+        tracing::warn!(root = %root.path.display(), unreadable, cut = shards.cut, "root was not listed to its end");
+    }
+    for Shard { id, path } in shards.found {
+        let place = Place { root: Arc::clone(root), path };
+        match entry(place, volume, control) {
+            Ok(entry) => add(scan, id, entry),
+            Err(error) => tracing::warn!(shard = %id, %error, "shard cannot be listed"),
+        }
+    }
+}
+
+fn add(scan: &mut Scan, id: ShardId, entry: Entry) {
+    if let Some(first) = scan.shards.get(&id) {
+        let (kept, second) = (first.place.root.path.display(), entry.place.root.path.display());
+        tracing::warn!(shard = %id, %kept, %second, "shard is on two roots; the first one counts");
+    } else {
+        scan.shards.insert(id, entry);
+    }
+}
+
+fn entry(place: Place, volume: VolumeId, control: &Control) -> io::Result<Entry> {
+    // A chain of digests, so that nothing has to be kept.
+    let mut list = Digest::ZERO;
+    let mut each = |mailbox: Mailbox<'_>| list = list.chained(mailbox.address);
+    let Root { path, layout, .. } = &*place.root;
+    let counted = inventory(path, layout, &place.path, control, &mut each)?;
+    Ok(Entry { volume, mailboxes: counted.mailboxes, list, place })
+}
+
+impl Scan {
+    /// What to claim, in the order of shards.
+    #[must_use]
+    pub fn claims(&self, served: &BTreeMap<ShardId, ServiceSet>) -> Vec<Claim> {
+        let claim = |(id, entry): (&ShardId, &Entry)| Claim {
+            shard: *id,
+            volume: entry.volume,
+            mailboxes: entry.mailboxes,
+            bytes: 0,
+            services: served.get(id).copied().unwrap_or(ServiceSet::NONE),
+        };
+        self.shards.iter().map(claim).collect()
+    }
+
+    /// Changes when a shard, its volume or its mailboxes do; not when services open.
+    #[must_use]
+    pub fn digest(&self) -> Digest {
+        let mut text = Vec::new();
+        for (id, entry) in &self.shards {
+            for name in [id.as_str(), entry.volume.as_str()] {
+                text.extend_from_slice(name.as_bytes());
+                text.push(0);
+            }
+            text.extend_from_slice(&entry.mailboxes.to_le_bytes());
+            text.extend_from_slice(entry.list.raw());
+        }
+        Digest::of(&text)
+    }
+}
+
+impl Entry {
+    /// The ids of the shard's mailboxes, ascending.
+    ///
+    /// # Errors
+    /// The error of listing, [`io::ErrorKind::Interrupted`] when a part could not be listed.
+    pub fn mailbox_ids(&self, key: &[u8; 32], control: &Control) -> io::Result<Vec<MailboxId>> {
+        let mut ids = Vec::new();
+        let mut each = |mailbox: Mailbox<'_>| ids.push(MailboxId::of_address(key, mailbox.address));
+        let Root { path, layout, .. } = &*self.place.root;
+        let counted = inventory(path, layout, &self.place.path, control, &mut each)?;
+        if counted.cancelled {
+            return Err(io::ErrorKind::Interrupted.into());
+        }
+        ids.sort_unstable();
+        ids.dedup();
+        Ok(ids)
+    }
+}

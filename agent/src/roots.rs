@@ -1,0 +1,152 @@
+//! Where shards are on this node: roots with volumes on them, and which of them a task is about.
+//!
+//! A task names a volume. It is looked for by what is mounted at that moment, not by what was there at the last scan: a
+//! volume that moved to another root is found there, and one that is gone is gone.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, BufRead, BufReader};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use rientro_mailstore::{Expected, Layout, volume};
+use rientro_types::{ShardId, TaskFailure, VolumeId};
+
+/// One place where a volume is mounted.
+#[derive(Clone, Debug)]
+pub struct Root {
+    /// Where.
+    pub path: PathBuf,
+    /// Where mailboxes stand on it.
+    pub layout: Layout,
+    /// File with a path below the root for each mailbox that must be there.
+    pub expected: Option<PathBuf>,
+    /// Whether only an enrolled marker counts as identity.
+    pub marker_only: bool,
+}
+
+/// A shard's place.
+#[derive(Clone, Debug)]
+pub struct Place {
+    /// The root it is on.
+    pub root: Arc<Root>,
+    /// Path of the shard below it.
+    pub path: Vec<u8>,
+}
+
+/// All roots, and where shards were at the last scan.
+#[derive(Debug)]
+pub struct Roots {
+    all: Vec<Arc<Root>>,
+    seen: RwLock<BTreeMap<ShardId, Place>>,
+}
+
+impl Root {
+    /// The identity of the volume that is mounted; `None` when there is none that counts.
+    #[must_use]
+    pub fn volume(&self) -> Option<VolumeId> {
+        match volume::identify(&self.path) {
+            Ok(id) if self.marker_only && !id.as_str().starts_with("marker:") => None,
+            Ok(id) => Some(id),
+            Err(error) => {
+                tracing::debug!(%error, "root without a volume");
+                None
+            }
+        }
+    }
+}
+
+impl Place {
+    /// The shard's directory.
+    #[must_use]
+    pub fn directory(&self) -> PathBuf {
+        self.root.path.join(std::ffi::OsStr::from_bytes(&self.path))
+    }
+
+    /// The mailboxes that must be in the shard; `None` when nobody says.
+    ///
+    /// # Errors
+    /// The error of reading the list.
+    pub fn expected(&self) -> io::Result<Option<Expected>> {
+        self.root.expected.as_deref().map(|list| expected_below(list, &self.path)).transpose()
+    }
+}
+
+impl Roots {
+    /// Over these roots, in the order in which they are searched.
+    #[must_use]
+    pub fn new(roots: Vec<Root>) -> Self {
+        Self { all: roots.into_iter().map(Arc::new).collect(), seen: RwLock::default() }
+    }
+
+    /// Every root.
+    #[must_use]
+    pub fn all(&self) -> &[Arc<Root>] {
+        &self.all
+    }
+
+    /// Remembers where shards are.
+    pub fn remember(&self, seen: BTreeMap<ShardId, Place>) {
+        *self.seen.write().unwrap_or_else(PoisonError::into_inner) = seen;
+    }
+
+    /// What is mounted, root by root.
+    #[must_use]
+    pub fn volumes(&self) -> Vec<Option<VolumeId>> {
+        self.all.iter().map(|root| root.volume()).collect()
+    }
+
+    /// Finds a shard on a volume.
+    ///
+    /// # Errors
+    /// [`TaskFailure::VolumeWrong`] when the volume is on none of the roots, [`TaskFailure::ShardMissing`] when the shard is
+    /// not on it.
+    pub fn find(&self, shard: ShardId, volume: VolumeId) -> Result<Place, TaskFailure> {
+        let seen = self.seen.read().unwrap_or_else(PoisonError::into_inner).get(&shard).cloned();
+        let mounted: Vec<_> = self.all.iter().filter(|root| root.volume() == Some(volume)).collect();
+        if mounted.is_empty() {
+            return Err(TaskFailure::VolumeWrong { found: self.instead(seen.as_ref()) });
+        }
+        let remembered = seen.filter(|place| {
+            mounted.iter().any(|root| Arc::ptr_eq(root, &place.root)) && place.directory().is_dir()
+        });
+        remembered
+            .or_else(|| mounted.into_iter().find_map(|root| listed(root, shard)))
+            .ok_or(TaskFailure::ShardMissing)
+    }
+
+    /// What is mounted where the shard was, or should be.
+    fn instead(&self, seen: Option<&Place>) -> Option<VolumeId> {
+        match (seen, &self.all[..]) {
+            (Some(place), _) => place.root.volume(),
+            (None, [only]) => only.volume(),
+            (None, _) => None,
+        }
+    }
+}
+
+/// Looks for a shard in a fresh listing.
+fn listed(root: &Arc<Root>, shard: ShardId) -> Option<Place> {
+    let shards = root.layout.shards(&root.path).ok()?.found;
+    let path = shards.into_iter().find(|found| found.id == shard)?.path;
+    Some(Place { root: Arc::clone(root), path })
+}
+
+/// The lines of a list that lie below the shard, as paths inside it. Lines are paths below the root; empty ones and those that
+/// begin with `#` are passed over.
+fn expected_below(list: &Path, shard: &[u8]) -> io::Result<Expected> {
+    let mut paths = Vec::new();
+    for line in BufReader::new(File::open(list)?).split(b'\n') {
+        let line = line?;
+        let line = line.strip_suffix(b"\r").unwrap_or(&line);
+        if !line.is_empty() && !line.starts_with(b"#") {
+            paths.extend(below(line, shard).map(<[u8]>::to_vec));
+        }
+    }
+    Ok(paths.into_iter().collect())
+}
+
+fn below<'p>(path: &'p [u8], shard: &[u8]) -> Option<&'p [u8]> {
+    if shard.is_empty() { Some(path) } else { path.strip_prefix(shard)?.strip_prefix(b"/") }
+}

@@ -1,0 +1,176 @@
+//! The real binary, an orchestrator that does what a test says, and small volumes.
+
+#![allow(dead_code, reason = "each test file uses its part")]
+#![allow(clippy::unwrap_used, reason = "a fixture that cannot be built fails its test")]
+
+pub(crate) mod orchestrator;
+pub(crate) mod volume;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use rientro_types::{
+    Action, AttemptNo, ByteSize, CampaignId, CellId, Epoch, Incarnation, Level, Order, Pace, Seq, ShardId,
+    Span, Task, VolumeId,
+};
+use rientro_wire::session::Welcome;
+
+/// Key of mailbox ids that the scripted orchestrator gives.
+pub(crate) const KEY: [u8; 32] = [7; 32];
+
+/// A node: settings, state directory and a volume, in a folder of their own.
+pub(crate) struct Node {
+    pub(crate) dir: tempfile::TempDir,
+    pub(crate) volume: volume::Volume,
+    extra: String,
+}
+
+/// A running agent; killed when dropped.
+pub(crate) struct Agent {
+    child: Child,
+    pub(crate) log: PathBuf,
+}
+
+impl Node {
+    pub(crate) fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let volume = volume::Volume::enrolled(&dir.path().join("mail"), 1);
+        Self { dir, volume, extra: String::new() }
+    }
+
+    /// Adds lines to the settings file, before its tables.
+    pub(crate) fn with(mut self, lines: &str) -> Self {
+        self.extra.push_str(lines);
+        self.extra.push('\n');
+        self
+    }
+
+    pub(crate) fn state(&self) -> PathBuf {
+        self.dir.path().join("state")
+    }
+
+    pub(crate) fn settings(&self) -> PathBuf {
+        let text = format!(
+            "node = \"n1\"\nstate = {state:?}\nrescan = \"1s\"\nstate_space_min = \"1 MiB\"\n{extra}\n[labels]\nrack = \"r1\"\n\n\
+             [[roots]]\npath = {path:?}\nlayout = \"{{shard}}/{{domain}}/{{user}}\"\nshard = \"{{shard}}\"\nvolume = \"marker\"\n",
+            state = self.state(),
+            extra = self.extra,
+            path = self.volume.path,
+        );
+        let path = self.dir.path().join("agent.toml");
+        fs::write(&path, text).unwrap();
+        path
+    }
+
+    /// Starts the agent against these endpoints.
+    pub(crate) fn start(&self, endpoints: &[&str]) -> Agent {
+        let log = self.dir.path().join("log");
+        let to = fs::File::options().append(true).create(true).open(&log).unwrap();
+        let child = Command::new(env!("CARGO_BIN_EXE_rientro-agent"))
+            .args(["run", "--endpoint", &endpoints.join(","), "--config"])
+            .arg(self.settings())
+            .env("NO_COLOR", "1")
+            .stdout(Stdio::null())
+            .stderr(to)
+            .spawn()
+            .unwrap();
+        Agent { child, log }
+    }
+}
+
+impl Agent {
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// kill -9, and wait until it is gone.
+    pub(crate) fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// SIGTERM, and its exit.
+    pub(crate) fn terminate(mut self) -> std::process::ExitStatus {
+        let pid = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+        self.child.wait().unwrap()
+    }
+
+    /// Waits until it ends by itself.
+    pub(crate) fn wait(mut self) -> std::process::ExitStatus {
+        self.child.wait().unwrap()
+    }
+
+    pub(crate) fn log(&self) -> String {
+        fs::read_to_string(&self.log).unwrap()
+    }
+}
+
+impl Drop for Agent {
+    fn drop(&mut self) {
+        self.child.kill().ok();
+        self.child.wait().ok();
+    }
+}
+
+pub(crate) fn shard(name: &str) -> ShardId {
+    ShardId::new(name).unwrap()
+}
+
+pub(crate) fn attempt(number: u32) -> AttemptNo {
+    AttemptNo::from_raw(number)
+}
+
+/// An order of the cell's first life and term.
+pub(crate) fn order(seq: u64) -> Order {
+    order_of("cell", 1, 1, seq)
+}
+
+pub(crate) fn order_of(cell: &str, incarnation: u32, epoch: u64, seq: u64) -> Order {
+    Order {
+        cell: CellId::new(cell).unwrap(),
+        incarnation: Incarnation::from_raw(incarnation),
+        epoch: Epoch::from_raw(epoch),
+        seq: Seq::from_raw(seq),
+    }
+}
+
+pub(crate) fn welcome() -> Welcome {
+    welcome_of(&order(0))
+}
+
+pub(crate) fn welcome_of(order: &Order) -> Welcome {
+    Welcome {
+        cell: order.cell,
+        incarnation: order.incarnation,
+        epoch: order.epoch,
+        heartbeat: Span::from_ms(500),
+        silence: Span::from_secs(20),
+        mailbox_key: KEY,
+        session_bytes_max: 64 << 10,
+        bulk_bytes_max: 1 << 20,
+        inventory_known: false,
+    }
+}
+
+pub(crate) fn verify(name: &str, number: u32, volume: VolumeId) -> Task {
+    Task {
+        shard: shard(name),
+        attempt: attempt(number),
+        campaign: CampaignId::new("return").unwrap(),
+        volume,
+        action: Action::Verify { level: Level::Structure },
+        pace: Pace { bytes_per_second: ByteSize::from_bytes(0), readers: 2 },
+    }
+}
+
+/// A verification so slow that a test can do things to it.
+pub(crate) fn slow_verify(name: &str, number: u32, volume: VolumeId) -> Task {
+    let pace = Pace { bytes_per_second: ByteSize::from_bytes(16 << 10), readers: 2 };
+    Task { pace, ..verify(name, number, volume) }
+}
+
+pub(crate) fn exists(path: &Path) -> bool {
+    path.try_exists().unwrap()
+}
