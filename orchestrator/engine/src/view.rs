@@ -4,7 +4,7 @@
 
 use rientro_types::{
     CampaignId, CampaignState, CampaignView, CellView, NodeId, NodeView, Phase, Selector, ShardId,
-    ShardState, ShardView, TaskKind, WaitingOn, WaveNo, WaveView,
+    ShardState, ShardView, TaskKind, WaitingOn, WaveNo, WaveState, WaveView,
 };
 
 use crate::engine::Engine;
@@ -77,6 +77,17 @@ impl Engine {
 
     fn shard_view_at(&self, ix: ShardIx) -> ShardView {
         ShardView { shard: self.state.shard_snapshot(ix), waiting_on: self.waiting_on(ix) }
+    }
+
+    /// Every campaign's state, in the order in which they began.
+    pub fn campaign_states(&self) -> impl Iterator<Item = (CampaignId, CampaignState)> + '_ {
+        self.state.campaigns.iter().map(|campaign| (campaign.id, campaign.state))
+    }
+
+    /// The states of all waves of live campaigns.
+    pub fn live_waves(&self) -> impl Iterator<Item = WaveState> + '_ {
+        let live = self.state.campaigns.iter().filter(|campaign| campaign.state.is_live());
+        live.flat_map(|campaign| campaign.waves.iter().map(|wave| wave.state))
     }
 
     /// Every campaign, in the order in which they began.

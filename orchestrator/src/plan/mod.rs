@@ -69,7 +69,7 @@
 //! # assert_eq!(file.plan.classes[0].weight, 10);
 //! ```
 
-mod nearest;
+pub(crate) mod nearest;
 mod place;
 mod sections;
 mod table;
@@ -85,6 +85,9 @@ use table::Reader;
 
 /// Largest plan text, in bytes: 10,000 shards named one by one, each on a line of its own with a comment.
 pub const PLAN_TEXT_BYTES_MAX: usize = 1 << 20;
+
+/// Longest text whose mistakes of syntax are all looked at, in bytes: each byte may be one.
+const MISTAKES_TEXT_BYTES_MAX: usize = 64 << 10;
 
 /// A plan with the places of its settings.
 #[derive(Clone, Debug)]
@@ -131,7 +134,7 @@ pub fn read(text: &[u8]) -> Result<PlanFile, Vec<PlanFault>> {
     }
     let source = Digest::of(text);
     let text = str::from_utf8(text).map_err(|error| vec![not_utf8(text, error.valid_up_to())])?;
-    let document = DeTable::parse(text).map_err(|error| vec![syntax(text, &error)])?;
+    let document = DeTable::parse(text).map_err(|error| vec![syntax(text, error)])?;
     let mut reader = Reader::new(text);
     let plan = sections::plan(&mut reader, document.get_ref());
     let (places, mut faults) = reader.finish();
@@ -171,9 +174,14 @@ fn not_utf8(text: &[u8], valid: usize) -> PlanFault {
     PlanFault { line, column, field: String::new(), problem: "is not UTF-8 from here on".to_owned() }
 }
 
-fn syntax(text: &str, error: &toml::de::Error) -> PlanFault {
-    let (line, column) = Places::new(text).position(error.span().map_or(0, |span| span.start));
-    let problem = format!("is not TOML: {}", error.message().replace('\n', " "));
+/// The first mistake: those after it are often only its consequences.
+fn syntax(text: &str, error: toml::de::Error) -> PlanFault {
+    let start = |error: &toml::de::Error| error.span().map_or(0, |span| span.start);
+    // The parser hands out the last mistake; all of them are held in memory only for a text of ordinary length.
+    let all = if text.len() <= MISTAKES_TEXT_BYTES_MAX { DeTable::parse_recoverable(text).1 } else { Vec::new() };
+    let first = all.into_iter().min_by_key(start).unwrap_or(error);
+    let (line, column) = Places::new(text).position(start(&first));
+    let problem = format!("is not TOML: {}", first.message().replace('\n', " "));
     PlanFault { line, column, field: String::new(), problem }
 }
 

@@ -4,7 +4,7 @@
 const WORD_CHARS_MAX: usize = 64;
 
 /// The known word nearest to `word`, unless it is so far away that naming it would mislead.
-pub(super) fn nearest<'a>(word: &str, known: &[&'a str]) -> Option<&'a str> {
+pub(crate) fn nearest<'a>(word: &str, known: &[&'a str]) -> Option<&'a str> {
     let chars = word.chars().take(WORD_CHARS_MAX + 1).count();
     if chars > WORD_CHARS_MAX {
         return None;

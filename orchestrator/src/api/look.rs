@@ -1,0 +1,164 @@
+//! Questions about the present state.
+
+use std::str::FromStr;
+
+use rientro_types::{
+    CampaignId, Exception, MailboxId, MailboxView, NameError, ServiceSet, ShardId, ShardView,
+};
+use rientro_wire::limits::{MAILBOX_VIEWS_MAX, NODES_PER_PAGE_MAX, SHARDS_PER_PAGE_MAX};
+use rientro_wire::operator::{
+    CellAnswer, ForecastPart, MailboxAnswer, MailboxQuery, ShardsQuery, forecast_pieces,
+};
+use rientro_wire::{ConvertError, Problem, v1};
+use tonic::{Response, Status};
+
+use super::{Answers, BUILD, Operators, unless_gone};
+use crate::journal::Journal;
+use crate::{state_dir, status};
+
+/// A name in a request that has no word of its own.
+fn name<T: FromStr<Err = NameError>>(field: &str, text: &str) -> Result<T, Status> {
+    let named = |error| ConvertError { field: field.to_owned(), problem: Problem::Name(error) };
+    text.parse().map_err(|error| named(error).into())
+}
+
+impl<J: Journal> Operators<J> {
+    pub(super) async fn look_cell(&self) -> Result<v1::GetCellResponse, Status> {
+        let cell = self.handle.ask(rientro_engine::Engine::cell_view).await?;
+        let cell =
+            cell.ok_or_else(|| Status::unavailable("the cell is being founded; try again in a moment"))?;
+        let trouble = self.handle.status().trouble().map(|why| why.to_string());
+        Ok(CellAnswer { cell, build: BUILD.to_owned(), trouble }.into())
+    }
+
+    pub(super) async fn look_nodes(&self) -> Result<Response<Answers<v1::ListNodesResponse>>, Status> {
+        let nodes = self.handle.ask(|engine| engine.node_views().collect::<Vec<_>>()).await?;
+        self.stream(|sink| async move {
+            let mut nodes = nodes.into_iter().map(Into::into).peekable();
+            while nodes.peek().is_some() {
+                let page = nodes.by_ref().take(NODES_PER_PAGE_MAX).collect();
+                if !unless_gone(sink.send(v1::ListNodesResponse { nodes: page }).await)? {
+                    break;
+                }
+            }
+            Ok(())
+        })
+    }
+
+    pub(super) fn look_shards(
+        &self,
+        query: ShardsQuery,
+    ) -> Result<Response<Answers<v1::ListShardsResponse>>, Status> {
+        let handle = self.handle.clone();
+        self.stream(|sink| async move {
+            let ShardsQuery { selector, mut after, max } = query;
+            let mut left = if max == 0 { u64::MAX } else { max };
+            while left > 0 {
+                let wanted = usize::try_from(left).unwrap_or(usize::MAX).min(SHARDS_PER_PAGE_MAX);
+                let selector = selector.clone();
+                let page: Vec<ShardView> =
+                    handle.ask(move |engine| engine.shard_views(&selector, after, wanted)).await?;
+                let last = page.len() < wanted;
+                after = page.last().map(|view| view.shard.shard);
+                left -= page.len() as u64;
+                let shards: Vec<v1::ShardView> = page.into_iter().map(Into::into).collect();
+                let gone =
+                    !shards.is_empty() && !unless_gone(sink.send(v1::ListShardsResponse { shards }).await)?;
+                if last || gone {
+                    break;
+                }
+            }
+            Ok(())
+        })
+    }
+
+    pub(super) async fn look_shard(&self, shard: &str) -> Result<v1::GetShardResponse, Status> {
+        let id: ShardId = name("shard", shard)?;
+        let view = self.handle.ask(move |engine| engine.shard_view(id)).await?;
+        let view = view.ok_or_else(|| Status::not_found(format!("there is no shard {id}")))?;
+        Ok(v1::GetShardResponse { shard: Some(view.into()) })
+    }
+
+    pub(super) async fn look_mailbox(&self, query: MailboxQuery) -> Result<v1::FindMailboxResponse, Status> {
+        let mailbox = match query {
+            MailboxQuery::Address(address) => MailboxId::of_address(&self.mailbox_key, &address),
+            MailboxQuery::Mailbox(mailbox) => mailbox,
+        };
+        let found = self.directory.find(mailbox, MAILBOX_VIEWS_MAX).await;
+        let shards = found.map_err(|error| status::directory(&error))?;
+        let views = self
+            .handle
+            .ask(move |engine| {
+                let views = shards.into_iter().filter_map(|shard| engine.shard_view(shard));
+                views.map(|view| mailbox_view(mailbox, view)).collect()
+            })
+            .await?;
+        Ok(MailboxAnswer { mailbox, views }.into())
+    }
+
+    pub(super) async fn forecast(
+        &self,
+        request: v1::CheckPlanRequest,
+    ) -> Result<Response<Answers<v1::CheckPlanResponse>>, Status> {
+        let missing = ConvertError { field: "plan".to_owned(), problem: Problem::Missing };
+        let plan = request.plan.ok_or(missing)?;
+        let plan = rientro_types::Plan::try_from(plan)
+            .map_err(|error| ConvertError { field: inside("plan", &error.field), ..error })?;
+        let seed = state_dir::random();
+        let forecast = self.handle.ask(move |engine| engine.forecast(&plan, seed)).await?;
+        self.stream(|sink| async move {
+            let parts: Vec<ForecastPart> = match forecast {
+                Err(problems) => vec![ForecastPart::Problems(problems)],
+                Ok(waves) => waves.into_iter().flat_map(forecast_pieces).map(ForecastPart::Wave).collect(),
+            };
+            for part in parts {
+                if !unless_gone(sink.send(part).await)? {
+                    break;
+                }
+            }
+            Ok(())
+        })
+    }
+
+    pub(super) async fn look_campaigns(
+        &self,
+    ) -> Result<Response<Answers<v1::ListCampaignsResponse>>, Status> {
+        let ids = self.handle.ask(|engine| engine.campaign_states().map(|(id, _)| id).collect::<Vec<_>>());
+        let (ids, handle) = (ids.await?, self.handle.clone());
+        self.stream(|sink| async move {
+            for id in ids.into_iter().rev() {
+                let Some(view) = handle.ask(move |engine| engine.campaign_view(id)).await? else { continue };
+                let campaign = Some(view.into());
+                if !unless_gone(sink.send(v1::ListCampaignsResponse { campaign }).await)? {
+                    break;
+                }
+            }
+            Ok(())
+        })
+    }
+
+    pub(super) async fn look_campaign(&self, campaign: &str) -> Result<v1::GetCampaignResponse, Status> {
+        let id: CampaignId = name("campaign", campaign)?;
+        let view = self.handle.ask(move |engine| engine.campaign_view(id)).await?;
+        let view = view.ok_or_else(|| unknown_campaign(id))?;
+        Ok(v1::GetCampaignResponse { campaign: Some(view.into()) })
+    }
+}
+
+pub(super) fn unknown_campaign(id: CampaignId) -> Status {
+    Status::not_found(format!("there is no campaign {id}"))
+}
+
+fn inside(outer: &str, field: &str) -> String {
+    if field.is_empty() { outer.to_owned() } else { format!("{outer}.{field}") }
+}
+
+/// A mailbox is used as its shard is, unless it stays closed alone.
+fn mailbox_view(mailbox: MailboxId, shard: ShardView) -> MailboxView {
+    let exception = shard.shard.exceptions.get(&mailbox).copied();
+    let open = match exception {
+        Some(Exception::Closed) => ServiceSet::NONE,
+        Some(Exception::Accepted) | None => shard.shard.services,
+    };
+    MailboxView { mailbox, exception, open, since: shard.shard.since, shard }
+}

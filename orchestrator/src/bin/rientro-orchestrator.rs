@@ -1,0 +1,78 @@
+//! The orchestrator's process: settings, log, signals.
+
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::Parser;
+use rientro_orchestrator::settings::{Flags, LogFormat, Settings};
+use rientro_orchestrator::start;
+use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::EnvFilter;
+
+fn main() -> ExitCode {
+    let flags = Flags::parse();
+    let check = flags.check;
+    match Settings::load(flags).context("read settings") {
+        Ok(settings) if check => print(&settings.to_string()),
+        Ok(settings) => report(run(settings)),
+        Err(error) => report(Err(error)),
+    }
+}
+
+#[allow(clippy::print_stdout, reason = "what --check was asked for")]
+fn print(text: &str) -> ExitCode {
+    print!("{text}");
+    ExitCode::SUCCESS
+}
+
+#[allow(clippy::print_stderr, reason = "the one place where an error is told")]
+fn report(ended: anyhow::Result<()>) -> ExitCode {
+    match ended {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("rientro-orchestrator: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(settings: Settings) -> anyhow::Result<()> {
+    log_to_stderr(&settings)?;
+    raise_file_limit();
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().enable_all().build().context("start threads")?;
+    runtime.block_on(serve(settings))
+}
+
+async fn serve(settings: Settings) -> anyhow::Result<()> {
+    let mut terminate = signal(SignalKind::terminate()).context("listen for signals")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("listen for signals")?;
+    let mut running = start(settings).await.context("start the orchestrator")?;
+    // Cancel-safe: signals are kept by their streams, and waiting for the end stops nothing.
+    tokio::select! {
+        _ = terminate.recv() => tracing::info!("asked to stop"),
+        _ = interrupt.recv() => tracing::info!("interrupted"),
+        ended = running.ended() => return ended.context("lead the cell"),
+    }
+    running.stop();
+    running.ended().await.context("stop the orchestrator")
+}
+
+fn log_to_stderr(settings: &Settings) -> anyhow::Result<()> {
+    let filter = EnvFilter::try_new(&settings.log_filter).context("read the log filter")?;
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    match settings.log_format {
+        LogFormat::Text => log.init(),
+        LogFormat::Json => log.json().init(),
+    }
+    Ok(())
+}
+
+/// Each agent takes two connections; the usual soft limit of 1,024 files would stop at some hundred agents.
+fn raise_file_limit() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }) {
+        tracing::warn!(%error, "the limit of open files stays as it is");
+    }
+}

@@ -1,0 +1,547 @@
+//! The one task that owns the engine and the journal.
+//!
+//! It takes what waits in the inbox, steps the engine with all of it, makes what the engine decided durable in one write,
+//! and only then carries out commands, answers operators, shows anything to anyone (R4). All steps of a batch happen at one
+//! moment, the one the journal keeps, so that a replay gives the same state.
+//!
+//! It never waits for anyone but the journal: sessions and watchers that cannot keep up are let go. When an append did not
+//! become durable, or nobody can say whether it did, the engine and every journal handle are dropped and rebuilt by replay
+//! under a higher epoch; sessions are ended, so that agents reconcile in full and send again what was lost.
+
+mod batch;
+mod inbox;
+mod keeper;
+mod lead;
+mod sessions;
+mod shelf;
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use rientro_engine::{Command, Engine, Event, Observation, Origin, RequestNo, Step};
+use rientro_types::{CellId, CellTime, Decision, Epoch, NodeId};
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::clock::{self, Clock};
+use crate::journal::{Append, Journal, JournalError, Recourse, Settled};
+use crate::metrics::Metrics;
+use crate::watch::Published;
+
+use batch::{Ready, Tip};
+use inbox::{Act, Inbox, Stamped};
+use keeper::Keeper;
+use sessions::Sessions;
+
+pub(crate) use inbox::Input;
+pub use inbox::{ACTS_MAX, Answer, Handle, INBOX_MAX, Status};
+pub use lead::{LeadError, Source};
+pub(crate) use shelf::Shelf;
+
+/// Most inputs stepped before their decisions are made durable. One durable write then carries some thousand decisions, and
+/// a batch stays within a few tens of milliseconds.
+pub const BATCH_INPUTS_MAX: usize = 4_096;
+/// Wait before a cell that could not lead tries again; long enough not to load a full disk, short enough that nobody waits.
+const STALL_RETRY: Duration = Duration::from_secs(1);
+/// Longest sleep without a look at the clock; the engine asks for one each second anyway.
+const IDLE_MAX: Duration = Duration::from_secs(1);
+
+/// Why a request was not carried out.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unavailable {
+    /// The journal is being read.
+    #[error("the cell is starting and reads its journal; try again in a moment")]
+    Starting,
+    /// The cell decides nothing at present.
+    #[error("the cell decides nothing at present: {0}")]
+    Stalled(String),
+    /// The orchestrator stops.
+    #[error("the orchestrator is stopping; try again once it is back")]
+    Stopped,
+    /// The engine was rebuilt, or the session replaced, before this was handled. Nothing was decided.
+    #[error("it was interrupted before anything was decided; try again")]
+    Interrupted,
+    /// The decision was made and its durability is not known.
+    #[error(
+        "whether this was decided is not known ({0}); look at the campaign or the journal before asking again"
+    )]
+    InDoubt(String),
+}
+
+/// Settings of a driver.
+#[derive(Clone, Debug)]
+pub struct DriverSettings {
+    /// The cell's name; a journal of another cell is refused.
+    pub cell: CellId,
+    /// Key of the cell's mailbox ids.
+    pub mailbox_key: [u8; 32],
+    /// Records between two snapshots.
+    pub snapshot_every_records: u64,
+}
+
+/// What a driver shares with the rest of the process.
+pub(crate) struct Surroundings<J> {
+    pub(crate) published: Published,
+    pub(crate) shelf: Shelf<J>,
+    pub(crate) metrics: Metrics,
+    pub(crate) tracker: TaskTracker,
+}
+
+/// The driver; see the module's documentation.
+pub(crate) struct Driver<S: Source, C> {
+    source: S,
+    clock: C,
+    settings: DriverSettings,
+    inbox: Inbox,
+    around: Surroundings<S::Journal>,
+    stop: CancellationToken,
+    /// The last request given a number.
+    requests: u64,
+}
+
+/// A leader's state.
+struct Term<J> {
+    engine: Engine,
+    journal: J,
+    tip: Tip,
+    sessions: Sessions,
+    keeper: Keeper<J>,
+    /// Rules found broken that were told of.
+    broken_told: usize,
+    /// Ends with the term: readers of the journal let go of it.
+    over: CancellationToken,
+}
+
+/// How a term ended.
+enum End {
+    /// The orchestrator is asked to stop.
+    Stopped,
+    /// An append did not become durable, or may not have.
+    Lost(Unavailable),
+}
+
+/// What waits for a batch to become durable.
+#[derive(Default)]
+struct Waiting {
+    replies: BTreeMap<RequestNo, oneshot::Sender<Result<Answer, Unavailable>>>,
+    done: Vec<oneshot::Sender<()>>,
+    questions: Vec<inbox::Question>,
+    told: Vec<(NodeId, Box<rientro_wire::session::OrchestratorMessage>, oneshot::Sender<bool>)>,
+    came: Vec<Instant>,
+}
+
+/// The queues' content of one batch, its buffers reused.
+#[derive(Default)]
+struct Taken {
+    acts: Vec<Stamped<Act>>,
+    inputs: Vec<Stamped<Input>>,
+}
+
+/// What a batch has decided and will do.
+#[derive(Default)]
+struct Outcome {
+    decisions: Vec<Decision>,
+    commands: Vec<Command>,
+    wake_at: Option<CellTime>,
+}
+
+impl Outcome {
+    fn add(&mut self, step: Step) {
+        let Step { decisions, commands, wake_at } = step;
+        if self.decisions.is_empty() {
+            self.decisions = decisions;
+        } else {
+            self.decisions.extend(decisions);
+        }
+        self.commands.extend(commands);
+        self.wake_at = wake_at.map(|(at, _)| at);
+    }
+}
+
+/// A driver and the handle to it.
+pub(crate) fn driver<S: Source, C: Clock>(
+    source: S,
+    clock: C,
+    settings: DriverSettings,
+    around: Surroundings<S::Journal>,
+    stop: CancellationToken,
+) -> (Driver<S, C>, Handle) {
+    let (handle, inbox) = inbox::inbox();
+    (Driver { source, clock, settings, inbox, around, stop, requests: 0 }, handle)
+}
+
+impl<S: Source, C: Clock> Driver<S, C> {
+    /// Leads until it is stopped.
+    ///
+    /// # Errors
+    /// [`LeadError`] when the journal cannot be led from and no waiting would help.
+    pub(crate) async fn run(mut self) -> Result<(), LeadError> {
+        let ended = self.lead_on().await;
+        self.inbox.status.send_replace(Status::Stopped);
+        ended
+    }
+
+    async fn lead_on(&mut self) -> Result<(), LeadError> {
+        loop {
+            let term = match self.take_over().await? {
+                Some(term) => term,
+                None => return Ok(()),
+            };
+            match self.lead(term).await {
+                End::Stopped => return Ok(()),
+                End::Lost(why) => {
+                    tracing::warn!(%why, "an append was lost; rebuilding from the journal");
+                    self.inbox.status.send_replace(Status::Starting);
+                    self.around.metrics.rebuilds.inc();
+                }
+            }
+        }
+    }
+
+    /// Opens the journal, replays it and begins a term; waits while it is full. Nothing when asked to stop meanwhile.
+    async fn take_over(&mut self) -> Result<Option<Term<S::Journal>>, LeadError> {
+        loop {
+            let stop = self.stop.clone();
+            // Cancel-safe: a journal half opened is dropped, and nothing was decided yet.
+            let opened = tokio::select! {
+                () = stop.cancelled() => return Ok(None),
+                opened = lead::open(&self.source) => opened,
+            };
+            let trouble = match opened {
+                Ok(loaded) => match self.begin(loaded).await {
+                    Ok(term) => return Ok(term),
+                    Err(error) => error,
+                },
+                Err(error) => error,
+            };
+            if !self.may_wait(&trouble) {
+                return Err(trouble);
+            }
+            tracing::warn!(error = %trouble, "cannot lead; trying again");
+            if !self.stall(trouble.to_string(), None).await {
+                return Ok(None);
+            }
+        }
+    }
+
+    /// Whether trying again can help, with nobody doing anything but making room.
+    fn may_wait(&self, error: &LeadError) -> bool {
+        match error.recourse() {
+            Recourse::WaitForRoom | Recourse::Reopen => true,
+            Recourse::StepDown | Recourse::AskOperator | Recourse::FixRequest => false,
+        }
+    }
+
+    /// Becomes writer, waiting for room with the engine at hand, and makes the first decisions of the term durable.
+    async fn begin(
+        &mut self,
+        mut loaded: lead::Loaded<S::Journal>,
+    ) -> Result<Option<Term<S::Journal>>, LeadError> {
+        let origin = lead::origin(&loaded, &self.source, self.settings.cell)?;
+        let epoch = loop {
+            let epoch = loaded.head.fence.next();
+            match loaded.journal.become_writer(epoch).await {
+                Ok(head) => {
+                    loaded.head = head;
+                    break epoch;
+                }
+                Err(error) if error.recourse() == Recourse::WaitForRoom => {
+                    if !self.stall(error.to_string(), Some(&loaded.engine)).await {
+                        return Ok(None);
+                    }
+                }
+                Err(error) => return Err(error.into()),
+            }
+        };
+        self.found(loaded, epoch, origin).await.map(Some)
+    }
+
+    async fn found(
+        &mut self,
+        loaded: lead::Loaded<S::Journal>,
+        epoch: Epoch,
+        origin: Origin,
+    ) -> Result<Term<S::Journal>, LeadError> {
+        let lead::Loaded { mut engine, mut journal, chain, replayed, .. } = loaded;
+        let mut tip = Tip { seq: engine.seq_next(), epoch, chain };
+        let step = engine.step(self.clock.now(), Event::Lead { epoch, origin });
+        for ready in batch::seal(&mut tip, engine.now(), step.decisions) {
+            match journal.append(ready.sealed).await {
+                Append::Durable => {}
+                Append::Failed(error) => return Err(error.into()),
+                Append::Fenced { by } => return Err(JournalError::Fenced { asked: epoch, by }.into()),
+                Append::Unknown(why) => return Err(LeadError::InDoubt(why)),
+            }
+        }
+        self.source.led(origin)?;
+        let over = self.stop.child_token();
+        self.around.shelf.put(journal.handle(), over.clone());
+        let keeper = Keeper::new(&self.settings, replayed, self.around.metrics.clone());
+        self.announce(&engine, epoch);
+        Ok(Term { engine, journal, tip, sessions: Sessions::default(), keeper, broken_told: 0, over })
+    }
+
+    fn announce(&mut self, engine: &Engine, epoch: Epoch) {
+        let Some(view) = engine.cell_view() else { return };
+        tracing::info!(cell = %view.cell, incarnation = %view.incarnation, %epoch, seq = %view.seq_next, "leading");
+        self.around.metrics.stalled.set(0);
+        self.around.published.durable(view.seq_next);
+        let (cell, incarnation) = (view.cell, view.incarnation);
+        self.inbox.status.send_replace(Status::Leading { cell, incarnation, epoch });
+    }
+
+    /// Answers what can be answered for a while without deciding anything. False when asked to stop.
+    async fn stall(&mut self, why: String, engine: Option<&Engine>) -> bool {
+        self.inbox.status.send_if_modified(|status| {
+            let stalled = Status::Stalled(why.clone());
+            let changed = *status != stalled;
+            if changed {
+                tracing::error!(why, "the cell decides nothing until this is mended");
+                *status = stalled;
+            }
+            changed
+        });
+        self.around.metrics.stalled.set(1);
+        let retry = tokio::time::sleep(STALL_RETRY);
+        tokio::pin!(retry);
+        loop {
+            // Cancel-safe: both receives take nothing unless they win; the sleep is kept across rounds.
+            tokio::select! {
+                () = self.stop.cancelled() => return false,
+                () = &mut retry => return true,
+                Some(act) = self.inbox.acts.recv() => refuse_act(act.what, Unavailable::Stalled(why.clone())),
+                Some(input) = self.inbox.inputs.recv() => idle_input(input.what, engine, &why),
+            }
+        }
+    }
+
+    /// Leads until an append is lost or the orchestrator stops.
+    async fn lead(&mut self, mut term: Term<S::Journal>) -> End {
+        let mut taken = Taken::default();
+        let mut wake_at = None;
+        let end = loop {
+            let woken = match self.next(&mut taken, wake_at).await {
+                Some(woken) => woken,
+                None => break End::Stopped,
+            };
+            match self.batch(&mut term, &mut taken, woken).await {
+                Ok(at) => wake_at = at,
+                Err(why) => break End::Lost(why),
+            }
+        };
+        term.over.cancel();
+        self.around.shelf.clear();
+        term.sessions.end_all();
+        end
+    }
+
+    /// Waits for something to do. True when it is time to wake the engine; nothing when asked to stop.
+    async fn next(&mut self, taken: &mut Taken, wake_at: Option<CellTime>) -> Option<bool> {
+        let wait = wake_at.map_or(IDLE_MAX, |at| at.since(self.clock.now()).into()).min(IDLE_MAX);
+        let Inbox { inputs, acts, .. } = &mut self.inbox;
+        let mut woken = false;
+        // Cancel-safe: `recv_many` takes nothing unless it wins; the sleep is begun anew from the same deadline.
+        tokio::select! {
+            biased;
+            () = self.stop.cancelled() => return None,
+            _ = acts.recv_many(&mut taken.acts, ACTS_MAX) => {}
+            _ = inputs.recv_many(&mut taken.inputs, BATCH_INPUTS_MAX) => {}
+            () = tokio::time::sleep(wait) => woken = true,
+        }
+        top_up(acts, &mut taken.acts, ACTS_MAX);
+        top_up(inputs, &mut taken.inputs, BATCH_INPUTS_MAX);
+        Some(woken)
+    }
+
+    /// Steps everything taken, makes it durable and carries it out; says when to wake.
+    async fn batch(
+        &mut self,
+        term: &mut Term<S::Journal>,
+        taken: &mut Taken,
+        woken: bool,
+    ) -> Result<Option<CellTime>, Unavailable> {
+        let now = self.clock.now();
+        let mut waiting = Waiting::default();
+        let mut outcome = Outcome::default();
+        for act in taken.acts.drain(..) {
+            waiting.came.push(act.came);
+            self.requests += 1;
+            outcome.add(step_act(&mut term.engine, now, RequestNo(self.requests), act.what, &mut waiting));
+        }
+        for input in taken.inputs.drain(..) {
+            waiting.came.push(input.came);
+            take_input(term, now, input.what, &mut waiting, &mut outcome);
+        }
+        if woken || outcome.wake_at.is_none() {
+            outcome.add(term.engine.step(now, Event::Wake));
+        }
+        let Outcome { decisions, commands, wake_at } = outcome;
+        if let Err(lost) = self.make_durable(term, decisions).await {
+            for reply in waiting.replies.into_values() {
+                // Whoever asked may have left.
+                let _gone = reply.send(Err(lost.clone()));
+            }
+            return Err(lost);
+        }
+        self.carry_out(term, commands, waiting);
+        Ok(wake_at)
+    }
+
+    /// R4: nothing goes on before this has returned.
+    async fn make_durable(
+        &mut self,
+        term: &mut Term<S::Journal>,
+        decisions: Vec<Decision>,
+    ) -> Result<(), Unavailable> {
+        let (records, durable) = (decisions.len() as u64, term.tip.seq);
+        let doubt = |why: String| Err(Unavailable::InDoubt(why));
+        for Ready { entry, sealed } in batch::seal(&mut term.tip, term.engine.now(), decisions) {
+            let started = clock::mark();
+            let settle = sealed.clone();
+            match term.journal.append(sealed).await {
+                Append::Durable => {}
+                // The room is looked at before anything is written: of the first entry nothing is stored.
+                Append::Failed(error)
+                    if error.recourse() == Recourse::WaitForRoom && settle.seq() == durable =>
+                {
+                    return Err(Unavailable::Stalled(error.to_string()));
+                }
+                Append::Failed(error) => return doubt(error.to_string()),
+                Append::Fenced { by } => return doubt(format!("epoch {by} writes the journal")),
+                Append::Unknown(why) => match term.journal.head().await.map(|head| head.settle(&settle)) {
+                    Ok(Settled::Stored) => {
+                        tracing::info!(why, "an append's answer was lost; the entry is stored")
+                    }
+                    Ok(Settled::NotStored | Settled::Superseded) => return doubt(why),
+                    Err(error) => return doubt(format!("{why}; {error}")),
+                },
+            }
+            self.around.metrics.appended(&entry, started.elapsed());
+            self.around.published.decided(entry);
+        }
+        term.keeper.count(records, &term.journal, &self.around.tracker, &term.over);
+        Ok(())
+    }
+
+    fn carry_out(&mut self, term: &mut Term<S::Journal>, commands: Vec<Command>, mut waiting: Waiting) {
+        for command in commands {
+            match command {
+                Command::Reply { request, answer } => {
+                    if let Some(reply) = waiting.replies.remove(&request) {
+                        // Whoever asked may have left; the decision stands.
+                        let _gone = reply.send(Ok(answer));
+                    }
+                }
+                Command::Welcome { session, node } => {
+                    term.sessions.welcome(session, node, &term.engine, &self.settings);
+                }
+                Command::Refuse { session, turnaway } => term.sessions.refuse(session, turnaway),
+                Command::Send { node, order, order_kind } => term.sessions.order(node, order, order_kind),
+                Command::Acknowledge { node, shard, attempt } => {
+                    term.sessions.acknowledge(node, shard, attempt);
+                }
+            }
+        }
+        waiting.finish(&term.engine, &mut term.sessions);
+        self.around.metrics.decided(&waiting.came);
+        term.report_broken();
+    }
+}
+
+impl<J> Term<J> {
+    fn report_broken(&mut self) {
+        for violation in &self.engine.broken()[self.broken_told..] {
+            tracing::error!(
+                rule = violation.rule,
+                found = violation.found,
+                "an invariant is broken; this is a bug"
+            );
+        }
+        self.broken_told = self.engine.broken().len();
+    }
+}
+
+impl Waiting {
+    fn finish(&mut self, engine: &Engine, sessions: &mut Sessions) {
+        for done in self.done.drain(..) {
+            // Whoever waited may have left.
+            let _gone = done.send(());
+        }
+        for (node, message, told) in self.told.drain(..) {
+            let _gone = told.send(sessions.tell(node, *message));
+        }
+        for question in self.questions.drain(..) {
+            question(engine, sessions);
+        }
+    }
+}
+
+fn top_up<T>(queue: &mut mpsc::Receiver<T>, taken: &mut Vec<T>, max: usize) {
+    while taken.len() < max
+        && let Ok(more) = queue.try_recv()
+    {
+        taken.push(more);
+    }
+}
+
+fn step_act(engine: &mut Engine, now: CellTime, request: RequestNo, act: Act, waiting: &mut Waiting) -> Step {
+    let Act { actor, verb, rehearse, seed, reply } = act;
+    waiting.replies.insert(request, reply);
+    engine.step(now, Event::Request { request, actor, verb, rehearse, seed })
+}
+
+fn take_input<J>(
+    term: &mut Term<J>,
+    now: CellTime,
+    input: Input,
+    waiting: &mut Waiting,
+    outcome: &mut Outcome,
+) {
+    match input {
+        Input::Hello { hello, link } => {
+            term.sessions.greet(hello.session, link);
+            outcome.add(term.engine.step(now, Event::Hello(hello)));
+        }
+        Input::Agent { node, session, event, done } => {
+            if term.sessions.is_present(node, session) {
+                outcome.add(term.engine.step(now, event));
+                waiting.done.extend(done);
+            }
+        }
+        Input::Seen { node, session, observation } => {
+            if term.sessions.is_present(node, session) {
+                term.engine.observe(now, observation);
+            }
+        }
+        Input::Lost { node, session } => {
+            term.sessions.lost(node, session);
+            term.engine.observe(now, Observation::Lost { node, session });
+        }
+        Input::Tell { node, message, told } => waiting.told.push((node, message, told)),
+        Input::Ask(question) => waiting.questions.push(question),
+    }
+}
+
+fn refuse_act(act: Act, why: Unavailable) {
+    // Whoever asked may have left.
+    let _gone = act.reply.send(Err(why));
+}
+
+/// While nothing is decided, questions are answered from what was replayed and agents are asked to come back.
+fn idle_input(input: Input, engine: Option<&Engine>, why: &str) {
+    match (input, engine) {
+        (Input::Ask(question), Some(engine)) => question(engine, &Sessions::default()),
+        (Input::Hello { link, .. }, _) => {
+            link.refuse(rientro_wire::session::RefuseReason::NotLeader, why.to_owned());
+        }
+        (
+            Input::Ask(_)
+            | Input::Agent { .. }
+            | Input::Seen { .. }
+            | Input::Lost { .. }
+            | Input::Tell { .. },
+            _,
+        ) => {}
+    }
+}

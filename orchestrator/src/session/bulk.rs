@@ -1,0 +1,234 @@
+//! Bulk calls: inventories, lists of mailboxes, findings.
+//!
+//! Each names its node and life first, and counts only beside that node's present session: pages of an inventory that were
+//! sent across a reconnection never add up to one.
+
+use std::collections::BTreeSet;
+use std::future::Future;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use rientro_engine::{Event, SessionNo};
+use rientro_types::{MailboxId, NodeId, NodeIncarnation, ShardId};
+use rientro_wire::bulk::{FindingsPart, InventoryPart, MailboxesPart};
+use rientro_wire::v1;
+use tonic::{Status, Streaming};
+
+use super::Agents;
+use crate::status;
+
+/// A bulk call that sends nothing for this long is ended; it holds a place that others need.
+const BULK_SILENCE: Duration = Duration::from_secs(30);
+/// Most mailboxes of one shard: a thousand times what a shard should have, and 16 MiB.
+const MAILBOXES_PER_SHARD_MAX: usize = 1 << 20;
+/// Mailboxes gathered before they are written together.
+const MAILBOXES_WRITTEN_TOGETHER: usize = 1 << 16;
+
+/// Nodes that tell their inventory at this moment.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Reporting(Arc<Mutex<BTreeSet<NodeId>>>);
+
+/// A node's turn to tell; over when dropped.
+struct Turn {
+    reporting: Reporting,
+    node: NodeId,
+}
+
+impl Reporting {
+    /// Pages of two inventories of one node must not mix.
+    fn begin(&self, node: NodeId) -> Result<Turn, Status> {
+        let mut nodes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if !nodes.insert(node) {
+            return Err(Status::aborted(format!(
+                "node {node} tells its inventory already; try again after that"
+            )));
+        }
+        Ok(Turn { reporting: self.clone(), node })
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        self.reporting.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.node);
+    }
+}
+
+/// The next part of a call; nothing at its end.
+async fn part<M>(inbound: &mut Streaming<M>) -> Result<Option<M>, Status> {
+    tokio::time::timeout(BULK_SILENCE, inbound.message())
+        .await
+        .map_err(|_| Status::deadline_exceeded(format!("nothing was sent for {BULK_SILENCE:?}")))?
+}
+
+fn headless() -> Status {
+    Status::invalid_argument("the first message of a bulk call is its header")
+}
+
+impl Agents {
+    async fn session_of(&self, node: NodeId, incarnation: NodeIncarnation) -> Result<SessionNo, Status> {
+        self.handle.present(node, incarnation).await?.ok_or_else(|| {
+            Status::failed_precondition(format!(
+                "node {node} has no session of incarnation {incarnation}; open one first"
+            ))
+        })
+    }
+
+    /// Waits for `work`, or for the orchestrator to stop.
+    async fn or_stop<T>(&self, work: impl Future<Output = Result<T, Status>>) -> Result<T, Status> {
+        // Cancel-safe: what was not answered is sent again by the agent.
+        tokio::select! {
+            () = self.stop.cancelled() => Err(Status::unavailable("the orchestrator is stopping")),
+            done = work => done,
+        }
+    }
+
+    pub(super) async fn take_inventory(
+        &self,
+        mut inbound: Streaming<v1::ReportInventoryRequest>,
+    ) -> Result<u64, Status> {
+        let first = part(&mut inbound).await?.ok_or_else(headless)?;
+        let InventoryPart::Header { node, incarnation } = first.try_into()? else { return Err(headless()) };
+        let session = self.session_of(node, incarnation).await?;
+        let _turn = self.reporting.begin(node)?;
+        self.or_stop(self.take_claims(inbound, node, incarnation, session)).await
+    }
+
+    async fn take_claims(
+        &self,
+        mut inbound: Streaming<v1::ReportInventoryRequest>,
+        node: NodeId,
+        incarnation: NodeIncarnation,
+        session: SessionNo,
+    ) -> Result<u64, Status> {
+        let (mut taken, mut first) = (0, true);
+        while let Some(page) = part(&mut inbound).await? {
+            let InventoryPart::Page { claims, complete, inventory: _ } = page.try_into()? else {
+                return Err(Status::invalid_argument("only the first message is a header"));
+            };
+            taken += claims.len() as u64;
+            let event = Event::Inventory { node, incarnation, first, claims, last: complete };
+            self.handle.agent_durably(node, session, event).await?;
+            first = false;
+            if complete {
+                tracing::info!(%node, claims = taken, "inventory taken");
+                return Ok(taken);
+            }
+        }
+        Err(Status::invalid_argument("the inventory ended before its last page; nothing of it counts"))
+    }
+
+    pub(super) async fn take_mailboxes(
+        &self,
+        mut inbound: Streaming<v1::ReportMailboxesRequest>,
+    ) -> Result<(u64, u64), Status> {
+        let first = part(&mut inbound).await?.ok_or_else(headless)?;
+        let MailboxesPart::Header { node, incarnation } = first.try_into()? else { return Err(headless()) };
+        self.session_of(node, incarnation).await?;
+        self.or_stop(self.take_lists(inbound, node)).await
+    }
+
+    async fn take_lists(
+        &self,
+        mut inbound: Streaming<v1::ReportMailboxesRequest>,
+        node: NodeId,
+    ) -> Result<(u64, u64), Status> {
+        let mut lists = Lists::default();
+        while let Some(page) = part(&mut inbound).await? {
+            let MailboxesPart::Page { shard, mailboxes, complete } = page.try_into()? else {
+                return Err(Status::invalid_argument("only the first message is a header"));
+            };
+            lists.add(shard, mailboxes)?;
+            if complete
+                && let Some(list) = lists.complete()
+                && self.is_of(shard, node).await?
+            {
+                lists.whole.push((shard, list));
+            }
+            if lists.gathered() >= MAILBOXES_WRITTEN_TOGETHER {
+                self.write(&mut lists).await?;
+            }
+        }
+        if lists.open.is_some() {
+            return Err(Status::invalid_argument("the lists ended before a shard's last page"));
+        }
+        self.write(&mut lists).await?;
+        self.directory.sync().await.map_err(|error| status::directory(&error))?;
+        Ok((lists.shards, lists.mailboxes))
+    }
+
+    /// A list counts only from the node that has the shard.
+    async fn is_of(&self, shard: ShardId, node: NodeId) -> Result<bool, Status> {
+        let placed = self.handle.ask(move |e| e.shard_view(shard).map(|v| v.shard.placement.node)).await?;
+        Ok(placed == Some(node))
+    }
+
+    async fn write(&self, lists: &mut Lists) -> Result<(), Status> {
+        let whole = std::mem::take(&mut lists.whole);
+        lists.shards += whole.len() as u64;
+        lists.mailboxes += whole.iter().map(|(_, list)| list.len() as u64).sum::<u64>();
+        self.directory.put(whole).await.map_err(|error| status::directory(&error))
+    }
+
+    pub(super) async fn take_findings(
+        &self,
+        mut inbound: Streaming<v1::UploadFindingsRequest>,
+    ) -> Result<bool, Status> {
+        let first = part(&mut inbound).await?.ok_or_else(headless)?;
+        let header: FindingsPart = first.try_into()?;
+        let FindingsPart::Header { node, request_id, shard, .. } = header else { return Err(headless()) };
+        let Some(awaited) = self.findings.claim(request_id, node, shard) else { return Ok(false) };
+        self.or_stop(async {
+            let mut next = header;
+            loop {
+                if !awaited.pass(next).await {
+                    return Ok(false);
+                }
+                match part(&mut inbound).await? {
+                    Some(message) => next = message.try_into()?,
+                    None => return Ok(true),
+                }
+            }
+        })
+        .await
+    }
+}
+
+/// Lists of mailboxes as they come in.
+#[derive(Default)]
+struct Lists {
+    open: Option<(ShardId, Vec<MailboxId>)>,
+    whole: Vec<(ShardId, Vec<MailboxId>)>,
+    shards: u64,
+    mailboxes: u64,
+}
+
+impl Lists {
+    fn add(&mut self, shard: ShardId, mailboxes: Vec<MailboxId>) -> Result<(), Status> {
+        let (open, list) = self.open.get_or_insert_with(|| (shard, Vec::new()));
+        if *open != shard {
+            return Err(Status::invalid_argument(format!("the list of shard {open} is not complete")));
+        }
+        if list.len() + mailboxes.len() > MAILBOXES_PER_SHARD_MAX {
+            return Err(Status::invalid_argument(format!(
+                "shard {shard} has more than {MAILBOXES_PER_SHARD_MAX} mailboxes; make smaller shards"
+            )));
+        }
+        let last = list.last().copied();
+        let ascending = last.into_iter().chain(mailboxes.iter().copied()).is_sorted_by(|a, b| a < b);
+        if !ascending {
+            return Err(Status::invalid_argument(format!(
+                "the mailboxes of shard {shard} are not ascending"
+            )));
+        }
+        list.extend(mailboxes);
+        Ok(())
+    }
+
+    fn complete(&mut self) -> Option<Vec<MailboxId>> {
+        self.open.take().map(|(_, list)| list)
+    }
+
+    fn gathered(&self) -> usize {
+        self.whole.iter().map(|(_, list)| list.len()).sum()
+    }
+}

@@ -1,0 +1,243 @@
+//! The state directory: the journal, the cell's mailbox key, the directory of mailboxes.
+//!
+//! The key is made once, with the cell: with another key every mailbox would have another id. So a journal without its key is
+//! refused, and a key is never made beside a journal that has begun.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use rientro_engine::Origin;
+use rientro_types::Epoch;
+
+use crate::driver::Source;
+use crate::journal::{JournalError, RedbJournal, RedbOptions, Restored};
+
+const DIR_MODE: u32 = 0o700;
+const FILE_MODE: u32 = 0o600;
+/// Length of the cell's mailbox key.
+const KEY_BYTES: usize = 32;
+
+/// The state directory could not be used.
+#[derive(Debug, thiserror::Error)]
+pub enum StateDirError {
+    /// The operating system refused.
+    #[error("could not {what} {path}: {source}")]
+    Io {
+        /// What was tried.
+        what: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// What it said.
+        source: io::Error,
+    },
+    /// The key is damaged.
+    #[error(
+        "{path} has {bytes} bytes and a mailbox key has 32; put the cell's key there again, from a backup"
+    )]
+    KeyDamaged {
+        /// The key file.
+        path: PathBuf,
+        /// Its length.
+        bytes: usize,
+    },
+    /// There is a journal and no key.
+    #[error(
+        "{path} is missing beside a journal that has begun; put the cell's key there again, or every mailbox gets another id"
+    )]
+    KeyMissing {
+        /// Where it was looked for.
+        path: PathBuf,
+    },
+    /// The journal could not be restored.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+}
+
+/// Where an orchestrator keeps what must survive it.
+#[derive(Clone, Debug)]
+pub struct StateDir {
+    path: PathBuf,
+    options: RedbOptions,
+    /// The operator says that the journal was restored.
+    restored: bool,
+}
+
+/// What to restore a journal from.
+#[derive(Clone, Debug)]
+pub struct Restore {
+    /// The backup file.
+    pub backup: PathBuf,
+    /// The highest epoch that any agent or gate has seen, if it is known to be above the backup's.
+    pub epoch_floor: Option<Epoch>,
+}
+
+impl StateDir {
+    /// The directory at `path`, which is made when it is missing.
+    ///
+    /// # Errors
+    /// [`StateDirError::Io`] when it can be neither found nor made.
+    pub fn open(path: &Path, options: RedbOptions, restored: bool) -> Result<Self, StateDirError> {
+        let made = fs::DirBuilder::new().recursive(true).mode(DIR_MODE).create(path);
+        made.map_err(|source| StateDirError::Io { what: "make", path: path.to_owned(), source })?;
+        Ok(Self { path: path.to_owned(), options, restored })
+    }
+
+    /// The journal.
+    #[must_use]
+    pub fn journal(&self) -> PathBuf {
+        self.path.join("journal.redb")
+    }
+
+    /// The directory of mailboxes.
+    #[must_use]
+    pub fn directory(&self) -> PathBuf {
+        self.path.join("directory.redb")
+    }
+
+    /// A new path for a copy of the journal that is sent and removed.
+    pub(crate) fn outgoing_backup(&self, number: u64) -> PathBuf {
+        self.path.join(format!("backup-{}-{number}.tmp", std::process::id()))
+    }
+
+    /// Removes copies that a killed process left behind.
+    pub(crate) fn remove_leftovers(&self) -> Result<(), StateDirError> {
+        let failed = |source| StateDirError::Io { what: "clean up", path: self.path.clone(), source };
+        for found in fs::read_dir(&self.path).map_err(failed)? {
+            let name = found.map_err(failed)?.file_name();
+            let text = name.to_string_lossy();
+            if text.starts_with("backup-") && (text.ends_with(".tmp") || text.ends_with(".unfinished")) {
+                fs::remove_file(self.path.join(&name)).map_err(failed)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn marker(&self) -> PathBuf {
+        self.path.join("restored")
+    }
+
+    fn key_path(&self) -> PathBuf {
+        self.path.join("mailbox.key")
+    }
+
+    /// The key of the cell's mailbox ids; made here when there is no journal yet.
+    ///
+    /// # Errors
+    /// [`StateDirError`] when it is missing beside a journal, damaged, or cannot be read or made.
+    pub fn mailbox_key(&self) -> Result<[u8; KEY_BYTES], StateDirError> {
+        let path = self.key_path();
+        let bytes = match fs::read(&path) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return self.make_key(),
+            Err(source) => return Err(StateDirError::Io { what: "read", path, source }),
+        };
+        let damaged = StateDirError::KeyDamaged { path, bytes: bytes.len() };
+        <[u8; KEY_BYTES]>::try_from(bytes).map_err(|_| damaged)
+    }
+
+    fn make_key(&self) -> Result<[u8; KEY_BYTES], StateDirError> {
+        let path = self.key_path();
+        if self.journal().exists() {
+            return Err(StateDirError::KeyMissing { path });
+        }
+        let key = random();
+        self.write_whole("mailbox.key", &key)?;
+        Ok(key)
+    }
+
+    /// Makes the journal from a backup. The next leader begins a new life of the cell.
+    ///
+    /// # Errors
+    /// [`StateDirError`] when there is a journal already, the backup is damaged, or something cannot be written.
+    pub async fn restore(&self, restore: &Restore) -> Result<Restored, StateDirError> {
+        let target = self.journal();
+        if target.exists() {
+            return Err(JournalError::Exists { path: target }.into());
+        }
+        // First, so that no crash leaves a restored journal that is taken for one that was always there.
+        self.write_whole("restored", b"")?;
+        Ok(RedbJournal::restore(&restore.backup, &target, restore.epoch_floor).await?)
+    }
+
+    /// Writes a file that is there whole or not at all.
+    fn write_whole(&self, name: &str, content: &[u8]) -> Result<(), StateDirError> {
+        let (unfinished, path) = (self.path.join(format!("{name}.unfinished")), self.path.join(name));
+        let write = || {
+            let mut file = OpenOptions::new()
+                .write(true)
+                .create(true)
+                .truncate(true)
+                .mode(FILE_MODE)
+                .open(&unfinished)?;
+            file.write_all(content)?;
+            file.sync_all()?;
+            fs::rename(&unfinished, &path)?;
+            File::open(&self.path)?.sync_all()
+        };
+        write().map_err(|source| StateDirError::Io { what: "write", path: path.clone(), source })
+    }
+}
+
+impl Source for StateDir {
+    type Journal = RedbJournal;
+
+    async fn open(&self) -> Result<RedbJournal, JournalError> {
+        let path = self.journal();
+        match RedbJournal::open(&path, self.options).await {
+            Err(JournalError::Missing { .. }) => RedbJournal::create(&path, self.options).await,
+            opened => opened,
+        }
+    }
+
+    fn restored(&self) -> bool {
+        self.restored || self.marker().exists()
+    }
+
+    fn led(&mut self, _origin: Origin) -> Result<(), JournalError> {
+        self.restored = false;
+        match fs::remove_file(self.marker()) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(JournalError::Io { what: "remove", path: self.marker(), source: error })
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Random bytes from the operating system.
+///
+/// # Panics
+/// When the operating system has none, which no kernel that this runs on can answer after it has started.
+pub(crate) fn random() -> [u8; KEY_BYTES] {
+    let mut bytes = [0; KEY_BYTES];
+    let filled = rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty());
+    assert_eq!(filled, Ok(KEY_BYTES), "a short request for random bytes is answered whole (getrandom(2))");
+    bytes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    #[test]
+    fn a_key_is_made_once_and_is_private() {
+        let folder = tempfile::tempdir().unwrap();
+        let state = StateDir::open(folder.path(), RedbOptions::default(), false).unwrap();
+        let key = state.mailbox_key().unwrap();
+        assert_eq!(state.mailbox_key().unwrap(), key);
+        assert_eq!(fs::metadata(state.key_path()).unwrap().permissions().mode() & 0o777, FILE_MODE);
+    }
+
+    #[test]
+    fn a_journal_without_its_key_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let state = StateDir::open(folder.path(), RedbOptions::default(), false).unwrap();
+        fs::write(state.journal(), b"begun").unwrap();
+        assert!(matches!(state.mailbox_key(), Err(StateDirError::KeyMissing { .. })));
+        fs::write(state.key_path(), b"short").unwrap();
+        assert!(matches!(state.mailbox_key(), Err(StateDirError::KeyDamaged { bytes: 5, .. })));
+    }
+}

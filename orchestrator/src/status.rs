@@ -1,0 +1,42 @@
+//! How failures are answered over gRPC: one place maps each kind to a code.
+
+use tonic::{Code, Status};
+
+use crate::directory::DirectoryError;
+use crate::driver::Unavailable;
+use crate::journal::JournalError;
+
+/// Nothing was decided, or nobody knows whether it was. Only the former may be tried again without looking.
+pub(crate) fn unavailable(why: &Unavailable) -> Status {
+    let code = match why {
+        Unavailable::Starting | Unavailable::Stalled(_) | Unavailable::Stopped | Unavailable::Interrupted => {
+            Code::Unavailable
+        }
+        Unavailable::InDoubt(_) => Code::Unknown,
+    };
+    Status::new(code, why.to_string())
+}
+
+impl From<Unavailable> for Status {
+    fn from(why: Unavailable) -> Self {
+        unavailable(&why)
+    }
+}
+
+/// A reader of the journal failed.
+pub(crate) fn journal(error: &JournalError) -> Status {
+    let code = match error {
+        JournalError::Beyond { .. } | JournalError::Trimmed { .. } => Code::OutOfRange,
+        JournalError::Full { .. } => Code::ResourceExhausted,
+        JournalError::Broken { .. } | JournalError::Corrupt { .. } | JournalError::Format { .. } => {
+            Code::DataLoss
+        }
+        _ => Code::Internal,
+    };
+    Status::new(code, error.to_string())
+}
+
+/// The directory failed.
+pub(crate) fn directory(error: &DirectoryError) -> Status {
+    Status::internal(error.to_string())
+}
