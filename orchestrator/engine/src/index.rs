@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use rientro_types::{AttemptNo, LabelKey, LabelValue, Phase, ShardState, TaskKind};
+use rientro_types::{AttemptNo, CampaignState, LabelKey, LabelValue, Phase, ShardState, TaskKind};
 
 use crate::state::{CampaignIx, Footprint, NodeIx, Queue, QueueKey, Shard, ShardIx, State};
 
@@ -80,6 +80,21 @@ impl State {
         self.unindex(ix);
         edit(&mut self.shards[ix.at()]);
         self.index(ix);
+        self.reopen_campaign(ix);
+    }
+
+    /// R12: a campaign that had ended goes on when one of its shards does, be it that an operator retried it or that what
+    /// held it is over. Otherwise it would wait for ever.
+    fn reopen_campaign(&mut self, ix: ShardIx) {
+        let Some(mark) = self.shards[ix.at()].footprint.filter(|mark| mark.moving) else { return };
+        let Some(campaign) = mark.campaign else { return };
+        let at = self.at;
+        let campaign = self.campaign_mut(campaign);
+        if campaign.state == CampaignState::Ended {
+            let idle = campaign.ended.take().map(|ended| at.since(ended)).unwrap_or_default();
+            campaign.clock_behind = campaign.clock_behind.plus(idle);
+            campaign.state = CampaignState::Running;
+        }
     }
 
     /// Moves a shard to another phase.

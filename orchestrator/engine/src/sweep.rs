@@ -148,7 +148,6 @@ impl State {
                 let at = self.at;
                 for ix in self.targets(Sweep::Retry, selector).hit {
                     self.change(ix, |s| s.begin_again(at));
-                    self.reopen_campaign(ix);
                 }
             }
             Record::Accepted { selector, reason } => {
@@ -161,7 +160,6 @@ impl State {
                         s.accepted = Some(Box::new(acceptance));
                         s.enter(Phase::Verified, at);
                     });
-                    self.reopen_campaign(ix);
                 }
             }
             Record::Prioritised { selector } => self.bring_forward(selector),
@@ -176,18 +174,6 @@ impl State {
             other => return Err(format!("not a record of a verb: {other:?}")),
         }
         Ok(())
-    }
-
-    /// A campaign that had ended goes on when one of its shards does.
-    fn reopen_campaign(&mut self, ix: ShardIx) {
-        let Some(member) = self.shard(ix).member else { return };
-        let at = self.at;
-        let campaign = self.campaign_mut(member.campaign);
-        if campaign.state == CampaignState::Ended {
-            let idle = campaign.ended.take().map(|ended| at.since(ended)).unwrap_or_default();
-            campaign.clock_behind = campaign.clock_behind.plus(idle);
-            campaign.state = CampaignState::Running;
-        }
     }
 
     fn bring_forward(&mut self, selector: &Selector) {
