@@ -167,6 +167,9 @@ impl World {
                 }
                 Input::Event(event) => {
                     self.meet(&event);
+                    if let Some(node) = self.heard_by(&event) {
+                        self.monitor.clock.heard(node);
+                    }
                     let asked = match &*event {
                         Event::Request { verb, rehearse, .. } => Asked::of(verb, *rehearse),
                         _ => Asked::Nothing,
@@ -189,6 +192,19 @@ impl World {
             self.after(latency, crate::world::Happening::Appended { life });
         }
         self.set_alarm(process);
+    }
+
+    /// The node an event is heard from: whoever holds the name, or takes it for the first time.
+    fn heard_by(&self, event: &Event) -> Option<NodeId> {
+        let (node, life) = match event {
+            Event::Hello(hello) => (hello.node, hello.incarnation),
+            Event::Inventory { node, incarnation, .. }
+            | Event::Result { node, incarnation, .. }
+            | Event::Stopped { node, incarnation, .. }
+            | Event::Seen { node, incarnation, .. } => (*node, *incarnation),
+            Event::Lead { .. } | Event::Request { .. } | Event::Wake => return None,
+        };
+        self.monitor.incarnation(node).is_none_or(|holder| holder == life).then_some(node)
     }
 
     fn set_alarm(&mut self, process: &Process) {

@@ -24,6 +24,7 @@ impl World {
         self.unsafe_phase = false;
         self.cut_off.clear();
         self.driver.late_ms = 0;
+        self.after(1, Happening::StartDriver);
         self.heal_agents();
         self.heal_volumes();
         self.relist();

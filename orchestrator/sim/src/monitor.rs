@@ -137,6 +137,9 @@ impl Monitor {
             return;
         }
         self.books.apply(&decision.record, entry.at, self.clock.now());
+        if let Record::NodeEnrolled { node, .. } = &decision.record {
+            self.clock.heard(*node);
+        }
         if wide {
             let after = self.all_shards();
             self.swept(decision, &before, &after);

@@ -353,7 +353,7 @@ impl World {
             }
         }
         if self.trace.is_some() && !matches!(event, Event::Wake) {
-            let text: String = format!("{event:?}").chars().take(400).collect();
+            let text: String = format!("{event:?}").chars().take(200).collect();
             self.note(None, || format!("event {text}"));
         }
     }

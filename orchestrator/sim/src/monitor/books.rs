@@ -88,6 +88,8 @@ pub struct Books {
     pub silent: BTreeSet<NodeId>,
     /// Limits in force.
     pub limits: FleetLimits,
+    /// Since when, in listened time.
+    pub limits_since: u64,
     /// Campaigns.
     pub campaigns: BTreeMap<CampaignId, CampaignBook>,
 }
@@ -165,7 +167,7 @@ impl Books {
 
     /// Keeps the books.
     pub fn apply(&mut self, record: &Record, at: CellTime, (listened, changes): (u64, u64)) {
-        self.apply_fleet(record);
+        self.apply_fleet(record, listened);
         self.apply_campaign(record, at, listened);
         match record {
             Record::TaskStarted { shard, kind, attempt, node, timeout } => {
@@ -225,9 +227,12 @@ impl Books {
         }
     }
 
-    fn apply_fleet(&mut self, record: &Record) {
+    fn apply_fleet(&mut self, record: &Record, listened: u64) {
         match record {
-            Record::LimitsSet { limits } => self.limits = limits.clone(),
+            Record::LimitsSet { limits } => {
+                self.limits = limits.clone();
+                self.limits_since = listened;
+            }
             Record::NodeEnrolled { node, incarnation, labels } => {
                 self.nodes.insert(*node, (*incarnation, labels.clone()));
             }

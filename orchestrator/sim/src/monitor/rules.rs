@@ -204,6 +204,9 @@ impl Monitor {
     pub fn silence(&mut self, now: CellTime) {
         self.now = now;
         let limit = self.books.limits.silence.ms() + SLACK_MS;
+        if self.clock.now().0 < self.books.limits_since + SLACK_MS {
+            return;
+        }
         let nodes: Vec<NodeId> = self.books.nodes().collect();
         for node in nodes {
             if self.clock.unheard(node) > limit && !self.books.silent.contains(&node) {
