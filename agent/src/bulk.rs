@@ -224,7 +224,7 @@ fn read_pages(
     let any = wanted.kinds.bits() == 0;
     let mut findings_total = 0;
     let mut page: Vec<LocatedFinding> = Vec::new();
-    while let Some(located) = file.next()? {
+    while let Some(located) = file.read()? {
         if !any && !wanted.kinds.contains(located.finding.kind) {
             continue;
         }

@@ -1,10 +1,20 @@
 //! The command line: the daemon, and its work offline.
 
+mod detect;
+mod inventory;
+mod report;
 mod run;
+mod verify;
+mod volume;
 
+use std::io::{ErrorKind, Write};
 use std::process::ExitCode;
 
+use anyhow::Result;
 use clap::{Parser, Subcommand};
+
+/// Exit code of the offline commands when they cannot answer.
+const COULD_NOT_TELL: u8 = 2;
 
 /// The agent of a storage node.
 #[derive(Debug, Parser)]
@@ -18,6 +28,13 @@ struct Cli {
 enum Command {
     /// Run the agent.
     Run(run::RunArgs),
+    /// Verify mail on this machine. Exit codes: 0 clean, 1 damaged, 2 could not tell.
+    Verify(verify::VerifyArgs),
+    /// Show or enrol volumes.
+    #[command(subcommand)]
+    Volume(volume::VolumeCommand),
+    /// List shards and mailboxes below a path, without reading any mail.
+    Inventory(inventory::InventoryArgs),
 }
 
 /// Reads the command line and does what it says.
@@ -25,20 +42,40 @@ enum Command {
 pub fn main() -> ExitCode {
     match Cli::parse().command {
         Command::Run(args) => run::run(args),
+        Command::Verify(args) => verify::run(&args),
+        Command::Volume(command) => answer(volume::run(&command)),
+        Command::Inventory(args) => answer(inventory::run(&args)),
     }
 }
 
-/// Data: to standard output. A reader that went away is no error.
-fn print(text: &str) -> anyhow::Result<()> {
-    use std::io::Write;
-    match std::io::stdout().lock().write_all(text.as_bytes()) {
-        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error.into()),
-        Ok(()) | Err(_) => Ok(()),
+fn answer(result: Result<()>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            say(&format!("rientro-agent: {error:#}"));
+            COULD_NOT_TELL.into()
+        }
     }
+}
+
+/// Data: to standard output. A reader that went away has seen what it wanted.
+fn print(text: &str) -> Result<()> {
+    match write_out(text) {
+        Err(error)
+            if error.downcast_ref::<std::io::Error>().is_some_and(|e| e.kind() == ErrorKind::BrokenPipe) =>
+        {
+            Ok(())
+        }
+        other => other,
+    }
+}
+
+/// Data: to standard output.
+fn write_out(text: &str) -> Result<()> {
+    Ok(std::io::stdout().lock().write_all(text.as_bytes())?)
 }
 
 /// Everything else: to standard error.
 fn say(text: &str) {
-    use std::io::Write;
     writeln!(std::io::stderr().lock(), "{text}").ok();
 }

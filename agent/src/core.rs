@@ -229,7 +229,7 @@ impl Core {
             Input::Connected(welcome) => self.connected(&welcome),
             Input::Disconnected => self.terms = None,
             Input::Said(message) => self.said(message),
-            Input::Written(facts) => facts.into_iter().for_each(|fact| self.written(fact)),
+            Input::Written(facts) => facts.iter().for_each(|fact| self.written(fact)),
             Input::NotWritten(facts, why) => facts.into_iter().for_each(|fact| self.not_written(fact, &why)),
             Input::Ended(run, end) => self.run_ended(run, end),
             Input::Tick(progress) => self.tick(progress),
@@ -304,10 +304,10 @@ impl Core {
     }
 
     /// What becomes true once a fact is durable.
-    fn written(&mut self, fact: Fact) {
-        let new_life = self.is_new_life(&fact);
-        self.facts.apply(&fact);
-        match fact {
+    fn written(&mut self, fact: &Fact) {
+        let new_life = self.is_new_life(fact);
+        self.facts.apply(fact);
+        match *fact {
             Fact::Fence(_) => {
                 if new_life {
                     self.void_tries();
@@ -379,3 +379,6 @@ impl Core {
 fn running_task(task: &Task) -> RunningTask {
     RunningTask { shard: task.shard, attempt: task.attempt, kind: task.action.kind() }
 }
+
+#[cfg(test)]
+mod tests;

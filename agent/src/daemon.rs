@@ -226,7 +226,7 @@ impl Daemon {
                 self.hang_up();
             }
             Effect::Begin { run, task, mailbox_key, paused } => {
-                self.runner.begin(run, task, mailbox_key, paused)
+                self.runner.begin(run, task, mailbox_key, paused);
             }
             Effect::Cancel(run) => self.runner.cancel(run),
             Effect::Hold(run, held) => self.runner.hold(run, held),

@@ -177,7 +177,7 @@ impl FindingsReader {
     ///
     /// # Errors
     /// The error of reading, [`io::ErrorKind::InvalidData`] when the file is damaged.
-    pub fn next(&mut self) -> io::Result<Option<LocatedFinding>> {
+    pub fn read(&mut self) -> io::Result<Option<LocatedFinding>> {
         if self.left == 0 {
             return Ok(None);
         }
@@ -266,7 +266,7 @@ mod tests {
             store.prune(shard).unwrap();
         }
         let mut reader = store.read(shard, AttemptNo::from_raw(10)).unwrap().unwrap();
-        let read: Vec<_> = std::iter::from_fn(|| reader.next().unwrap()).collect();
+        let read: Vec<_> = std::iter::from_fn(|| reader.read().unwrap()).collect();
         assert_eq!(read, (0..3).map(located).collect::<Vec<_>>());
         assert!(store.read(shard, AttemptNo::from_raw(1)).unwrap().is_none());
         assert_eq!(names(&dir.path().join("s1")), ["10", "2"]);
@@ -288,7 +288,7 @@ mod tests {
         bytes[at] = b'X';
         fs::write(&path, bytes).unwrap();
         let mut reader = store.read(shard, AttemptNo::from_raw(2)).unwrap().unwrap();
-        assert_eq!(reader.next().unwrap_err().kind(), io::ErrorKind::InvalidData);
+        assert_eq!(reader.read().unwrap_err().kind(), io::ErrorKind::InvalidData);
     }
 
     /// T25: without a request for addresses, nothing that tells one leaves.

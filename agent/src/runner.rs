@@ -173,7 +173,7 @@ impl Work {
         let end = self.end_of(task, mailbox_key, control).unwrap_or_else(TaskEnd::Failed);
         match &end {
             TaskEnd::Verified { verification, .. } => {
-                tracing::info!(verdict = %verification.verdict, "task ended")
+                tracing::info!(verdict = %verification.verdict, "task ended");
             }
             TaskEnd::Confirmed => tracing::info!(verdict = "confirmed", "task ended"),
             TaskEnd::Failed(failure) => tracing::info!(?failure, "task ended"),

@@ -120,7 +120,9 @@ impl Dialer {
                     waits = retry.build();
                 }
             }
-            tokio::time::sleep(waits.next().unwrap_or(RETRY_MAX)).await;
+            let wait = waits.next().unwrap_or(RETRY_MAX);
+            tracing::warn!(?wait, "no orchestrator has a session with this node; trying again");
+            tokio::time::sleep(wait).await;
         }
     }
 
@@ -141,11 +143,7 @@ impl Dialer {
         let call = client.session(ReceiverStream::new(queue).map(v1::SessionRequest::from));
         let (welcome, inbound) = timeout(WELCOME_MAX, async {
             let mut inbound = call.await?.into_inner();
-            match next(&mut inbound).await? {
-                OrchestratorMessage::Welcome(welcome) => Ok((welcome, inbound)),
-                OrchestratorMessage::Refused { reason, text } => Err(SessionError::Refused { reason, text }),
-                _ => Err(SessionError::Protocol),
-            }
+            admitted(next(&mut inbound).await?).map(|welcome| (welcome, inbound))
         })
         .await
         .map_err(|_| SessionError::Silent(WELCOME_MAX))??;
@@ -214,13 +212,23 @@ async fn next(inbound: &mut Streaming<v1::SessionResponse>) -> Result<Orchestrat
     Ok(message.try_into()?)
 }
 
+fn admitted(answer: OrchestratorMessage) -> Result<Welcome, SessionError> {
+    if let OrchestratorMessage::Welcome(welcome) = answer {
+        Ok(welcome)
+    } else if let OrchestratorMessage::Refused { reason, text } = answer {
+        Err(SessionError::Refused { reason, text })
+    } else {
+        Err(SessionError::Protocol)
+    }
+}
+
 fn report(endpoint: &str, welcomed: bool, error: &SessionError) {
-    match error {
-        SessionError::Refused { reason: RefuseReason::NotLeader, .. } => {
-            tracing::debug!(endpoint, %error, "not the leader");
-        }
-        SessionError::Refused { .. } => tracing::error!(endpoint, %error, "session refused"),
-        _ if welcomed => tracing::warn!(endpoint, %error, "session lost"),
-        _ => tracing::debug!(endpoint, %error, "no session"),
+    let refused = matches!(error, SessionError::Refused { reason, .. } if *reason != RefuseReason::NotLeader);
+    if refused {
+        tracing::error!(endpoint, %error, "session refused");
+    } else if welcomed {
+        tracing::warn!(endpoint, %error, "session lost");
+    } else {
+        tracing::debug!(endpoint, %error, "no session");
     }
 }

@@ -196,3 +196,6 @@ fn end_interrupted(path: &Path, ledger: &mut Ledger, facts: &mut Facts) -> Resul
 fn fail<'p>(what: &'static str, path: &'p Path) -> impl FnOnce(io::Error) -> StateError + use<'p> {
     move |source| StateError::Io { what, path: path.to_owned(), source }
 }
+
+#[cfg(test)]
+mod tests;

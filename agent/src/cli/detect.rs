@@ -1,0 +1,162 @@
+//! Finds out where mailboxes stand below a path, when that can be said without guessing.
+//!
+//! A directory with at least two of `cur`, `new` and `tmp` is taken for a Maildir. The path is one, or all Maildirs found below
+//! it stand equally deep: then each level is a variable, but for a last one that is called `Maildir` everywhere. Anything else
+//! is for the operator to say: a wrong layout would pass over mailboxes in silence.
+
+use std::ffi::OsString;
+use std::fs;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use rientro_mailstore::Layout;
+
+/// Levels that are looked at below the path.
+const DEPTH_MAX: usize = 5;
+/// Directories that are looked at; a tree with more says where its mailboxes are long before.
+const DIRECTORIES_MAX: usize = 20_000;
+/// Id of the one shard that the path is taken for.
+pub(super) const SHARD: &str = "offline";
+/// Variables of the levels above a mailbox, the nearest last.
+const VARIABLES: [&str; DEPTH_MAX] = ["{group}", "{part}", "{shard}", "{domain}", "{user}"];
+
+/// A path, and where mailboxes stand below it.
+#[derive(Debug)]
+pub(super) struct Found {
+    /// Where the layout begins.
+    pub(super) root: PathBuf,
+    /// The layout.
+    pub(super) layout: Layout,
+    /// The layout as an operator writes it.
+    pub(super) text: String,
+}
+
+/// The layout that was given, or the one that can be seen.
+pub(super) fn layout(path: &Path, given: Option<&str>) -> Result<Found> {
+    let path = path.canonicalize().with_context(|| format!("find {}", path.display()))?;
+    match given {
+        Some(text) => found(path, text.to_owned()),
+        None if is_maildir(&path) => one_mailbox(&path),
+        None => tree(path),
+    }
+}
+
+fn found(root: PathBuf, text: String) -> Result<Found> {
+    Ok(Found { layout: Layout::whole(&text, SHARD)?, root, text })
+}
+
+fn one_mailbox(path: &Path) -> Result<Found> {
+    let (Some(parent), Some(name)) = (path.parent(), path.file_name().and_then(|name| name.to_str())) else {
+        bail!(
+            "{} has a name that no layout can hold; verify the directory above it with --layout",
+            path.display()
+        );
+    };
+    found(parent.to_owned(), name.to_owned())
+}
+
+fn tree(path: PathBuf) -> Result<Found> {
+    let mut seen = Seen::default();
+    seen.look(&path, &mut Vec::new())?;
+    let Some(first) = seen.maildirs.first() else {
+        bail!(
+            "no Maildir stands within {DEPTH_MAX} levels below {}; say where mailboxes are, such as --layout '{{domain}}/{{user}}/Maildir'",
+            path.display()
+        );
+    };
+    let depth = first.len();
+    if let Some(other) = seen.maildirs.iter().find(|other| other.len() != depth) {
+        bail!(
+            "Maildirs stand at different depths below {} ({} and {}); say which are meant, such as --layout '{}'",
+            path.display(),
+            shown(first),
+            shown(other),
+            template(first, &seen.maildirs),
+        );
+    }
+    let text = template(first, &seen.maildirs);
+    found(path, text)
+}
+
+/// A layout of the depth of `first`.
+fn template(first: &[OsString], all: &[Vec<OsString>]) -> String {
+    let named = first.len() > 1 && all.iter().all(|names| names.last().is_some_and(|name| name == "Maildir"));
+    let variables = first.len() - usize::from(named);
+    let mut parts = VARIABLES[DEPTH_MAX - variables..].to_vec();
+    parts.extend(named.then_some("Maildir"));
+    parts.join("/")
+}
+
+fn shown(names: &[OsString]) -> String {
+    names.iter().collect::<PathBuf>().display().to_string()
+}
+
+#[derive(Debug, Default)]
+struct Seen {
+    maildirs: Vec<Vec<OsString>>,
+    directories: usize,
+}
+
+impl Seen {
+    /// Looks at what stands in a directory that is no Maildir itself.
+    fn look(&mut self, path: &Path, names: &mut Vec<OsString>) -> Result<()> {
+        let entries = fs::read_dir(path).with_context(|| format!("list {}", path.display()))?;
+        let mut entries =
+            entries.collect::<Result<Vec<_>, _>>().with_context(|| format!("list {}", path.display()))?;
+        entries.sort_by_key(fs::DirEntry::file_name);
+        for entry in entries {
+            let name = entry.file_name();
+            let hidden = name.as_bytes().starts_with(b".") || name == "lost+found";
+            if hidden
+                || !entry.file_type().is_ok_and(|kind| kind.is_dir())
+                || self.directories >= DIRECTORIES_MAX
+            {
+                continue;
+            }
+            self.directories += 1;
+            names.push(name);
+            if is_maildir(&entry.path()) {
+                self.maildirs.push(names.clone());
+            } else if names.len() < DEPTH_MAX {
+                self.look(&entry.path(), names)?;
+            }
+            names.pop();
+        }
+        Ok(())
+    }
+}
+
+fn is_maildir(path: &Path) -> bool {
+    ["cur", "new", "tmp"].iter().filter(|place| path.join(place).is_dir()).count() >= 2
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(paths: &[&str], at: &str) -> Result<String> {
+        let dir = tempfile::tempdir().unwrap();
+        for path in paths {
+            fs::create_dir_all(dir.path().join(path).join("cur")).unwrap();
+            fs::create_dir_all(dir.path().join(path).join("new")).unwrap();
+        }
+        layout(&dir.path().join(at), None).map(|found| found.text)
+    }
+
+    #[test]
+    fn what_is_plain_is_seen() {
+        assert_eq!(text(&["anna"], "anna").unwrap(), "anna");
+        assert_eq!(text(&["anna", "bert"], "").unwrap(), "{user}");
+        assert_eq!(text(&["ex.org/anna", "b.org/carl"], "").unwrap(), "{domain}/{user}");
+        assert_eq!(text(&["s1/ex.org/anna/Maildir"], "").unwrap(), "{shard}/{domain}/{user}/Maildir");
+        assert_eq!(text(&["anna/Maildir", "anna/Maildir/.Sent"], "").unwrap(), "{user}/Maildir");
+    }
+
+    #[test]
+    fn what_is_not_is_for_the_operator() {
+        assert!(text(&["ex.org/anna", "carl"], "").unwrap_err().to_string().contains("different depths"));
+        assert!(text(&[], "").unwrap_err().to_string().contains("no Maildir stands"));
+        assert!(text(&[], "absent").is_err());
+    }
+}

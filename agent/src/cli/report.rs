@@ -1,0 +1,237 @@
+//! How findings and the verdict of an offline verification are written, and the line that tells how far it is.
+
+use std::fmt::Write as _;
+use std::io::{IsTerminal, Write};
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use rientro_mailstore::Control;
+use rientro_types::{ByteSize, Finding, Outcome, Ppm, Severity, Tally, UnknownCause, Verdict};
+use serde_json::json;
+
+use super::verify::Output;
+
+/// Between two draws of the progress line.
+const DRAW_EVERY: Duration = Duration::from_millis(200);
+
+/// The terminal that a progress line is drawn on, if there is one.
+#[derive(Debug)]
+pub(super) struct Screen {
+    live: Option<(Arc<Live>, JoinHandle<()>)>,
+}
+
+#[derive(Debug, Default)]
+struct Live {
+    over: AtomicBool,
+    /// Held while anything is written, so that lines do not mix.
+    pen: Mutex<()>,
+}
+
+impl Screen {
+    /// Draws on standard error, when it is a terminal and that is wanted.
+    pub(super) fn new(wanted: bool, control: &Control) -> Self {
+        if !wanted || !std::io::stderr().is_terminal() {
+            return Self { live: None };
+        }
+        let live = Arc::new(Live::default());
+        let (drawn, control) = (Arc::clone(&live), control.clone());
+        let thread = std::thread::spawn(move || drawn.draw(&control));
+        Self { live: Some((live, thread)) }
+    }
+
+    /// Writes something else, above the progress line.
+    fn above(&self, write: impl FnOnce() -> Result<()>) -> Result<()> {
+        match &self.live {
+            None => write(),
+            Some((live, _)) => {
+                let _pen = live.pen.lock().unwrap_or_else(PoisonError::into_inner);
+                clear();
+                write()
+            }
+        }
+    }
+
+    /// Takes the line away.
+    pub(super) fn end(self) {
+        if let Some((live, thread)) = self.live {
+            live.over.store(true, Ordering::Relaxed);
+            thread.thread().unpark();
+            thread.join().ok();
+            clear();
+        }
+    }
+}
+
+impl Live {
+    fn draw(&self, control: &Control) {
+        let start = now();
+        while !self.over.load(Ordering::Relaxed) {
+            let done = control.progress();
+            let ms = u64::try_from(now().duration_since(start).as_millis()).unwrap_or(u64::MAX).max(1);
+            let rate = ByteSize::from_bytes(done.bytes.saturating_mul(1000) / ms);
+            let read = ByteSize::from_bytes(done.bytes);
+            let (mailboxes, messages, findings) = (done.mailboxes, done.messages, done.findings);
+            let line = format!(
+                "{mailboxes} mailboxes, {messages} messages, {read} read, {rate}/s, {findings} findings"
+            );
+            {
+                let _pen = self.pen.lock().unwrap_or_else(PoisonError::into_inner);
+                clear();
+                write!(std::io::stderr(), "{line}").ok();
+            }
+            std::thread::park_timeout(DRAW_EVERY);
+        }
+    }
+}
+
+/// Back to the beginning of the line, and nothing on it.
+fn clear() {
+    write!(std::io::stderr(), "\r\x1b[K").ok();
+}
+
+#[allow(clippy::disallowed_methods, reason = "a rate for people is against real time")]
+fn now() -> Instant {
+    Instant::now()
+}
+
+/// Writes findings as they come; nothing is kept.
+pub(super) struct Report<'s> {
+    output: Output,
+    screen: &'s Screen,
+    headed: bool,
+}
+
+impl<'s> Report<'s> {
+    pub(super) fn new(output: Output, screen: &'s Screen) -> Self {
+        Self { output, screen, headed: false }
+    }
+
+    /// Says what is verified, to people.
+    pub(super) fn begin(&self, path: &Path, layout: &str) -> Result<()> {
+        if self.output == Output::Table {
+            self.screen.above(|| {
+                super::say(&format!("verifying {} with layout {layout}", path.display()));
+                Ok(())
+            })?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn finding(&mut self, finding: &Finding) -> Result<()> {
+        let mut text = String::new();
+        match self.output {
+            Output::Json => writeln!(text, "{}", as_json(finding))?,
+            Output::Table => {
+                if !std::mem::replace(&mut self.headed, true) {
+                    writeln!(
+                        text,
+                        "{:<10}  {:<21}  {:<28}  {:<40}  DETAIL",
+                        "SEVERITY", "KIND", "MAILBOX", "PATH"
+                    )?;
+                }
+                let Finding { kind, mailbox, path, detail } = finding;
+                let (mailbox, path) = (shown(mailbox), shown(path));
+                let severity = severity(kind.severity());
+                writeln!(text, "{severity:<10}  {kind:<21}  {mailbox:<28}  {path:<40}  {detail}")?;
+            }
+        }
+        self.screen.above(|| super::write_out(&text))
+    }
+}
+
+/// Writes the verdict, with its level and coverage.
+pub(super) fn verdict(output: Output, verdict: &Verdict) -> Result<()> {
+    let text = match output {
+        Output::Json => format!("{}\n", verdict_as_json(verdict)),
+        Output::Table => {
+            let covered = if verdict.coverage == Ppm::ONE { ", 100% covered" } else { "" };
+            let Tally { mailboxes, messages, bytes, findings, .. } = verdict.tally;
+            let read = ByteSize::from_bytes(bytes);
+            format!(
+                "{verdict}{covered}: {messages} messages in {mailboxes} mailboxes, {read} read, {findings} findings\n"
+            )
+        }
+    };
+    super::write_out(&text)
+}
+
+fn as_json(finding: &Finding) -> serde_json::Value {
+    let Finding { kind, mailbox, path, detail } = finding;
+    json!({
+        "type": "finding",
+        "kind": kind.code(),
+        "severity": severity(kind.severity()),
+        "mailbox": shown(mailbox),
+        "path": shown(path),
+        "detail": detail,
+    })
+}
+
+fn verdict_as_json(verdict: &Verdict) -> serde_json::Value {
+    let Verdict { outcome, level, coverage, tally } = verdict;
+    let (outcome, cause) = match outcome {
+        Outcome::Clean => ("clean", None),
+        Outcome::Damaged => ("damaged", None),
+        Outcome::Unreadable => ("unreadable", None),
+        Outcome::Unknown(UnknownCause::Empty) => ("unknown", Some("empty")),
+        Outcome::Unknown(UnknownCause::Incomplete) => ("unknown", Some("incomplete")),
+        Outcome::Unknown(UnknownCause::LevelUnavailable) => ("unknown", Some("level-unavailable")),
+    };
+    json!({
+        "type": "verdict",
+        "outcome": outcome,
+        "cause": cause,
+        "level": level.name(),
+        "coverage_ppm": coverage.raw(),
+        "mailboxes": tally.mailboxes,
+        "messages": tally.messages,
+        "bytes": tally.bytes,
+        "messages_damaged": tally.messages_damaged,
+        "messages_unreadable": tally.messages_unreadable,
+        "mailboxes_damaged": tally.mailboxes_damaged,
+        "mailboxes_unreadable": tally.mailboxes_unreadable,
+        "findings": tally.findings,
+    })
+}
+
+const fn severity(severity: Severity) -> &'static str {
+    match severity {
+        Severity::Note => "note",
+        Severity::Damage => "damage",
+        Severity::Unreadable => "unreadable",
+    }
+}
+
+/// A path that a terminal cannot be steered with, and that tells every byte: what is not plain text is `\xNN`.
+pub(super) fn shown(path: &[u8]) -> String {
+    let mut text = String::with_capacity(path.len());
+    for chunk in path.utf8_chunks() {
+        for c in chunk.valid().chars() {
+            match c {
+                '\\' => text.push_str("\\\\"),
+                c if c.is_control() => c.to_string().bytes().for_each(|byte| escape(&mut text, byte)),
+                c => text.push(c),
+            }
+        }
+        chunk.invalid().iter().for_each(|byte| escape(&mut text, *byte));
+    }
+    text
+}
+
+fn escape(text: &mut String, byte: u8) {
+    write!(text, "\\x{byte:02x}").expect("writing to a string does not fail");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_cannot_steer_a_terminal() {
+        assert_eq!(shown(b"a\x1b[2J\xff\\b\xc3\xa9\n"), "a\\x1b[2J\\xff\\\\b\u{e9}\\x0a");
+    }
+}

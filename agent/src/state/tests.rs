@@ -1,0 +1,180 @@
+use rientro_types::{
+    AttemptNo, CellId, Digest, Epoch, Incarnation, Level, MailboxId, Order, Outcome, Ppm, Seq, Service,
+    Tally, TaskEnd, TaskFailure, TaskKind, Verdict, Verification, VolumeId,
+};
+use rientro_wire::session::RunningTask;
+
+use super::*;
+
+fn shard(number: usize) -> ShardId {
+    ShardId::new(&format!("s{number}")).unwrap()
+}
+
+fn order(seq: u64) -> Order {
+    Order {
+        cell: CellId::new("cell").unwrap(),
+        incarnation: Incarnation::from_raw(1),
+        epoch: Epoch::from_raw(1),
+        seq: Seq::from_raw(seq),
+    }
+}
+
+fn no(number: u32) -> AttemptNo {
+    AttemptNo::from_raw(number)
+}
+
+fn begun(shard: ShardId, number: u32) -> Fact {
+    let task = RunningTask { shard, attempt: no(number), kind: TaskKind::Verify };
+    Fact::Begun { order: order(u64::from(number)), task }
+}
+
+/// The largest end of a task there can be.
+fn largest_end() -> TaskEnd {
+    let count = u64::MAX;
+    let tally = Tally {
+        mailboxes: count,
+        messages: count,
+        bytes: count,
+        messages_damaged: count,
+        messages_unreadable: count,
+        mailboxes_damaged: count,
+        mailboxes_unreadable: count,
+        findings: count,
+        kinds: rientro_types::FindingKind::ALL.iter().fold(
+            rientro_types::FindingKinds::NONE,
+            |mut all, kind| {
+                all.insert(*kind);
+                all
+            },
+        ),
+    };
+    let verdict = Verdict { outcome: Outcome::Damaged, level: Level::Structure, coverage: Ppm::ONE, tally };
+    let digest = Digest::from_raw([9; 32]);
+    let volume = VolumeId::new(&"v".repeat(47)).unwrap();
+    let verification = Verification { verdict, stat_walk: digest, findings: digest, volume };
+    TaskEnd::Verified { verification, damaged: vec![MailboxId::from_raw([1; 16]); 64] }
+}
+
+fn facts() -> Vec<Fact> {
+    let services = ServiceSet::NONE.with(Service::Imap);
+    vec![
+        Fact::Fence(order(0)),
+        begun(shard(1), 1),
+        Fact::Ended { shard: shard(1), attempt: no(1), end: largest_end() },
+        begun(shard(1), 2),
+        Fact::Settled { shard: shard(1), attempt: no(1) },
+        Fact::Services { shard: shard(2), services, order: order(7) },
+        begun(shard(3), 4),
+        Fact::Ended { shard: shard(3), attempt: no(4), end: TaskEnd::Failed(TaskFailure::ShardMissing) },
+    ]
+}
+
+/// R4: after a power cut at any byte of any write, what was durable is there, and what was being written is there or not.
+#[test]
+fn a_ledger_cut_at_any_byte_has_all_that_was_whole() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("ledger");
+    let (mut ledger, mut state, _) = Ledger::open(&path).unwrap();
+    let mut whole = vec![(fs::metadata(&path).unwrap().len(), state.clone())];
+    for fact in facts() {
+        ledger.append(std::slice::from_ref(&fact)).unwrap();
+        state.apply(&fact);
+        whole.push((fs::metadata(&path).unwrap().len(), state.clone()));
+    }
+    let bytes = fs::read(&path).unwrap();
+    for cut in usize::try_from(whole[0].0).unwrap()..=bytes.len() {
+        fs::write(&path, &bytes[..cut]).unwrap();
+        let (_, read, recovered) = Ledger::open(&path).unwrap();
+        let (end, expected) = whole.iter().rev().find(|(end, _)| *end <= cut as u64).unwrap();
+        assert_eq!((&read, recovered.torn_bytes), (expected, cut as u64 - end), "cut at {cut}");
+    }
+}
+
+/// Damage to what had been durable is never passed over.
+#[test]
+fn a_flipped_bit_is_a_torn_end_or_a_refusal() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("ledger");
+    let (mut ledger, _, _) = Ledger::open(&path).unwrap();
+    let header = usize::try_from(fs::metadata(&path).unwrap().len()).unwrap();
+    for fact in facts() {
+        ledger.append(&[fact]).unwrap();
+    }
+    let bytes = fs::read(&path).unwrap();
+    let last = bytes.windows(4).rposition(|window| window == &bytes[header..header + 4]).unwrap();
+    for at in 0..bytes.len() {
+        let mut broken = bytes.clone();
+        broken[at] ^= 1;
+        fs::write(&path, &broken).unwrap();
+        match Ledger::open(&path) {
+            Err(LedgerError::Foreign { .. }) => assert!(at < header),
+            Err(LedgerError::Damaged { .. }) => assert!((header..last).contains(&at), "flip at {at}"),
+            Ok((_, _, recovered)) => assert!(at >= last && recovered.torn_bytes > 0, "flip at {at}"),
+            Err(other) => panic!("{other}"),
+        }
+    }
+}
+
+#[test]
+fn a_rewritten_ledger_says_the_same_in_less() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("ledger");
+    let (mut ledger, mut state, _) = Ledger::open(&path).unwrap();
+    let mut number = 0;
+    while !ledger.wants_rewrite() {
+        number += 1;
+        for fact in [
+            begun(shard(1), number),
+            Fact::Ended { shard: shard(1), attempt: no(number), end: largest_end() },
+        ] {
+            ledger.append(std::slice::from_ref(&fact)).unwrap();
+            state.apply(&fact);
+        }
+        if number > 1 {
+            let fact = Fact::Settled { shard: shard(1), attempt: no(number - 1) };
+            ledger.append(std::slice::from_ref(&fact)).unwrap();
+            state.apply(&fact);
+        }
+    }
+    facts().iter().for_each(|fact| {
+        ledger.append(std::slice::from_ref(fact)).unwrap();
+        state.apply(fact);
+    });
+    ledger.rewrite(&state).unwrap();
+    let more = Fact::Services { shard: shard(9), services: ServiceSet::ALL, order: order(99) };
+    ledger.append(std::slice::from_ref(&more)).unwrap();
+    state.apply(&more);
+    drop(ledger);
+    assert!(fs::metadata(&path).unwrap().len() < 16 << 10);
+    assert_eq!(Ledger::open(&path).unwrap().1, state);
+}
+
+#[test]
+fn reserved_space_holds_the_largest_result() {
+    let mut bytes = Vec::new();
+    let shard = ShardId::new(&"s".repeat(47)).unwrap();
+    Fact::Ended { shard, attempt: no(u32::MAX), end: largest_end() }.encode(&mut bytes);
+    assert!(bytes.len() + 64 < RESULT_BYTES_MAX, "{} of {RESULT_BYTES_MAX}", bytes.len());
+    let problem = "p".repeat(256);
+    bytes.clear();
+    Fact::Ended { shard, attempt: no(1), end: TaskEnd::Failed(TaskFailure::Agent { problem }) }
+        .encode(&mut bytes);
+    assert!(bytes.len() + 64 < RESULT_BYTES_MAX);
+}
+
+#[test]
+fn a_directory_has_one_life_and_one_agent() {
+    let dir = tempfile::tempdir().unwrap();
+    let (first, mut ledger, _) = StateDir::open(dir.path()).unwrap();
+    let life = first.incarnation;
+    assert!(matches!(StateDir::open(dir.path()), Err(StateError::Locked { .. })));
+    ledger.append(&facts()).unwrap();
+    drop((first, ledger));
+    let (second, _, facts) = StateDir::open(dir.path()).unwrap();
+    assert_eq!(second.incarnation, life);
+    assert_eq!(facts.shards[&shard(1)].outbox[&no(2)], TaskEnd::Failed(TaskFailure::Interrupted));
+    assert_eq!(fs::read_to_string(dir.path().join("services/s2")).unwrap(), "imap\n");
+    drop(second);
+    fs::write(dir.path().join("incarnation"), "nonsense").unwrap();
+    assert!(matches!(StateDir::open(dir.path()), Err(StateError::Incarnation { .. })));
+}

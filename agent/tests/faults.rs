@@ -1,0 +1,204 @@
+//! Volumes that are not what they should be, peers that talk nonsense, disks that are full.
+
+#![allow(clippy::wildcard_enum_match_arm, reason = "a test names what it expects; anything else fails it")]
+
+mod support;
+
+use std::fs;
+use std::process::Command;
+
+use rientro_types::{Outcome, TaskEnd, TaskFailure, UnknownCause};
+use rientro_wire::session::{AgentMessage, OrchestratorMessage, RefuseReason};
+use rientro_wire::v1;
+use support::orchestrator::{Orchestrator, within};
+use support::volume::Volume;
+use support::{Node, attempt, order, shard, slow_verify, verify, welcome};
+
+/// T24, T28: another volume under the root, none at all, and the right one again.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_volume_that_is_not_the_one_is_never_clean() {
+    let node = Node::new();
+    node.volume.shard("s1", 2, 2);
+    let mut orchestrator = Orchestrator::start().await;
+    let _agent = node.start(&[&orchestrator.endpoint()]);
+    let (mut session, _) = orchestrator.greeted(&welcome()).await;
+    within(orchestrator.inventories.recv()).await.unwrap();
+
+    let aside = node.dir.path().join("aside");
+    fs::rename(&node.volume.path, &aside).unwrap();
+    let other = Volume::enrolled(&node.volume.path, 2);
+    other.shard("s1", 2, 2);
+    session.start(order(1), verify("s1", 1, node.volume.id)).await;
+    let wrong = |found| TaskEnd::Failed(TaskFailure::VolumeWrong { found });
+    assert_eq!(session.result().await.2, wrong(Some(other.id)));
+    // The change is seen and told without being asked for.
+    let parts = within(orchestrator.inventories.recv()).await.unwrap();
+    assert!(format!("{parts:?}").contains(other.id.as_str()), "{parts:?}");
+
+    fs::remove_dir_all(&node.volume.path).unwrap();
+    fs::create_dir(&node.volume.path).unwrap();
+    session.start(order(2), verify("s1", 2, node.volume.id)).await;
+    assert_eq!(session.result().await.2, wrong(None));
+
+    fs::remove_dir(&node.volume.path).unwrap();
+    fs::rename(&aside, &node.volume.path).unwrap();
+    session.start(order(3), verify("s1", 3, node.volume.id)).await;
+    let end = session.result().await.2;
+    assert!(matches!(end, TaskEnd::Verified { .. }), "{end:?}");
+    session.start(order(4), verify("s9", 1, node.volume.id)).await;
+    assert_eq!(session.result().await.2, TaskEnd::Failed(TaskFailure::ShardMissing));
+}
+
+/// T24: the volume is taken away, or the shard vanishes, while it is being read.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_vanishes_while_it_is_read_is_no_verdict() {
+    let node = Node::new();
+    node.volume.shard("s1", 4, 100);
+    let mut orchestrator = Orchestrator::start().await;
+    let _agent = node.start(&[&orchestrator.endpoint()]);
+    let (mut session, _) = orchestrator.greeted(&welcome()).await;
+    for (number, gone, failure) in [
+        (1, node.volume.path.join("s1"), TaskFailure::ShardMissing),
+        (2, node.volume.path.clone(), TaskFailure::VolumeWrong { found: None }),
+    ] {
+        session.start(order(number.into()), slow_verify("s1", number, node.volume.id)).await;
+        session.progress().await;
+        let aside = node.dir.path().join("aside");
+        fs::rename(&gone, &aside).unwrap();
+        let hurry = OrchestratorMessage::SetPace {
+            order: order(number.into()),
+            campaign: verify("s1", 1, node.volume.id).campaign,
+            pace: verify("s1", 1, node.volume.id).pace,
+        };
+        session.say(hurry).await;
+        assert_eq!(session.result().await.2, TaskEnd::Failed(failure));
+        fs::rename(&aside, &gone).unwrap();
+    }
+}
+
+/// T24: an empty shard is unknown, unless a list says what should be there.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_empty_shard_is_never_clean() {
+    let node = Node::new();
+    fs::create_dir_all(node.volume.path.join("s1/ex.org")).unwrap();
+    let mut orchestrator = Orchestrator::start().await;
+    let agent = node.start(&[&orchestrator.endpoint()]);
+    let (mut session, _) = orchestrator.greeted(&welcome()).await;
+    session.start(order(1), verify("s1", 1, node.volume.id)).await;
+    let TaskEnd::Verified { verification, .. } = session.result().await.2 else { panic!("no verdict") };
+    assert_eq!(verification.verdict.outcome, Outcome::Unknown(UnknownCause::Empty));
+    session.acknowledge(shard("s1"), attempt(1)).await;
+    agent.terminate();
+
+    let list = node.dir.path().join("users");
+    fs::write(&list, "# users\ns1/ex.org/anna\ns2/ex.org/bert\n").unwrap();
+    let settings = fs::read_to_string(node.settings()).unwrap();
+    let path = node.dir.path().join("expecting.toml");
+    fs::write(&path, format!("{settings}expected = {list:?}\n")).unwrap();
+    let mut child = Command::new(env!("CARGO_BIN_EXE_rientro-agent"))
+        .args(["run", "--endpoint", &orchestrator.endpoint(), "--config"])
+        .arg(&path)
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    let (mut session, _) = orchestrator.greeted(&welcome()).await;
+    session.start(order(2), verify("s1", 2, node.volume.id)).await;
+    let end = loop {
+        match session.result().await {
+            (_, of, end) if of == attempt(2) => break end,
+            _ => {}
+        }
+    };
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let TaskEnd::Verified { verification, .. } = end else { panic!("{end:?}") };
+    assert_eq!(verification.verdict.outcome, Outcome::Unreadable);
+}
+
+/// Garbage ends a session and nothing else: a message that is none of ours, a second Welcome, one of 100 MB.
+#[tokio::test(flavor = "multi_thread")]
+async fn garbage_ends_the_session_and_nothing_else() {
+    let node = Node::new();
+    node.volume.shard("s1", 2, 60);
+    let mut orchestrator = Orchestrator::start().await;
+    let agent = node.start(&[&orchestrator.endpoint()]);
+    let (mut session, _) = orchestrator.greeted(&welcome()).await;
+    session.start(order(1), slow_verify("s1", 1, node.volume.id)).await;
+    session.progress().await;
+    let huge = v1::session_response::Refused { reason: 1, text: "x".repeat(100 << 20) };
+    let raw = |message| v1::SessionResponse { message: Some(message) };
+    use v1::session_response::Message as M;
+    for nonsense in [
+        v1::SessionResponse { message: None },
+        raw(M::StartTask(v1::session_response::StartTask::default())),
+        raw(M::Welcome(v1::session_response::Welcome::default())),
+        OrchestratorMessage::Welcome(welcome()).into(),
+        raw(M::Refused(huge)),
+    ] {
+        session.say_raw(nonsense).await;
+        session.hear_end().await;
+        let (next, greeting) = orchestrator.greeted(&welcome()).await;
+        assert_eq!(greeting.running.len(), 1, "{}", agent.log());
+        session = next;
+    }
+    let resident = fs::read_to_string(format!("/proc/{}/status", agent.pid())).unwrap();
+    let peak = resident.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap().trim();
+    let kib: u64 = peak.trim_end_matches(" kB").parse().unwrap();
+    assert!(kib < 100 << 10, "the 100 MB message was taken into memory: {peak}");
+}
+
+/// Endpoints are tried in turn: one is dead, one does not lead, the third lets the agent in.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_leader_is_found() {
+    let node = Node::new();
+    let dead = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let mut follower = Orchestrator::start().await;
+    let mut leader = Orchestrator::start().await;
+    let _agent = node.start(&[&format!("http://{dead}"), &follower.endpoint(), &leader.endpoint()]);
+    let session = follower.session().await;
+    let text = "ask the others".to_owned();
+    session.say(OrchestratorMessage::Refused { reason: RefuseReason::NotLeader, text }).await;
+    drop(session);
+    leader.greeted(&welcome()).await;
+}
+
+/// Without space for a result no try begins: it is refused with the reason, and what runs and is served goes on.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_disk_refuses_tries() {
+    let node = Node::new().with("# room");
+    node.volume.shard("s1", 1, 1);
+    let settings = fs::read_to_string(node.settings()).unwrap().replace("\"1 MiB\"", "\"1000000 TiB\"");
+    let path = node.dir.path().join("full.toml");
+    fs::write(&path, settings).unwrap();
+    let mut orchestrator = Orchestrator::start().await;
+    let mut child = Command::new(env!("CARGO_BIN_EXE_rientro-agent"))
+        .args(["run", "--endpoint", &orchestrator.endpoint(), "--config"])
+        .arg(&path)
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    let (mut session, _) = orchestrator.greeted(&welcome()).await;
+    session.start(order(1), verify("s1", 1, node.volume.id)).await;
+    let TaskEnd::Failed(TaskFailure::Agent { problem }) = session.result().await.2 else {
+        panic!("not refused")
+    };
+    assert!(problem.contains("MiB free"), "{problem}");
+    session.set_services(order(2), shard("s1"), rientro_types::ServiceSet::ALL).await;
+    assert!(matches!(session.hear().await, AgentMessage::ServicesSeen { .. }));
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_agent_to_a_state_directory() {
+    let node = Node::new();
+    let mut orchestrator = Orchestrator::start().await;
+    let first = node.start(&[&orchestrator.endpoint()]);
+    orchestrator.greeted(&welcome()).await;
+    let second = node.start(&[&orchestrator.endpoint()]);
+    let log = second.log.clone();
+    assert!(!second.wait().success());
+    let log = fs::read_to_string(log).unwrap();
+    assert!(log.contains("another agent runs on the state directory"), "{log}");
+    assert!(first.terminate().success());
+}
