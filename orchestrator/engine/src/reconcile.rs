@@ -295,6 +295,10 @@ impl Engine {
         if back {
             self.decide_for(ix, Record::ShardReleased { shard: id });
         }
+        // T29: it may have moved here after its node's session began; then nobody has agreed on it yet.
+        if self.state.shard(shard).doubted {
+            self.reconcile_service(ix, shard, claim.services);
+        }
     }
 
     /// T28: the same volume on a node while the old one no longer shows it was remounted; anything else is contested.

@@ -3,6 +3,7 @@
 
 mod support;
 
+use rientro_engine::{Event, Origin};
 use rientro_types::*;
 use support::*;
 
@@ -34,5 +35,26 @@ fn a_shard_released_after_the_end_goes_on() {
     }
     assert_eq!(cell.state("b1"), ShardState::Open);
     assert_eq!(cell.campaign("return").state, CampaignState::Ended);
+    cell.assert_replays();
+}
+
+/// T29, R12: after a restore a shard that moves to a node whose session has begun is agreed on with its inventory.
+#[test]
+fn a_doubted_shard_that_moves_is_agreed_on() {
+    let mut cell = Cell::with_fleet(2, 1);
+    cell.disconnect("a");
+    cell.disconnect("b");
+    drop(cell.step(Event::Lead { epoch: Epoch::from_raw(9), origin: Origin::Restored }));
+    cell.connect("b", 1);
+    for _ in 0..30 {
+        cell.pass_with(5, &["b"]);
+    }
+    let moved = Claim { volume: volume_of("a"), services: ServiceSet::ALL, ..claim("a1", "a") };
+    cell.inventory("b", vec![claim("b1", "b"), moved]);
+    cell.inventory("b", vec![claim("b1", "b"), moved]);
+    let view = cell.view("a1").shard;
+    assert_eq!(view.placement.node, node("b"));
+    let expected = HeldReason::Disagreement { journal: ServiceSet::NONE, node: ServiceSet::ALL };
+    assert_eq!(view.blocked, Some(expected));
     cell.assert_replays();
 }
