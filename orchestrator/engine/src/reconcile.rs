@@ -183,16 +183,21 @@ impl Engine {
     fn reconcile_service(&mut self, ix: NodeIx, shard: ShardIx, services: ServiceSet) {
         let s = self.state.shard(shard);
         let (id, doubted, journal) = (s.id, s.doubted, s.services);
+        let differs = s.seen != services;
+        let reason = HeldReason::Disagreement { journal, node: services };
+        // What is held for an older disagreement is held for this one: a person decides on what is so.
+        let to_hold = match s.blocked.as_deref() {
+            None => true,
+            Some(held) => matches!(held, HeldReason::Disagreement { .. }) && *held != reason,
+        };
+        // What the node serves is what it was last told, as far as this session knows.
+        self.state.shards[shard.at()].told = Some(services);
         if doubted && services != journal {
-            if s.blocked.is_none() {
-                let reason = HeldReason::Disagreement { journal, node: services };
+            if to_hold {
                 self.decide(Record::ShardHeld { shard: id, reason });
             }
             return;
         }
-        // What the node serves is what it was last told, as far as this session knows.
-        let differs = s.seen != services;
-        self.state.shards[shard.at()].told = Some(services);
         if doubted || differs {
             self.decide_for(ix, Record::ServicesSeen { shard: id, services });
         }

@@ -58,3 +58,25 @@ fn a_doubted_shard_that_moves_is_agreed_on() {
     assert_eq!(view.blocked, Some(expected));
     cell.assert_replays();
 }
+
+/// T29: a person decides on what the node serves at that moment, and the node is told even if it once served just that.
+#[test]
+fn a_disagreement_is_told_as_it_is() {
+    let mut cell = Cell::with_fleet(1, 1);
+    let imap = ServiceSet::NONE.with(Service::Imap);
+    for (epoch, served) in [(9, ServiceSet::ALL), (10, imap)] {
+        cell.disconnect("a");
+        drop(cell.step(Event::Lead { epoch: Epoch::from_raw(epoch), origin: Origin::Restored }));
+        cell.connect_with("a", 1, vec![], vec![(shard("a1"), served)]);
+        let expected = HeldReason::Disagreement { journal: ServiceSet::NONE, node: served };
+        assert_eq!(cell.view("a1").shard.blocked, Some(expected));
+    }
+    cell.commands.clear();
+    let reason = "customers need it".to_owned();
+    cell.ask(Verb::Adopt { selector: only("a1"), services: ServiceSet::ALL, reason }).unwrap();
+    assert_eq!(cell.told(), vec![(node("a"), shard("a1"), ServiceSet::ALL)]);
+    cell.commands.clear();
+    cell.ask(Verb::Close { selector: only("a1"), reason: "no".to_owned() }).unwrap();
+    assert_eq!(cell.told(), vec![(node("a"), shard("a1"), ServiceSet::NONE)]);
+    cell.assert_replays();
+}
