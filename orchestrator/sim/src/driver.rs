@@ -113,6 +113,8 @@ impl World {
             (false, false) => Origin::Continued,
         };
         self.driver.restored = false;
+        // A clock that is behind the journal stands still for the cell until it has caught up.
+        let began = self.cell_now().max(engine.now());
         let lead = Event::Lead { epoch: self.driver.epoch, origin };
         self.driver.process = Some(Process {
             life: self.driver.lives,
@@ -123,8 +125,7 @@ impl World {
             routes: BTreeMap::new(),
             leading: false,
         });
-        let cell = self.cell_now();
-        self.monitor.clock.lead(cell);
+        self.monitor.clock.lead(began);
         self.note(None, || "the orchestrator starts".to_owned());
         self.drain();
     }

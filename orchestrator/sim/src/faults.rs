@@ -333,7 +333,7 @@ impl World {
     pub fn recover(&mut self, recovery: Recovery) {
         match recovery {
             Recovery::Start(host) => {
-                if !self.agents[host].up {
+                if !self.agents[host].up && !self.agents[host].retired {
                     self.agents[host].start(&mut self.log);
                     self.after(200, Happening::Dial { host });
                 }

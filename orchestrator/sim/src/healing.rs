@@ -83,8 +83,9 @@ impl World {
                 on.mounted = [host].into_iter().collect();
             }
         }
-        for volume in self.truth.volumes.values_mut().filter(|volume| volume.mounted.len() != 1) {
-            let host = volume.mounted.first().copied().unwrap_or(0);
+        let gone: BTreeSet<Host> = (0..self.agents.len()).filter(|host| self.agents[*host].retired).collect();
+        for volume in self.truth.volumes.values_mut() {
+            let host = volume.mounted.iter().copied().find(|host| !gone.contains(host)).unwrap_or(0);
             volume.mounted = [host].into_iter().collect();
         }
     }

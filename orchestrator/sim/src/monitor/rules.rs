@@ -115,6 +115,10 @@ impl Monitor {
         self.in_begun_wave(shard, "opens");
         self.vouched(shard);
         let Some(book) = self.books.shard(shard).cloned() else { return };
+        if !book.services.is_empty() {
+            // A further step stands on the same confirmation, wherever the volume has been mounted since.
+            return;
+        }
         let Some(confirmed) = book.confirmed.filter(|_| services != ServiceSet::NONE) else {
             return self.broken("R1", Some(shard), format!("shard {shard} opens and was not confirmed"));
         };
