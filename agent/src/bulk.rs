@@ -7,7 +7,9 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
+use backoff::{ExponentialBuilder, Retryable};
 use rientro_mailstore::Control;
 use rientro_types::{Digest, LocatedFinding, NodeId, NodeIncarnation, ServiceSet, ShardId};
 use rientro_wire::bulk::{FindingsPart, InventoryPart, MailboxesPart};
@@ -20,8 +22,8 @@ use tokio_stream::StreamExt;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tonic::Status;
 use tonic::transport::{Channel, Endpoint};
+use tonic::{Code, Status};
 
 use crate::core::FindingsWanted;
 use crate::findings::{FindingsReader, FindingsStore, without_address};
@@ -33,6 +35,13 @@ const PAGES_AHEAD: usize = 2;
 const UPLOADS_MAX: usize = 4;
 /// Answers that wait; whoever asks for more has to ask again.
 const UPLOADS_WAITING_MAX: usize = 256;
+
+/// First wait before a report is made again.
+const RETRY_FIRST: Duration = Duration::from_millis(200);
+/// Longest such wait.
+const RETRY_MAX: Duration = Duration::from_secs(15);
+/// Times a report is made again.
+const RETRIES_MAX: usize = 20;
 
 /// Lists of mailboxes that were told, by their digests.
 pub type Told = Arc<Mutex<BTreeMap<ShardId, Digest>>>;
@@ -91,10 +100,10 @@ impl Bulk {
         let line = self.clone();
         self.spawn(async move {
             let _one = line.inventory.acquire().await;
-            if let Err(error) = line.clone().tell_inventory(&report).await {
-                tracing::warn!(%error, "inventory not told");
-            } else if let Err(error) = line.clone().tell_mailboxes(report).await {
-                tracing::warn!(%error, "lists of mailboxes not told");
+            // A call that cannot be finished leaves the list before in force, so it may be made again.
+            let told = (async || line.clone().tell(&report).await).retry(patience()).when(may_pass).await;
+            if let Err(error) = told {
+                tracing::warn!(%error, "inventory not told; it is told when it changes, or in the next session");
             }
         });
     }
@@ -119,6 +128,11 @@ impl Bulk {
         let gone = self.gone.clone();
         // A job that is given up with its session leaves an unfinished call behind, which counts for nothing.
         self.tracker.spawn(async move { gone.run_until_cancelled(job).await });
+    }
+
+    async fn tell(self, report: &InventoryReport) -> Result<(), Status> {
+        self.clone().tell_inventory(report).await?;
+        self.tell_mailboxes(report.clone()).await
     }
 
     async fn tell_inventory(mut self, report: &InventoryReport) -> Result<(), Status> {
@@ -170,6 +184,23 @@ impl Bulk {
         }
         answer.map(|_| ())
     }
+}
+
+/// How long a report is tried again: some minutes, after which the session itself is at its end.
+fn patience() -> ExponentialBuilder {
+    ExponentialBuilder::new()
+        .with_min_delay(RETRY_FIRST)
+        .with_max_delay(RETRY_MAX)
+        .with_max_times(RETRIES_MAX)
+        .with_jitter()
+}
+
+/// Whether the same call may do better later.
+fn may_pass(status: &Status) -> bool {
+    !matches!(
+        status.code(),
+        Code::InvalidArgument | Code::Unimplemented | Code::PermissionDenied | Code::OutOfRange
+    )
 }
 
 /// Shards whose list is not the one told last.

@@ -17,7 +17,7 @@
 mod orders;
 mod tries;
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 
 use rientro_types::{
     AttemptNo, CampaignId, FindingKinds, Order, Pace, Progress, ServiceSet, ShardId, Task, TaskEnd,
@@ -128,8 +128,6 @@ pub enum Reason {
     PastTerm,
     /// The order of messages was broken.
     Protocol,
-    /// A fact could not be written: both sides agree again at the next session.
-    NotDurable,
 }
 
 /// Why an order was refused.
@@ -197,8 +195,10 @@ pub struct Core {
     serving: BTreeMap<ShardId, Order>,
     /// Campaigns whose tries are held. After a Welcome they are in doubt for so many ticks.
     suspended: BTreeMap<CampaignId, Option<u8>>,
-    /// Results that could not be written and are tried again.
-    unwritten: VecDeque<Fact>,
+    /// The inventory changed while nobody could be told.
+    inventory_untold: bool,
+    /// Facts that could not be written and are tried again.
+    unwritten: Vec<Fact>,
     refused: BTreeMap<Refusal, u64>,
     effects: Vec<Effect>,
 }
@@ -233,7 +233,10 @@ impl Core {
             Input::NotWritten(facts, why) => facts.into_iter().for_each(|fact| self.not_written(fact, &why)),
             Input::Ended(run, end) => self.run_ended(run, end),
             Input::Tick(progress) => self.tick(progress),
-            Input::InventoryChanged => self.report_inventory(false, false),
+            Input::InventoryChanged => {
+                self.inventory_untold = true;
+                self.report_inventory(false, false);
+            }
         }
         std::mem::take(&mut self.effects)
     }
@@ -264,22 +267,28 @@ impl Core {
         self.effects.push(Effect::HangUp(reason));
     }
 
-    /// Tells all that runs and is served, then results and the inventory.
-    fn greet(&mut self) {
+    /// All that runs and is served, as a session begins with it: the orchestrator reconciles from this.
+    #[must_use]
+    pub fn greeting(&self) -> Vec<AgentMessage> {
         let running: Vec<_> = self.tries.values().map(|try_| running_task(&try_.task)).collect();
         let served: Vec<_> =
             self.facts.served().map(|(shard, services)| ServedShard { shard, services }).collect();
         let pages = running.chunks(SESSION_PAGE_MAX).map(|page| AgentMessage::Running(page.to_vec()));
         let pages =
             pages.chain(served.chunks(SESSION_PAGE_MAX).map(|page| AgentMessage::Served(page.to_vec())));
-        self.effects.extend(pages.chain([AgentMessage::HelloDone]).map(Effect::Send));
+        pages.chain([AgentMessage::HelloDone]).collect()
+    }
+
+    /// Tells results and the inventory.
+    fn greet(&mut self) {
         let Some(terms) = &mut self.terms else { return };
         terms.greeted = true;
         let known = terms.inventory_known;
         self.suspended.values_mut().for_each(|doubt| *doubt = Some(DOUBT_TICKS));
         self.tell_results();
-        if !known {
-            self.report_inventory(false, true);
+        // What the Hello told may be known, and the inventory another one since.
+        if !known || self.inventory_untold {
+            self.report_inventory(false, !known);
         }
     }
 
@@ -299,6 +308,7 @@ impl Core {
     fn report_inventory(&mut self, rescan: bool, whole: bool) {
         let Some(terms) = self.terms.as_ref().filter(|terms| terms.greeted) else { return };
         let mailbox_key = terms.mailbox_key;
+        self.inventory_untold = false;
         let served = self.facts.served().collect();
         self.effects.push(Effect::ReportInventory { rescan, whole, mailbox_key, served });
     }
@@ -352,14 +362,23 @@ impl Core {
     fn not_written(&mut self, fact: Fact, why: &str) {
         match fact {
             Fact::Begun { task, .. } => self.refuse_try((task.shard, task.attempt), why),
-            // The space for a result was taken before its try began, so this is rare; it must not be lost all the same.
-            Fact::Ended { .. } => self.unwritten.push_back(fact),
-            // An acknowledgement that is forgotten comes again; services that are not confirmed are ordered again.
-            Fact::Services { shard, order, .. } => {
-                self.no_longer_serving(shard, &order);
-                self.hang_up(Reason::NotDurable);
+            // Tried again until there is room: results are not lost, and what is not confirmed yet is confirmed then.
+            Fact::Fence(_) | Fact::Ended { .. } | Fact::Settled { .. } | Fact::Services { .. } => {
+                self.unwritten.push(fact);
             }
-            Fact::Fence(_) | Fact::Settled { .. } => self.hang_up(Reason::NotDurable),
+        }
+    }
+
+    /// Facts that could not be written, but for services that a newer order has overtaken.
+    fn write_again(&mut self) {
+        for fact in std::mem::take(&mut self.unwritten) {
+            let overtaken = match &fact {
+                Fact::Services { shard, order, .. } => self.serving.get(shard) != Some(order),
+                Fact::Fence(_) | Fact::Begun { .. } | Fact::Ended { .. } | Fact::Settled { .. } => false,
+            };
+            if !overtaken {
+                self.effects.push(Effect::Write(fact));
+            }
         }
     }
 

@@ -185,7 +185,8 @@ impl Daemon {
     fn session(&mut self, event: SessionEvent) {
         match event {
             SessionEvent::Greeting(answer) => {
-                answer.send(self.hello()).ok();
+                let hello = AgentMessage::Hello(self.hello());
+                answer.send([hello].into_iter().chain(self.core.greeting()).collect()).ok();
             }
             SessionEvent::Welcomed(welcome, line) => {
                 self.line = Some(line);

@@ -9,7 +9,7 @@ use std::time::Duration;
 use backoff::{BackoffBuilder, ExponentialBuilder};
 use rientro_types::{NodeId, NodeIncarnation};
 use rientro_wire::limits::SESSION_BYTES_MAX;
-use rientro_wire::session::{AgentMessage, Hello, OrchestratorMessage, RefuseReason, Welcome};
+use rientro_wire::session::{AgentMessage, OrchestratorMessage, RefuseReason, Welcome};
 use rientro_wire::v1;
 use rientro_wire::v1::agent_service_client::AgentServiceClient;
 use tokio::sync::{mpsc, oneshot};
@@ -38,8 +38,8 @@ const HEARTBEAT_MIN: Duration = Duration::from_millis(100);
 /// What a session tells the daemon.
 #[derive(Debug)]
 pub enum SessionEvent {
-    /// A session is about to begin: who are we?
-    Greeting(oneshot::Sender<Hello>),
+    /// A session is about to begin: who are we, what runs here, what is served?
+    Greeting(oneshot::Sender<Vec<AgentMessage>>),
     /// It was let in.
     Welcomed(Box<Welcome>, Line),
     /// The orchestrator said something.
@@ -135,12 +135,12 @@ impl Dialer {
             Endpoint::from_shared(endpoint.to_owned())?.connect_timeout(CONNECT_MAX).tcp_nodelay(true);
         let channel = endpoint.connect().await?;
         let (out, queue) = mpsc::channel(QUEUE_MAX);
-        let hello = self.hello().await.ok_or(SessionError::Stopping)?;
-        out.try_send(AgentMessage::Hello(hello)).map_err(|_| SessionError::Protocol)?;
+        let greeting = tokio_stream::iter(self.greeting().await.ok_or(SessionError::Stopping)?);
         let mut client = AgentServiceClient::new(channel)
             .max_decoding_message_size(SESSION_BYTES_MAX)
             .max_encoding_message_size(SESSION_BYTES_MAX);
-        let call = client.session(ReceiverStream::new(queue).map(v1::SessionRequest::from));
+        let said = greeting.chain(ReceiverStream::new(queue));
+        let call = client.session(said.map(v1::SessionRequest::from));
         let (welcome, inbound) = timeout(WELCOME_MAX, async {
             let mut inbound = call.await?.into_inner();
             admitted(next(&mut inbound).await?).map(|welcome| (welcome, inbound))
@@ -151,10 +151,10 @@ impl Dialer {
         self.pump(&endpoint, welcome, out, inbound).await
     }
 
-    async fn hello(&self) -> Option<Hello> {
-        let (answer, hello) = oneshot::channel();
+    async fn greeting(&self) -> Option<Vec<AgentMessage>> {
+        let (answer, greeting) = oneshot::channel();
         self.events.send(SessionEvent::Greeting(answer)).await.ok()?;
-        hello.await.ok()
+        greeting.await.ok()
     }
 
     async fn pump(

@@ -6,7 +6,7 @@ mod support;
 
 use std::time::{Duration, Instant};
 
-use rientro_types::{ByteSize, CampaignId, Pace, Progress, TaskEnd, TaskFailure};
+use rientro_types::{ByteSize, CampaignId, Pace, Progress, Task, TaskEnd, TaskFailure};
 use rientro_wire::session::{AgentMessage, OrchestratorMessage};
 use support::orchestrator::{Orchestrator, Session};
 use support::{Node, attempt, order, shard, slow_verify, verify, welcome};
@@ -49,8 +49,14 @@ async fn a_cancel_ends_a_task_within_a_second() {
 /// T17: suspended, a task stands still; let go on it moves; a pace that is set is the pace that is measured.
 #[tokio::test(flavor = "multi_thread")]
 async fn suspension_and_pace_reach_a_running_task() {
-    let (node, _orchestrator, _agent, mut session) = slow_node().await;
-    session.start(order(1), slow_verify("s1", 1, node.volume.id)).await;
+    let node = Node::new();
+    for number in 0..8 {
+        node.volume.mailbox_of(&format!("s1/ex.org/user{number}"), 1_000, 300);
+    }
+    let mut orchestrator = Orchestrator::start().await;
+    let _agent = node.start(&[&orchestrator.endpoint()]);
+    let (mut session, _) = orchestrator.greeted(&welcome()).await;
+    session.start(order(1), Task { pace: mib_a_second(1), ..verify("s1", 1, node.volume.id) }).await;
     session.progress().await;
     session.say(OrchestratorMessage::SuspendCampaign { order: order(2), campaign: campaign() }).await;
     // Progress is told only when there is any: heartbeats alone mean that it stands still.
@@ -64,14 +70,18 @@ async fn suspension_and_pace_reach_a_running_task() {
     }
     session.say(OrchestratorMessage::ContinueCampaign { order: order(3), campaign: campaign() }).await;
     session.progress().await;
-    for kib in [64, 256] {
-        let pace = Pace { bytes_per_second: ByteSize::from_bytes(kib << 10), readers: 2 };
-        session.say(OrchestratorMessage::SetPace { order: order(kib), campaign: campaign(), pace }).await;
+    for mib in [2, 8] {
+        let pace = mib_a_second(mib);
+        session.say(OrchestratorMessage::SetPace { order: order(mib), campaign: campaign(), pace }).await;
         session.progress().await;
         let rate = measured(&mut session).await;
-        println!("set {} KiB/s, measured {} KiB/s", kib, rate >> 10);
-        assert!(rate > (kib << 10) / 2 && rate < (kib << 10) * 2, "{kib} KiB/s wanted, {rate} B/s measured");
+        println!("set {mib} MiB/s, measured {} KiB/s", rate >> 10);
+        assert!(rate > (mib << 20) / 2 && rate < (mib << 20) * 2, "{mib} MiB/s wanted, {rate} B/s measured");
     }
+}
+
+fn mib_a_second(mib: u64) -> Pace {
+    Pace { bytes_per_second: ByteSize::from_bytes(mib << 20), readers: 2 }
 }
 
 /// Bytes a second between two looks some seconds apart.
@@ -79,7 +89,7 @@ async fn measured(session: &mut Session) -> u64 {
     let (_, _, Progress { bytes: first, .. }) = session.progress().await;
     let began = now();
     let mut last = first;
-    while now().duration_since(began) < Duration::from_secs(3) {
+    while now().duration_since(began) < Duration::from_secs(4) {
         last = session.progress().await.2.bytes;
     }
     (last - first) * 1000 / u64::try_from(now().duration_since(began).as_millis()).unwrap()

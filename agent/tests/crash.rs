@@ -60,7 +60,7 @@ async fn a_killed_verification_is_interrupted_once() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_result_waits_for_the_orchestrator_to_return() {
     let node = Node::new();
-    node.volume.shard("s1", 2, 20);
+    node.volume.shard("s1", 4, 80);
     let mut orchestrator = Orchestrator::start().await;
     let _agent = node.start(&[&orchestrator.endpoint()]);
     let (mut session, _) = orchestrator.greeted(&welcome()).await;

@@ -5,12 +5,11 @@
 mod support;
 
 use std::fs;
-use std::process::Command;
 
-use rientro_types::{Outcome, TaskEnd, TaskFailure, UnknownCause};
+use rientro_types::{Outcome, ServiceSet, TaskEnd, TaskFailure, UnknownCause};
 use rientro_wire::session::{AgentMessage, OrchestratorMessage, RefuseReason};
 use rientro_wire::v1;
-use support::orchestrator::{Orchestrator, within};
+use support::orchestrator::{Orchestrator, Session, within};
 use support::volume::Volume;
 use support::{Node, attempt, order, shard, slow_verify, verify, welcome};
 
@@ -79,7 +78,7 @@ async fn what_vanishes_while_it_is_read_is_no_verdict() {
 /// T24: an empty shard is unknown, unless a list says what should be there.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_empty_shard_is_never_clean() {
-    let node = Node::new();
+    let mut node = Node::new();
     fs::create_dir_all(node.volume.path.join("s1/ex.org")).unwrap();
     let mut orchestrator = Orchestrator::start().await;
     let agent = node.start(&[&orchestrator.endpoint()]);
@@ -90,17 +89,8 @@ async fn an_empty_shard_is_never_clean() {
     session.acknowledge(shard("s1"), attempt(1)).await;
     agent.terminate();
 
-    let list = node.dir.path().join("users");
-    fs::write(&list, "# users\ns1/ex.org/anna\ns2/ex.org/bert\n").unwrap();
-    let settings = fs::read_to_string(node.settings()).unwrap();
-    let path = node.dir.path().join("expecting.toml");
-    fs::write(&path, format!("{settings}expected = {list:?}\n")).unwrap();
-    let mut child = Command::new(env!("CARGO_BIN_EXE_rientro-agent"))
-        .args(["run", "--endpoint", &orchestrator.endpoint(), "--config"])
-        .arg(&path)
-        .stderr(std::process::Stdio::null())
-        .spawn()
-        .unwrap();
+    node.expecting("# users\ns1/ex.org/anna\ns2/ex.org/bert\n");
+    let _agent = node.start(&[&orchestrator.endpoint()]);
     let (mut session, _) = orchestrator.greeted(&welcome()).await;
     session.start(order(2), verify("s1", 2, node.volume.id)).await;
     let end = loop {
@@ -109,8 +99,6 @@ async fn an_empty_shard_is_never_clean() {
             _ => {}
         }
     };
-    child.kill().unwrap();
-    child.wait().unwrap();
     let TaskEnd::Verified { verification, .. } = end else { panic!("{end:?}") };
     assert_eq!(verification.verdict.outcome, Outcome::Unreadable);
 }
@@ -119,7 +107,7 @@ async fn an_empty_shard_is_never_clean() {
 #[tokio::test(flavor = "multi_thread")]
 async fn garbage_ends_the_session_and_nothing_else() {
     let node = Node::new();
-    node.volume.shard("s1", 2, 60);
+    node.volume.shard("s1", 4, 200);
     let mut orchestrator = Orchestrator::start().await;
     let agent = node.start(&[&orchestrator.endpoint()]);
     let (mut session, _) = orchestrator.greeted(&welcome()).await;
@@ -165,28 +153,78 @@ async fn the_leader_is_found() {
 /// Without space for a result no try begins: it is refused with the reason, and what runs and is served goes on.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_disk_refuses_tries() {
-    let node = Node::new().with("# room");
+    let node = Node::new().keeping_free("1000000 TiB");
     node.volume.shard("s1", 1, 1);
-    let settings = fs::read_to_string(node.settings()).unwrap().replace("\"1 MiB\"", "\"1000000 TiB\"");
-    let path = node.dir.path().join("full.toml");
-    fs::write(&path, settings).unwrap();
     let mut orchestrator = Orchestrator::start().await;
-    let mut child = Command::new(env!("CARGO_BIN_EXE_rientro-agent"))
-        .args(["run", "--endpoint", &orchestrator.endpoint(), "--config"])
-        .arg(&path)
-        .stderr(std::process::Stdio::null())
-        .spawn()
-        .unwrap();
+    let _agent = node.start(&[&orchestrator.endpoint()]);
     let (mut session, _) = orchestrator.greeted(&welcome()).await;
     session.start(order(1), verify("s1", 1, node.volume.id)).await;
     let TaskEnd::Failed(TaskFailure::Agent { problem }) = session.result().await.2 else {
         panic!("not refused")
     };
     assert!(problem.contains("MiB free"), "{problem}");
-    session.set_services(order(2), shard("s1"), rientro_types::ServiceSet::ALL).await;
+    session.set_services(order(2), shard("s1"), ServiceSet::ALL).await;
     assert!(matches!(session.hear().await, AgentMessage::ServicesSeen { .. }));
-    child.kill().unwrap();
-    child.wait().unwrap();
+}
+
+/// The disk fills up while the agent works: nothing is confirmed that could not be written, no try begins, the session goes on;
+/// with room again all of it goes on by itself, and nothing that was confirmed is missing.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_disk_that_fills_up_loses_nothing() {
+    let node = Node::new();
+    node.volume.shard("s1", 1, 1);
+    let mut orchestrator = Orchestrator::start().await;
+    // No file of the agent may pass 16 KiB (32 blocks of 512 bytes), until that is lifted.
+    let agent = node.start_after("trap '' XFSZ; ulimit -S -f 32", &[&orchestrator.endpoint()]);
+    let (mut session, _) = orchestrator.greeted(&welcome()).await;
+    let mut last = 0;
+    while confirmed(&mut session, last + 1).await {
+        last += 1;
+        assert!(last < 1_000, "the ledger never met its limit");
+    }
+    assert!(last > 50, "{last} orders in 16 KiB");
+    session.start(order(5_000), verify("s1", 1, node.volume.id)).await;
+    let TaskEnd::Failed(TaskFailure::Agent { problem }) = session.result().await.2 else {
+        panic!("not refused")
+    };
+    assert!(problem.starts_with("cannot write to the state directory: File too large"), "{problem}");
+
+    let pid = rustix::process::Pid::from_raw(agent.pid().try_into().unwrap());
+    let lifted = rustix::process::Rlimit { current: None, maximum: None };
+    rustix::process::prlimit(pid, rustix::process::Resource::Fsize, lifted).unwrap();
+    assert!(
+        matches!(session.hear().await, AgentMessage::ServicesSeen { order: of, .. } if of == order(last + 1))
+    );
+    session.start(order(5_000), verify("s1", 1, node.volume.id)).await;
+    let (_, _, end) = session.result().await;
+    assert!(matches!(end, TaskEnd::Verified { .. }), "{end:?}");
+    agent.kill();
+
+    let _agent = node.start(&[&orchestrator.endpoint()]);
+    let (mut session, greeting) = orchestrator.greeted(&welcome()).await;
+    let told = greeting.served.first().map_or(ServiceSet::NONE, |served| served.services);
+    assert_eq!(told, services_of(last + 1));
+    assert_eq!(session.result().await.2, end);
+}
+
+fn services_of(seq: u64) -> ServiceSet {
+    if seq.is_multiple_of(2) { ServiceSet::ALL } else { ServiceSet::NONE }
+}
+
+/// Sets services; false when that is not confirmed while six heartbeats pass, which is three seconds.
+async fn confirmed(session: &mut Session, seq: u64) -> bool {
+    session.set_services(order(seq), shard("s1"), services_of(seq)).await;
+    for _ in 0..6 {
+        match session.hear_any().await.expect("the session goes on") {
+            AgentMessage::ServicesSeen { order: of, .. } => {
+                assert_eq!(of, order(seq));
+                return true;
+            }
+            AgentMessage::Heartbeat => {}
+            other => panic!("{other:?}"),
+        }
+    }
+    false
 }
 
 #[tokio::test(flavor = "multi_thread")]

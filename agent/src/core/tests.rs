@@ -8,6 +8,8 @@ use rientro_types::{
 
 use super::*;
 
+use std::collections::VecDeque;
+
 fn order_of(incarnation: u32, epoch: u64, seq: u64) -> Order {
     Order {
         cell: CellId::new("cell").unwrap(),
@@ -76,7 +78,7 @@ fn settle(core: &mut Core, input: Input) -> Vec<Effect> {
 fn connected() -> Core {
     let mut core = Core::default();
     let effects = settle(&mut core, welcome(order(0)));
-    assert_eq!(effects, [Effect::Send(AgentMessage::HelloDone)]);
+    assert_eq!(effects, []);
     core
 }
 
@@ -101,7 +103,7 @@ fn nothing_is_said_before_the_fence_is_durable() {
     let effects = core.step(welcome(order(0)));
     assert_eq!(effects, [Effect::Write(Fact::Fence(order(0)))]);
     let effects = core.step(Input::Written(vec![Fact::Fence(order(0))]));
-    assert_eq!(effects, [Effect::Send(AgentMessage::HelloDone)]);
+    assert_eq!(effects, []);
 }
 
 /// T9, R4: a try begins once it is durable, runs once, and its result is told until it is acknowledged.
@@ -118,7 +120,7 @@ fn a_try_runs_once_and_its_result_is_kept() {
 
     settle(&mut core, Input::Disconnected);
     let effects = settle(&mut core, welcome(order(0)));
-    assert_eq!(effects, [Effect::Send(AgentMessage::HelloDone), result(1, TaskEnd::Confirmed)]);
+    assert_eq!(effects, [result(1, TaskEnd::Confirmed)]);
 
     let acknowledge = OrchestratorMessage::Acknowledge { shard: shard(), attempt: no(1) };
     assert_eq!(settle(&mut core, Input::Said(acknowledge)), []);
@@ -136,7 +138,7 @@ fn a_new_life_of_the_cell_starts_over() {
     let late = run_of(&settle(&mut core, start(order(2), 6)));
     settle(&mut core, Input::Disconnected);
     let effects = settle(&mut core, welcome(order_of(2, 1, 0)));
-    assert_eq!(effects, [Effect::Cancel(late), stopped(6), Effect::Send(AgentMessage::HelloDone)]);
+    assert_eq!(effects, [Effect::Cancel(late), stopped(6)]);
     let run = run_of(&settle(&mut core, start(order_of(2, 1, 1), 5)));
     assert_eq!(settle(&mut core, Input::Ended(late, TaskEnd::Confirmed)), []);
     let end = TaskEnd::Failed(TaskFailure::Changed);
@@ -249,6 +251,23 @@ fn what_cannot_be_written_has_no_effect() {
     assert_eq!(settle(&mut core, Input::Tick(Vec::new())), [result(1, TaskEnd::Confirmed)]);
 }
 
+/// Services that could not be written are written when there is room, unless a newer order came; then they are confirmed.
+#[test]
+fn services_wait_for_room() {
+    let mut core = connected();
+    let set =
+        |order, services| Input::Said(OrchestratorMessage::SetServices { order, shard: shard(), services });
+    let mut refused = Vec::new();
+    for (seq, services) in [(5, ServiceSet::ALL), (6, ServiceSet::NONE)] {
+        let effects = core.step(set(order(seq), services));
+        let [Effect::Write(fact)] = &effects[..] else { panic!("{effects:?}") };
+        refused.push(fact.clone());
+    }
+    assert_eq!(core.step(Input::NotWritten(refused, "no space".to_owned())), []);
+    let seen = AgentMessage::ServicesSeen { shard: shard(), services: ServiceSet::NONE, order: order(6) };
+    assert_eq!(settle(&mut core, Input::Tick(Vec::new())), [Effect::Send(seen)]);
+}
+
 /// A node that comes back after a day tells its results in bites, each acknowledgement making room for the next.
 #[test]
 fn results_are_told_in_bites() {
@@ -273,4 +292,16 @@ fn only_progress_is_told() {
     let told = Effect::Send(AgentMessage::TaskProgress { shard: shard(), attempt: no(1), progress });
     assert_eq!(settle(&mut core, tick()), [told]);
     assert_eq!(settle(&mut core, tick()), []);
+}
+
+/// An inventory that changes between a Hello and its Welcome is told although the one of the Hello is known.
+#[test]
+fn an_inventory_that_changed_meanwhile_is_told() {
+    let mut core = connected();
+    settle(&mut core, Input::Disconnected);
+    assert_eq!(settle(&mut core, Input::InventoryChanged), []);
+    let told =
+        |effects: Vec<Effect>| effects.iter().any(|effect| matches!(effect, Effect::ReportInventory { .. }));
+    assert!(told(settle(&mut core, welcome(order(0)))));
+    assert!(!told(settle(&mut core, welcome(order(0)))));
 }

@@ -117,7 +117,7 @@ impl Core {
             self.runs.retain(|_, of| *of != key);
             self.send(AgentMessage::TaskStopped { shard: key.0, attempt: key.1 });
         }
-        self.unwritten.clear();
+        self.unwritten.retain(|fact| !matches!(fact, Fact::Ended { .. } | Fact::Settled { .. }));
     }
 
     pub(super) fn running_of(&self, campaign: CampaignId) -> Vec<RunNo> {
@@ -135,8 +135,7 @@ impl Core {
                 self.send(AgentMessage::TaskProgress { shard, attempt, progress });
             }
         }
-        let again: Vec<_> = self.unwritten.drain(..).map(Effect::Write).collect();
-        self.effects.extend(again);
+        self.write_again();
         let mut over = Vec::new();
         for (campaign, doubt) in &mut self.suspended {
             match doubt {

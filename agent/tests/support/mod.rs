@@ -20,11 +20,15 @@ use rientro_wire::session::Welcome;
 /// Key of mailbox ids that the scripted orchestrator gives.
 pub(crate) const KEY: [u8; 32] = [7; 32];
 
+const BINARY: &str = env!("CARGO_BIN_EXE_rientro-agent");
+
 /// A node: settings, state directory and a volume, in a folder of their own.
 pub(crate) struct Node {
     pub(crate) dir: tempfile::TempDir,
     pub(crate) volume: volume::Volume,
-    extra: String,
+    space_min: &'static str,
+    /// Lines for the table of the one root.
+    root: String,
 }
 
 /// A running agent; killed when dropped.
@@ -37,14 +41,19 @@ impl Node {
     pub(crate) fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let volume = volume::Volume::enrolled(&dir.path().join("mail"), 1);
-        Self { dir, volume, extra: String::new() }
+        Self { dir, volume, space_min: "1 MiB", root: String::new() }
     }
 
-    /// Adds lines to the settings file, before its tables.
-    pub(crate) fn with(mut self, lines: &str) -> Self {
-        self.extra.push_str(lines);
-        self.extra.push('\n');
-        self
+    /// Keeps so much free on the state directory's file system.
+    pub(crate) fn keeping_free(self, space_min: &'static str) -> Self {
+        Self { space_min, ..self }
+    }
+
+    /// From the next start on, expects the mailboxes of this list.
+    pub(crate) fn expecting(&mut self, list: &str) {
+        let path = self.dir.path().join("list");
+        fs::write(&path, list).unwrap();
+        self.root = format!("expected = {path:?}\n");
     }
 
     pub(crate) fn state(&self) -> PathBuf {
@@ -53,11 +62,13 @@ impl Node {
 
     pub(crate) fn settings(&self) -> PathBuf {
         let text = format!(
-            "node = \"n1\"\nstate = {state:?}\nrescan = \"1s\"\nstate_space_min = \"1 MiB\"\n{extra}\n[labels]\nrack = \"r1\"\n\n\
-             [[roots]]\npath = {path:?}\nlayout = \"{{shard}}/{{domain}}/{{user}}\"\nshard = \"{{shard}}\"\nvolume = \"marker\"\n",
+            "node = \"n1\"\nstate = {state:?}\nrescan = \"1s\"\nstate_space_min = {space:?}\n\n[labels]\nrack = \"r1\"\n\n\
+             [[roots]]\npath = {path:?}\nlayout = \"{{shard}}/{{domain}}/{{user}}\"\nshard = \"{{shard}}\"\nvolume = \"marker\"\n\
+             {root}",
             state = self.state(),
-            extra = self.extra,
+            space = self.space_min,
             path = self.volume.path,
+            root = self.root,
         );
         let path = self.dir.path().join("agent.toml");
         fs::write(&path, text).unwrap();
@@ -66,9 +77,19 @@ impl Node {
 
     /// Starts the agent against these endpoints.
     pub(crate) fn start(&self, endpoints: &[&str]) -> Agent {
+        self.start_through(&mut Command::new(BINARY), endpoints)
+    }
+
+    /// Starts it in a shell, after this line: what the shell sets up, the agent inherits.
+    pub(crate) fn start_after(&self, line: &str, endpoints: &[&str]) -> Agent {
+        let script = format!("{line}; exec \"$0\" \"$@\"");
+        self.start_through(Command::new("sh").args(["-c", &script, BINARY]), endpoints)
+    }
+
+    fn start_through(&self, command: &mut Command, endpoints: &[&str]) -> Agent {
         let log = self.dir.path().join("log");
         let to = fs::File::options().append(true).create(true).open(&log).unwrap();
-        let child = Command::new(env!("CARGO_BIN_EXE_rientro-agent"))
+        let child = command
             .args(["run", "--endpoint", &endpoints.join(","), "--config"])
             .arg(self.settings())
             .env("NO_COLOR", "1")
@@ -168,7 +189,7 @@ pub(crate) fn verify(name: &str, number: u32, volume: VolumeId) -> Task {
 
 /// A verification so slow that a test can do things to it.
 pub(crate) fn slow_verify(name: &str, number: u32, volume: VolumeId) -> Task {
-    let pace = Pace { bytes_per_second: ByteSize::from_bytes(16 << 10), readers: 2 };
+    let pace = Pace { bytes_per_second: ByteSize::from_bytes(64 << 10), readers: 2 };
     Task { pace, ..verify(name, number, volume) }
 }
 

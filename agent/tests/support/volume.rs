@@ -22,12 +22,18 @@ impl Volume {
 
     /// A mailbox with so many messages of about 2 KiB.
     pub(crate) fn mailbox(&self, path: &str, messages: usize) -> PathBuf {
+        self.mailbox_of(path, messages, 32)
+    }
+
+    /// A mailbox with so many messages of so many lines, of about 50 bytes each.
+    pub(crate) fn mailbox_of(&self, path: &str, messages: usize, lines: usize) -> PathBuf {
         let mailbox = self.path.join(path);
         for place in ["cur", "new", "tmp"] {
             fs::create_dir_all(mailbox.join(place)).unwrap();
         }
         for number in 0..messages {
-            fs::write(mailbox.join("cur").join(name(number, &text(number))), text(number)).unwrap();
+            let text = text(number, lines);
+            fs::write(mailbox.join("cur").join(name(number, &text)), text).unwrap();
         }
         mailbox
     }
@@ -52,9 +58,9 @@ fn name(number: usize, text: &str) -> String {
     format!("17000000{:02}.M{number:06}P77.mx,S={},W={}:2,S", number % 100, text.len(), text.len() + lines)
 }
 
-fn text(number: usize) -> String {
+fn text(number: usize, lines: usize) -> String {
     let mut text = format!("Return-Path: <a@ex.org>\nSubject: number {number}\n\n");
-    for line in 0..32 {
+    for line in 0..lines {
         text.push_str(&format!("line {line} of message {number}, which is long enough to be text\n"));
     }
     text
