@@ -26,6 +26,8 @@ pub mod journal;
 mod listen;
 mod metrics;
 pub mod plan;
+#[cfg(any(test, feature = "testing"))]
+pub mod rig;
 mod serve;
 mod session;
 pub mod settings;

@@ -92,7 +92,10 @@ impl<T> Sink<T> {
         // Cancel-safe: both only wait.
         tokio::select! {
             () = self.messages.closed() => {}
-            () = self.stop.cancelled() => self.fail(Status::unavailable("the orchestrator is stopping")).await,
+            () = self.stop.cancelled() => {
+                // A reader for whom messages wait already sees the stream end.
+                let _full = self.messages.try_send(Err(Status::unavailable("the orchestrator is stopping")));
+            }
         }
     }
 }

@@ -78,7 +78,6 @@ pub enum LeadError {
 impl LeadError {
     pub(super) fn recourse(&self) -> Recourse {
         match self {
-            Self::Journal(JournalError::Locked { .. }) => Recourse::Reopen,
             Self::Journal(error) => error.recourse(),
             Self::InDoubt(_) => Recourse::Reopen,
             Self::Unreadable { .. }

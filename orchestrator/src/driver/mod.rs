@@ -42,6 +42,8 @@ pub(crate) use shelf::Shelf;
 /// Most inputs stepped before their decisions are made durable. One durable write then carries some thousand decisions, and
 /// a batch stays within a few tens of milliseconds.
 pub const BATCH_INPUTS_MAX: usize = 4_096;
+/// Wait before a journal is opened again that readers of this process are about to let go of.
+const LOCK_RETRY: Duration = Duration::from_millis(20);
 /// Wait before a cell that could not lead tries again; long enough not to load a full disk, short enough that nobody waits.
 const STALL_RETRY: Duration = Duration::from_secs(1);
 /// Longest sleep without a look at the clock; the engine asks for one each second anyway.
@@ -98,6 +100,8 @@ pub(crate) struct Driver<S: Source, C> {
     stop: CancellationToken,
     /// The last request given a number.
     requests: u64,
+    /// Whether this process had the journal open before.
+    reopens: bool,
 }
 
 /// A leader's state.
@@ -168,7 +172,7 @@ pub(crate) fn driver<S: Source, C: Clock>(
     stop: CancellationToken,
 ) -> (Driver<S, C>, Handle) {
     let (handle, inbox) = inbox::inbox();
-    (Driver { source, clock, settings, inbox, around, stop, requests: 0 }, handle)
+    (Driver { source, clock, settings, inbox, around, stop, requests: 0, reopens: false }, handle)
 }
 
 impl<S: Source, C: Clock> Driver<S, C> {
@@ -209,6 +213,10 @@ impl<S: Source, C: Clock> Driver<S, C> {
                 opened = lead::open(&self.source) => opened,
             };
             let trouble = match opened {
+                Err(LeadError::Journal(JournalError::Locked { .. })) if self.reopens => {
+                    tokio::time::sleep(LOCK_RETRY).await;
+                    continue;
+                }
                 Ok(loaded) => match self.begin(loaded).await {
                     Ok(term) => return Ok(term),
                     Err(error) => error,
@@ -228,7 +236,8 @@ impl<S: Source, C: Clock> Driver<S, C> {
     /// Whether trying again can help, with nobody doing anything but making room.
     fn may_wait(&self, error: &LeadError) -> bool {
         match error.recourse() {
-            Recourse::WaitForRoom | Recourse::Reopen => true,
+            Recourse::WaitForRoom => true,
+            Recourse::Reopen => self.reopens,
             Recourse::StepDown | Recourse::AskOperator | Recourse::FixRequest => false,
         }
     }
@@ -238,6 +247,7 @@ impl<S: Source, C: Clock> Driver<S, C> {
         &mut self,
         mut loaded: lead::Loaded<S::Journal>,
     ) -> Result<Option<Term<S::Journal>>, LeadError> {
+        self.reopens = true;
         let origin = lead::origin(&loaded, &self.source, self.settings.cell)?;
         let epoch = loop {
             let epoch = loaded.head.fence.next();

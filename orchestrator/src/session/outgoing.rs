@@ -41,6 +41,8 @@ struct Queue {
     /// The number of a shard's beginning: a shard has one try at a time.
     start_of: BTreeMap<ShardId, u64>,
     starts_made: u64,
+    /// Nothing but a refusal is sent before the welcome.
+    welcomed: bool,
     /// What is queued is still sent, and nothing after it.
     ended: bool,
     /// Why it ended before everything was sent.
@@ -141,8 +143,12 @@ impl Queue {
                 self.urgent.extend(start);
                 self.urgent.push_back(message);
             }
-            OrchestratorMessage::Welcome(_)
-            | OrchestratorMessage::Refused { .. }
+            OrchestratorMessage::Welcome(_) => {
+                self.welcomed = true;
+                self.urgent.push_back(message);
+            }
+            OrchestratorMessage::Heartbeat if !self.welcomed => {}
+            OrchestratorMessage::Refused { .. }
             | OrchestratorMessage::SuspendCampaign { .. }
             | OrchestratorMessage::ContinueCampaign { .. }
             | OrchestratorMessage::SetPace { .. } => self.urgent.push_back(message),
@@ -248,6 +254,19 @@ mod tests {
         OrchestratorMessage::SetServices { order: order(seq), shard: shard(name), services: ServiceSet::NONE }
     }
 
+    fn welcomed() -> Link {
+        let link = Link::default();
+        link.lock().welcomed = true;
+        link
+    }
+
+    #[test]
+    fn nothing_is_sent_before_the_welcome() {
+        let link = Link::default();
+        link.push(OrchestratorMessage::Heartbeat).unwrap();
+        assert!(drained(&link).is_empty());
+    }
+
     fn drained(link: &Link) -> Vec<OrchestratorMessage> {
         let mut queue = link.lock();
         std::iter::from_fn(|| queue.pop()).collect()
@@ -256,7 +275,7 @@ mod tests {
     /// R8: what stops goes ahead of what begins, and a beginning that was cancelled before it was sent is never sent.
     #[test]
     fn stops_go_first_and_a_cancelled_beginning_is_not_sent() {
-        let link = Link::default();
+        let link = welcomed();
         for message in [start("a", 1), start("b", 2), OrchestratorMessage::Heartbeat, cancel("a", 1, 3)] {
             link.push(message).unwrap();
         }
@@ -275,7 +294,7 @@ mod tests {
 
     #[test]
     fn an_agent_that_does_not_read_is_stuck_at_the_bound() {
-        let link = Link::default();
+        let link = welcomed();
         for _ in 0..OUTGOING_MAX {
             assert_eq!(link.push(OrchestratorMessage::Heartbeat), Ok(()));
         }

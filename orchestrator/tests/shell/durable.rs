@@ -1,0 +1,108 @@
+//! Nothing is commanded, answered or shown before it is durable.
+
+use rientro_orchestrator::Status;
+use rientro_types::{CampaignState, ShardState, Verb};
+use rientro_wire::operator::ActAnswer;
+use rientro_wire::session::OrchestratorMessage;
+use rientro_wire::v1;
+
+use crate::agent::{Agent, Manner, claim};
+use crate::cell::{Cell, until, within};
+
+/// The main job, small: shards of two nodes are verified, confirmed and opened in waves; then the campaign ends.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_campaign_runs_from_start_to_end() {
+    let cell = Cell::start().await;
+    let (one, two) = (
+        Agent::connect(cell.address(), "n1", Manner::Diligent).await,
+        Agent::connect(cell.address(), "n2", Manner::Diligent).await,
+    );
+    assert_eq!(one.report(vec![claim("a"), claim("b")]).await.unwrap(), 2);
+    assert_eq!(two.report(vec![claim("c"), claim("d")]).await.unwrap(), 2);
+    let operator = cell.operator().await;
+    assert!(matches!(operator.start("k").await.unwrap(), ActAnswer::Receipt(receipt) if receipt.shards == 4));
+    let ended =
+        until(|| operator.campaign("k"), |view| view.as_ref().unwrap().state == CampaignState::Ended).await;
+    let view = ended.unwrap();
+    assert_eq!(view.counts.shards_in(ShardState::Open), 4);
+    assert_eq!(view.waves.len(), 2);
+}
+
+/// R4, T6: while an append is under way no command is sent, no operator answered, and nothing of it shown.
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_leaves_before_it_is_durable() {
+    let cell = Cell::start().await;
+    let agent = Agent::connect(cell.address(), "n1", Manner::Slow).await;
+    agent.report(vec![claim("a")]).await.unwrap();
+    let operator = cell.operator().await;
+    let watch = v1::WatchRequest { campaign: None, include_decisions: true };
+    let mut watched = within(operator.client.clone().watch(watch)).await.unwrap().into_inner();
+
+    cell.script.shut();
+    let asked = operator.start("k");
+    tokio::pin!(asked);
+    // Polls the request and the journal until the append waits at the gate: the request must not be answered by then.
+    tokio::select! {
+        biased;
+        answered = &mut asked => panic!("answered before it was durable: {answered:?}"),
+        () = within(cell.script.append_waits()) => {}
+    }
+    assert!(agent.started().is_empty(), "commanded before it was durable");
+
+    cell.script.open();
+    assert!(matches!(asked.await.unwrap(), ActAnswer::Receipt(_)));
+    agent.heard_that(|heard| !crate::agent::starts(heard).is_empty()).await;
+    let decided = within(async {
+        loop {
+            let event = watched.message().await.unwrap().unwrap().event.unwrap();
+            if let v1::watch_response::Event::Decided(decided) = event {
+                return decided;
+            }
+        }
+    });
+    assert!(!decided.await.decisions.is_empty());
+}
+
+/// R4, T6: after a restart the state is the one that was acknowledged, and the journal checks out.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restart_keeps_what_was_acknowledged() {
+    let cell = Cell::start().await;
+    let agent = Agent::connect(cell.address(), "n1", Manner::Slow).await;
+    agent.report(vec![claim("a"), claim("b")]).await.unwrap();
+    let operator = cell.operator().await;
+    operator.start("k").await.unwrap();
+    let campaign = rientro_types::CampaignId::new("k").unwrap();
+    operator.act(Verb::Pause { campaign }).await.unwrap();
+    let before = operator.campaign("k").await.unwrap();
+    drop(agent);
+
+    let cell = cell.restart().await;
+    let operator = cell.operator().await;
+    let after = operator.campaign("k").await.unwrap();
+    assert_eq!((after.state, after.counts), (before.state, before.counts));
+    let checked = within(operator.client.clone().verify_journal(v1::VerifyJournalRequest {})).await.unwrap();
+    assert!(matches!(checked.into_inner().result, Some(v1::verify_journal_response::Result::Intact(_))));
+    let Status::Leading { epoch, .. } = cell.running.handle().status() else { panic!("it leads") };
+    assert_eq!(epoch.raw(), 2);
+}
+
+/// R8: a pause reaches an agent that runs a task, and an abort cancels it.
+#[tokio::test(flavor = "multi_thread")]
+async fn pause_and_abort_reach_a_busy_agent() {
+    let cell = Cell::start().await;
+    let agent = Agent::connect(cell.address(), "n1", Manner::Slow).await;
+    agent.report(vec![claim("a")]).await.unwrap();
+    let operator = cell.operator().await;
+    operator.start("k").await.unwrap();
+    agent.heard_that(|heard| !crate::agent::starts(heard).is_empty()).await;
+    let campaign = rientro_types::CampaignId::new("k").unwrap();
+    for _ in 0..2 {
+        operator.act(Verb::Pause { campaign }).await.unwrap();
+        operator.act(Verb::Abort { campaign }).await.unwrap();
+    }
+    let told = |wanted: fn(&OrchestratorMessage) -> bool| {
+        move |heard: &crate::agent::Heard| heard.messages.iter().any(wanted)
+    };
+    agent.heard_that(told(|message| matches!(message, OrchestratorMessage::SuspendCampaign { .. }))).await;
+    agent.heard_that(told(|message| matches!(message, OrchestratorMessage::CancelTask { .. }))).await;
+}

@@ -1,0 +1,124 @@
+//! Who is let in, who is turned away, and what a session's end means.
+
+use rientro_wire::session::{AgentMessage, Hello, OrchestratorMessage, RefuseReason};
+use rientro_wire::v1;
+use rientro_wire::v1::agent_service_client::AgentServiceClient;
+use tonic::Code;
+
+use crate::agent::{Agent, Manner, channel, claim, hello, open, starts, welcome_of};
+use crate::cell::{Cell, until, within};
+
+/// Greets and gives the reason and text of the refusal.
+async fn refused(cell: &Cell, first: Vec<AgentMessage>) -> (RefuseReason, String) {
+    let channel = channel(cell.address()).await;
+    let first = first.into_iter().map(v1::SessionRequest::from).collect();
+    let (_say, mut answers) = open(&channel, first).await.unwrap();
+    let answer = within(answers.message()).await.unwrap().unwrap();
+    match OrchestratorMessage::try_from(answer).unwrap() {
+        OrchestratorMessage::Refused { reason, text } => {
+            assert!(within(answers.message()).await.unwrap().is_none(), "the stream ends after a refusal");
+            (reason, text)
+        }
+        other => panic!("not refused: {other:?}"),
+    }
+}
+
+/// A later session of the same node and life takes the place of the one before, which is told and ended.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_later_session_takes_over() {
+    let cell = Cell::start().await;
+    let first = Agent::connect(cell.address(), "n1", Manner::Slow).await;
+    let second = Agent::connect(cell.address(), "n1", Manner::Slow).await;
+    let heard = first.heard_that(|heard| heard.end.is_some()).await;
+    assert!(heard.end.unwrap().unwrap().message().contains("took its place"));
+    second.report(vec![claim("a")]).await.unwrap();
+    cell.operator().await.start("k").await.unwrap();
+    second.heard_that(|heard| starts(heard).len() == 1).await;
+}
+
+/// A node that greets with another node's name is refused with what to do; the holder is not disturbed.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_agent_under_a_taken_name_is_refused() {
+    let cell = Cell::start().await;
+    let holder = Agent::connect(cell.address(), "n1", Manner::Slow).await;
+    let (reason, text) =
+        refused(&cell, vec![AgentMessage::Hello(hello("n1", 2)), AgentMessage::HelloDone]).await;
+    assert_eq!(reason, RefuseReason::NodeIdTaken);
+    assert!(text.contains("another name"), "{text}");
+    assert!(holder.heard.borrow().end.is_none());
+    holder.report(vec![claim("a")]).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn greetings_out_of_order_or_of_another_protocol_are_refused() {
+    let cell = Cell::start().await;
+    let later = Hello { protocol: 99, ..hello("n1", 1) };
+    let (reason, text) = refused(&cell, vec![AgentMessage::Hello(later)]).await;
+    assert_eq!(reason, RefuseReason::Protocol);
+    assert!(text.contains("protocol 99"), "{text}");
+    let (reason, text) = refused(&cell, vec![AgentMessage::HelloDone]).await;
+    assert_eq!((reason, text.as_str()), (RefuseReason::Protocol, "the first message of a session is Hello"));
+    let early = AgentMessage::TaskStopped {
+        shard: crate::agent::shard("a"),
+        attempt: rientro_types::AttemptNo::from_raw(1),
+    };
+    let (_, text) = refused(&cell, vec![AgentMessage::Hello(hello("n1", 1)), early]).await;
+    assert!(text.contains("only pages"), "{text}");
+}
+
+/// A message that breaks a bound ends the session with the path of the field; the node can come back.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_that_is_not_valid_ends_the_session_alone() {
+    let cell = Cell::start().await;
+    let agent = Agent::connect(cell.address(), "n1", Manner::Slow).await;
+    let stopped = v1::session_request::TaskStopped { shard: "not a name".to_owned(), attempt: 1 };
+    let message = Some(v1::session_request::Message::TaskStopped(stopped));
+    agent.say.send(v1::SessionRequest { message }).await.unwrap();
+    let end = agent.heard_that(|heard| heard.end.is_some()).await.end.unwrap().unwrap();
+    assert_eq!(end.code(), Code::InvalidArgument);
+    assert!(end.message().contains("task_stopped.shard"), "{end}");
+    Agent::connect(cell.address(), "n1", Manner::Slow).await;
+}
+
+/// Bulk calls count only beside a session of the same life.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_inventory_without_a_session_is_refused() {
+    let cell = Cell::start().await;
+    let agent = Agent::connect(cell.address(), "n1", Manner::Slow).await;
+    let stranger = rientro_wire::bulk::InventoryPart::Header {
+        node: agent.node,
+        incarnation: rientro_types::NodeIncarnation::from_raw(9),
+    };
+    let mut client = AgentServiceClient::new(channel(cell.address()).await);
+    let parts: Vec<v1::ReportInventoryRequest> = vec![stranger.into()];
+    let refused = within(client.report_inventory(tokio_stream::iter(parts))).await.unwrap_err();
+    assert_eq!(refused.code(), Code::FailedPrecondition);
+    // An inventory that breaks off does not count, and does not make other shards missing.
+    agent.report(vec![claim("a")]).await.unwrap();
+    let header =
+        rientro_wire::bulk::InventoryPart::Header { node: agent.node, incarnation: agent.incarnation };
+    let cut = rientro_wire::bulk::InventoryPart::Page {
+        claims: vec![claim("b")],
+        complete: false,
+        inventory: None,
+    };
+    let parts: Vec<v1::ReportInventoryRequest> = vec![header.into(), cut.into()];
+    let refused = within(client.report_inventory(tokio_stream::iter(parts))).await.unwrap_err();
+    assert_eq!(refused.code(), Code::InvalidArgument);
+    let view = cell.operator().await.cell().await.unwrap().cell.unwrap();
+    assert_eq!(view.nodes_connected, 1);
+}
+
+/// The end of a connection is noticed at once.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lost_agent_is_seen_as_gone() {
+    let cell = Cell::start().await;
+    let agent = Agent::connect(cell.address(), "n1", Manner::Slow).await;
+    assert!(welcome_of(&agent.heard.borrow()).is_some_and(|w| w.mailbox_key != [0; 32]));
+    let operator = cell.operator().await;
+    drop(agent);
+    let gone = |cell: &Result<v1::GetCellResponse, _>| {
+        cell.as_ref().is_ok_and(|cell| cell.cell.as_ref().is_some_and(|view| view.nodes_connected == 0))
+    };
+    until(|| operator.cell(), gone).await.unwrap();
+}
