@@ -178,7 +178,8 @@ fn not_utf8(text: &[u8], valid: usize) -> PlanFault {
 fn syntax(text: &str, error: toml::de::Error) -> PlanFault {
     let start = |error: &toml::de::Error| error.span().map_or(0, |span| span.start);
     // The parser hands out the last mistake; all of them are held in memory only for a text of ordinary length.
-    let all = if text.len() <= MISTAKES_TEXT_BYTES_MAX { DeTable::parse_recoverable(text).1 } else { Vec::new() };
+    let all =
+        if text.len() <= MISTAKES_TEXT_BYTES_MAX { DeTable::parse_recoverable(text).1 } else { Vec::new() };
     let first = all.into_iter().min_by_key(start).unwrap_or(error);
     let (line, column) = Places::new(text).position(start(&first));
     let problem = format!("is not TOML: {}", first.message().replace('\n', " "));

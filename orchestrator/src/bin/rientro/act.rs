@@ -14,9 +14,9 @@ use crate::session::{Session, refused};
 /// How a verb is told.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Telling {
-    /// What would be done, before the count of shards: `close`.
+    /// What would be done, with `{}` for the shards: `close {}`.
     pub(crate) verb: &'static str,
-    /// What was done, before the count of shards: `closed`.
+    /// What was done: `Closed {}`.
     pub(crate) done: &'static str,
     /// Consequences worth knowing before saying yes; may be empty.
     pub(crate) warning: &'static str,
@@ -85,16 +85,13 @@ fn confirmed() -> Result<bool, Failure> {
 /// What a verb touches, in words.
 fn scope(verb: &str, receipt: &Receipt) -> String {
     let Receipt { decided: _, shards, mailboxes, skipped } = receipt;
-    let mut text = match shards {
-        // A verb that ends in a preposition expects shards.
-        0 => verb.trim_end_matches(" of").trim_end_matches(" in").to_owned(),
-        _ => format!("{verb} {} with {}", plural(*shards, "shard"), plural(*mailboxes, "mailbox")),
-    };
-    if *skipped > 0 {
-        let match_s = if *skipped == 1 { "matches" } else { "match" };
-        text.push_str(&format!("; {} more {match_s} and cannot", count(*skipped)));
+    let size = format!("{} with {}", plural(*shards, "shard"), plural(*mailboxes, "mailbox"));
+    let text = verb.replace("{}", &size);
+    match skipped {
+        0 => text,
+        1 => format!("{text}; 1 more matches and is left as it is"),
+        more => format!("{text}; {} more match and are left as they are", count(*more)),
     }
-    text
 }
 
 fn show(session: &Session, telling: Telling, receipt: &Receipt) -> Result<(), Failure> {
@@ -122,8 +119,8 @@ mod tests {
     fn the_blast_radius_names_shards_mailboxes_and_what_is_left_out() {
         let receipt = Receipt { decided: None, shards: 12, mailboxes: 9_812, skipped: 1 };
         assert_eq!(
-            scope("close", &receipt),
-            "close 12 shards with 9,812 mailboxes; 1 more matches and cannot"
+            scope("close {}", &receipt),
+            "close 12 shards with 9,812 mailboxes; 1 more matches and is left as it is"
         );
         assert_eq!(scope("change the limits", &Receipt::default()), "change the limits");
     }

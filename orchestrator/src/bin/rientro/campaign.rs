@@ -62,24 +62,25 @@ pub(crate) enum CampaignCommand {
     },
 }
 
-const START: Telling = Telling { verb: "bring back", done: "Started to bring back", warning: "", asks: true };
+const START: Telling =
+    Telling { verb: "bring back {}", done: "Started to bring back {}", warning: "", asks: true };
 const REVISE: Telling = Telling {
-    verb: "cut new waves of",
-    done: "Revised; new waves of",
+    verb: "cut new waves of {}",
+    done: "Cut new waves of {}",
     warning: "Waves that have begun stay as they are.",
     asks: true,
 };
 const PAUSE: Telling =
-    Telling { verb: "pause a campaign of", done: "Paused a campaign of", warning: "", asks: false };
+    Telling { verb: "pause a campaign of {}", done: "Paused a campaign of {}", warning: "", asks: false };
 const RESUME: Telling = Telling {
-    verb: "resume a campaign of",
-    done: "Resumed a campaign of",
+    verb: "resume a campaign of {}",
+    done: "Resumed a campaign of {}",
     warning: "What its wave has lost so far no longer counts against its error budget.",
     asks: true,
 };
 const ABORT: Telling = Telling {
-    verb: "abort a campaign of",
-    done: "Aborted a campaign of",
+    verb: "abort a campaign of {}",
+    done: "Aborted a campaign of {}",
     warning: "What is open stays open; all else is closed and needs another campaign.",
     asks: true,
 };

@@ -84,7 +84,8 @@ pub(crate) async fn run(session: &Session, command: CellCommand) -> Result<(), F
         CellCommand::Limits(LimitsCommand::Set(args)) => {
             let limits = args.applied_to(answer.cell.limits);
             note(limits_grid(&limits).render(None, false));
-            let telling = Telling { verb: "set these limits", done: "Limits set", warning: "", asks: true };
+            let telling =
+                Telling { verb: "set these limits", done: "Set these limits", warning: "", asks: true };
             decide_plainly(session, &mut client, Verb::SetLimits { limits }, telling).await
         }
     }

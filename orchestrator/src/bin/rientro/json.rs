@@ -104,7 +104,7 @@ pub(crate) fn shard(view: &ShardView) -> Value {
         "state": shard.state().name(),
         "why": words::why(shard),
         "since": rfc3339(shard.since),
-        "waiting_on": view.waiting_on.as_ref().map(words::waiting),
+        "waiting_on": words::waits_for(view),
         "node": shard.placement.node.as_str(),
         "volume": shard.placement.volume.as_str(),
         "mailboxes": shard.mailboxes,

@@ -87,9 +87,9 @@ async fn except(session: &Session, client: &mut Client, args: ExceptArgs) -> Res
         (false, false) => None,
     };
     let (verb, done) = match exception {
-        Some(Exception::Closed) => ("keep this mailbox closed in", "Kept this mailbox closed in"),
-        Some(Exception::Accepted) => ("accept this mailbox in", "Accepted this mailbox in"),
-        None => ("lift the exception in", "Lifted the exception in"),
+        Some(Exception::Closed) => ("keep this mailbox closed", "Kept this mailbox closed"),
+        Some(Exception::Accepted) => ("accept this mailbox", "Accepted this mailbox"),
+        None => ("lift the exception", "Lifted the exception"),
     };
     let decision = Verb::Except { shard: view.shard.shard.shard, mailbox: answer.mailbox, exception, reason };
     decide_plainly(session, client, decision, Telling { verb, done, warning: "", asks: true }).await
@@ -161,7 +161,7 @@ impl Story {
             Some(why) => (why, "no time can be said: until an operator lifts the exception".to_owned(), None),
             None => {
                 let until = words::until(&view.shard, campaign, now);
-                (words::why(shard), until, view.shard.waiting_on.as_ref().map(words::waiting))
+                (words::why(shard), until, words::waits_for(&view.shard))
             }
         };
         Self {

@@ -92,23 +92,24 @@ const fn telling(verb: &'static str, done: &'static str, warning: &'static str) 
 }
 
 const CLOSE: Telling = telling(
-    "close",
-    "Closed",
+    "close {}",
+    "Closed {}",
     "Users of open mailboxes among them lose access; each shard is verified again before it reopens.",
 );
-const RETRY: Telling = telling("verify again", "Sent to be verified again", "");
+const RETRY: Telling = telling("verify {} again", "Sent {} to be verified again", "");
 const ACCEPT: Telling = telling(
-    "accept as they are",
-    "Accepted as they are",
+    "accept {} as they are",
+    "Accepted {} as they are",
     "They open although their verification did not pass; damaged mail stays damaged.",
 );
-const PRIORITIZE: Telling = telling("bring forward", "Brought forward", "");
+const PRIORITIZE: Telling = telling("bring {} forward", "Brought {} forward", "");
 const ADOPT: Telling = telling(
-    "take as in service",
-    "Taken as in service",
+    "take {} as in service",
+    "Took {} as in service",
     "Nothing verifies them; users see them as they are.",
 );
-const SETTLE: Telling = telling("settle the place of", "Settled the place of", "The other claim is ignored.");
+const SETTLE: Telling =
+    telling("settle the place of {}", "Settled the place of {}", "The other claim is ignored.");
 
 pub(crate) async fn run(session: &Session, command: ShardCommand) -> Result<(), Failure> {
     let (verb, telling) = match command {
@@ -231,8 +232,8 @@ fn shard_grid(view: &ShardView, until: &str, now: CellTime) -> Grid {
     row("state", Field::toned(state.name(), Tone::of_shard(state)));
     row("why", words::why(shard).into());
     row("since", format!("{} ({} ago)", moment(shard.since), span(now.since(shard.since))).into());
-    if let Some(on) = &view.waiting_on {
-        row("waits for", words::waiting(on).into());
+    if let Some(on) = words::waits_for(view) {
+        row("waits for", on.into());
         row("until", until.to_owned().into());
     }
     row("node", format!("{}, volume {}", shard.placement.node, shard.placement.volume).into());

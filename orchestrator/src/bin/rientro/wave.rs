@@ -43,8 +43,8 @@ pub(crate) enum WaveCommand {
 }
 
 const PROMOTE: Telling = Telling {
-    verb: "let pass a wave of",
-    done: "Let pass a wave of",
+    verb: "let a wave of {} pass",
+    done: "Let a wave of {} pass",
     warning: "The next wave may open at once; what is held in this one stays held.",
     asks: true,
 };

@@ -115,10 +115,41 @@ pub(crate) fn waiting(on: &WaitingOn) -> String {
     }
 }
 
+/// What a shard waits for: the circumstance that holds it, or else what stands in its way.
+pub(crate) fn waits_for(view: &ShardView) -> Option<String> {
+    match released_by(view) {
+        Some(event) => Some(event),
+        None => view.waiting_on.as_ref().map(waiting),
+    }
+}
+
+/// The event that releases a shard from the circumstance that holds it; a person decides where there is none.
+fn released_by(view: &ShardView) -> Option<String> {
+    let reason = match (&view.shard.blocked, &view.shard.phase) {
+        (Some(reason), _) if view.shard.state() == ShardState::Held => reason,
+        (_, Phase::Held { reason }) => reason,
+        (_, _) => return None,
+    };
+    match reason {
+        HeldReason::NodeSilent { node, .. } => Some(format!("node {node} to be heard again")),
+        HeldReason::VolumeWrong { expected, .. } => {
+            Some(format!("volume {expected} to be mounted on node {}", view.shard.placement.node))
+        }
+        HeldReason::ShardMissing { node } => Some(format!("node {node} to show it again")),
+        HeldReason::Policy(_)
+        | HeldReason::Unknown(_)
+        | HeldReason::Contested { .. }
+        | HeldReason::Disagreement { .. } => None,
+    }
+}
+
 /// Until when a shard stays closed, as far as can be said.
 pub(crate) fn until(view: &ShardView, campaign: Option<&CampaignView>, now: CellTime) -> String {
     let Some(on) = &view.waiting_on else { return "it is open".to_owned() };
     let open_ended = |what: &str| format!("no time can be said: {what}");
+    if let Some(event) = released_by(view) {
+        return open_ended(&format!("it waits for {event}"));
+    }
     match on {
         WaitingOn::Operator => open_ended("it stays closed until an operator decides"),
         WaitingOn::Campaign => open_ended("no campaign is about to open it"),
@@ -161,6 +192,9 @@ fn wave_turn(view: &ShardView, campaign: Option<&CampaignView>, now: CellTime) -
     let (Some(campaign), Some(member)) = (campaign, view.shard.member) else {
         return "no time can be said: earlier waves have not passed".to_owned();
     };
+    if matches!(campaign.state, CampaignState::Paused(_)) {
+        return "no time can be said: its campaign is paused".to_owned();
+    }
     let before = campaign.waves.iter().take_while(|wave| wave.wave < member.wave);
     let ahead: Vec<&WaveView> = before.filter(|wave| wave.state != WaveState::Passed).collect();
     let count = human::plural(ahead.len() as u64, "wave");

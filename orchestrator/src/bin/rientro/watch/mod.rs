@@ -15,7 +15,7 @@ pub(crate) mod fixture;
 
 use std::time::Duration;
 
-use backoff::{ExponentialBuilder, Retryable};
+use backoff::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 use clap::Args;
 use rientro_types::{CampaignId, CampaignState, CampaignView, Selector, ShardState, Span};
 use rientro_wire::operator::{ShardsQuery, WatchEvent, WatchQuery};
@@ -55,14 +55,9 @@ pub(crate) async fn run(session: &Session, args: &WatchArgs) -> Result<(), Failu
         Some(campaign) => client.campaign(campaign).await?,
         None => chosen(client.campaigns().await?)?,
     };
-    let mut watch = Watch {
-        session,
-        args,
-        client,
-        picture: Picture::new(campaign),
-        view: View::new(session.out),
-        begun: Instant::now(),
-    };
+    let begun = Instant::now();
+    let (picture, view) = (Picture::new(campaign), View::new(session.out));
+    let mut watch = Watch { session, args, client, picture, view, begun, heard: begun, pauses: pauses() };
     let followed = tokio::select! {
         // Cancel-safe: nothing but the picture is lost, and it is not used after a signal.
         followed = watch.follow() => followed,
@@ -122,27 +117,41 @@ struct Watch<'a> {
     picture: Picture,
     view: View,
     begun: Instant,
+    /// When the stream last told something.
+    heard: Instant,
+    pauses: ExponentialBackoff,
 }
 
 impl Watch<'_> {
     /// Follows the campaign to its end, over restarts of the orchestrator.
     async fn follow(&mut self) -> Result<(), Failure> {
         loop {
-            match self.attend().await {
-                Err(failure) if failure.is_unreachable() => self.reconnect(&failure).await?,
+            let failure = match self.attend().await {
+                Err(failure) if failure.is_unreachable() => failure,
                 done => return done,
+            };
+            if !self.picture.campaign.state.is_live() {
+                return self.view.show_last(&mut self.picture);
             }
+            if self.heard.elapsed() > self.args.patience.into() {
+                return Err(failure);
+            }
+            self.wait_for_return(&failure).await?;
         }
     }
 
     /// Follows the campaign over one connection.
     async fn attend(&mut self) -> Result<(), Failure> {
+        self.look(true).await?;
+        if self.picture.lost.take().is_some() {
+            self.picture.returned = true;
+            self.picture.pace.forget();
+        }
         let query = WatchQuery { campaign: Some(self.picture.campaign.campaign), include_decisions: true };
         let mut events = self.client.watch(query).await?;
-        self.look(true).await?;
         let mut ticks = interval(REDRAW_EVERY);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut drawings = 0;
+        let mut drawings: u32 = 0;
         loop {
             let event = tokio::select! {
                 // Cancel-safe: a message that is not taken stays in the stream.
@@ -151,15 +160,19 @@ impl Watch<'_> {
                 _ = ticks.tick() => None,
             };
             match event {
-                Some(Some(event)) => self.picture.take(event, self.elapsed_ms()),
+                Some(Some(event)) => {
+                    self.heard = Instant::now();
+                    self.pauses = pauses();
+                    self.picture.take(event, self.elapsed_ms());
+                }
                 Some(None) => return Err(self.closed()),
                 None => {
-                    drawings += 1;
-                    self.look(drawings % DRAWINGS_PER_LOOK == 0).await?;
-                    self.view.show(&mut self.picture)?;
+                    drawings = drawings.wrapping_add(1);
+                    self.look(drawings.is_multiple_of(DRAWINGS_PER_LOOK)).await?;
                     if !self.picture.campaign.state.is_live() {
                         return self.view.show_last(&mut self.picture);
                     }
+                    self.view.show(&mut self.picture)?;
                 }
             }
         }
@@ -198,20 +211,28 @@ impl Watch<'_> {
         Ok(())
     }
 
-    async fn reconnect(&mut self, failure: &Failure) -> Result<(), Failure> {
+    /// Says that the connection is lost, waits a little, and connects again if that is possible.
+    async fn wait_for_return(&mut self, failure: &Failure) -> Result<(), Failure> {
         let why = failure.to_string();
         self.picture.lost = why.lines().next().map(ToOwned::to_owned);
         self.view.show(&mut self.picture)?;
-        let pauses = ExponentialBuilder::default()
-            .with_jitter()
-            .with_min_delay(RECONNECT_FIRST)
-            .with_max_delay(RECONNECT_LONGEST)
-            .without_max_times()
-            .with_total_delay(Some(self.args.patience.into()));
-        self.client = (|| self.session.connect()).retry(pauses).when(Failure::is_unreachable).await?;
-        self.picture.lost = None;
-        self.picture.returned = true;
-        self.picture.pace.forget();
+        tokio::time::sleep(self.pauses.next().unwrap_or(RECONNECT_LONGEST)).await;
+        match self.session.connect().await {
+            Ok(client) => self.client = client,
+            // The old connection fails again, and so the loop comes back here.
+            Err(failure) if failure.is_unreachable() => {}
+            Err(failure) => return Err(failure),
+        }
         Ok(())
     }
+}
+
+/// Growing pauses between attempts to connect.
+fn pauses() -> ExponentialBackoff {
+    ExponentialBuilder::default()
+        .with_jitter()
+        .with_min_delay(RECONNECT_FIRST)
+        .with_max_delay(RECONNECT_LONGEST)
+        .without_max_times()
+        .build()
 }

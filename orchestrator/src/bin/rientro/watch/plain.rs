@@ -16,6 +16,7 @@ const PROGRESS_MS_MIN: u64 = 5_000;
 pub(crate) struct Printed {
     progress: String,
     at_ms: u64,
+    lost: bool,
 }
 
 impl Printed {
@@ -32,9 +33,13 @@ impl Printed {
             say("some decisions were missed; rientro journal tail shows them".to_owned());
         }
         if let Some(lost) = &picture.lost {
-            say(format!("{lost}; trying again"));
+            // Once is enough: the attempts to connect go on by themselves.
+            if !std::mem::replace(&mut self.lost, true) {
+                say(format!("{lost}; trying again"));
+            }
             return lines;
         }
+        self.lost = false;
         if std::mem::take(&mut picture.returned) {
             say("the orchestrator is back".to_owned());
         }
@@ -76,11 +81,11 @@ pub(crate) fn eta_words(eta: &Eta) -> Option<String> {
     match eta {
         Eta::Over => None,
         Eta::Unknown => Some("ETA unknown".to_owned()),
-        Eta::Paused => Some("ETA none while paused".to_owned()),
+        Eta::Paused => Some("no ETA while paused".to_owned()),
         Eta::Operator { verified: Some((low, high)) } if high.ms() > 0 => {
             Some(format!("verified in {}, then you promote", range(*low, *high)))
         }
-        Eta::Operator { .. } => Some("ETA depends on who promotes".to_owned()),
+        Eta::Operator { .. } => Some("ETA depends on your promotions".to_owned()),
         Eta::Range { low, high } => Some(format!("ETA {}", range(*low, *high))),
     }
 }

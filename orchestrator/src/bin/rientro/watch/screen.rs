@@ -134,7 +134,7 @@ fn waves(picture: &Picture, page: &Page, rows: usize) -> Vec<Line> {
     let waves = &picture.campaign.waves;
     let header = Line::default()
         .and(format!("{:<5} {:<18} {:<14}", "WAVE", "STATE", "BACK"), Tone::Faint)
-        .and(format!(" {:>6} {:>11} {:>9} {:>7}", "", "MAILBOXES", "HELD", "LOST"), Tone::Faint);
+        .and(format!(" {:>6} {:>11} {:>9} {:>9}", "", "MAILBOXES", "HELD", "LOST/MAX"), Tone::Faint);
     let present = waves.iter().position(|wave| wave.state != WaveState::Passed).unwrap_or(waves.len());
     let rows = rows.min(waves.len());
     // One passed wave stays in sight above the present one.
@@ -158,7 +158,7 @@ fn wave_line(wave: &WaveView, picture: &Picture, page: &Page) -> Line {
     let held = counts.shards_in(ShardState::Held) + counts.shards_in(ShardState::Failed);
     let held = if held > 0 { plural(held, "shard") } else { "-".to_owned() };
     let lost = if wave.mailboxes_lost > 0 {
-        format!("{}/{}", count(wave.mailboxes_lost), count(wave.mailboxes_lost_max))
+        format!("{}/{}", wave.mailboxes_lost, wave.mailboxes_lost_max)
     } else {
         "-".to_owned()
     };
@@ -167,7 +167,7 @@ fn wave_line(wave: &WaveView, picture: &Picture, page: &Page) -> Line {
         .and(bar(per_mille(back, total), 14, page.blocks), Tone::Good)
         .and(format!(" {:>6} {:>11}", percent(back, total), count(total)), Tone::Plain)
         .and(format!(" {held:>9}"), if held == "-" { Tone::Faint } else { Tone::Bad })
-        .and(format!(" {lost:>7}"), lost_tone(wave))
+        .and(format!(" {lost:>9}"), lost_tone(wave))
 }
 
 /// What needs a person, with the command to run.

@@ -73,6 +73,12 @@ fn show_json(out: Output, last: &mut String, picture: &mut Picture) -> Result<()
             &json!({ "event": "decided", "seq": seq, "at": at, "record": latest.kind, "text": text }),
         )?;
     }
+    if std::mem::take(&mut picture.returned) {
+        out.json_line(&json!({ "event": "returned" }))?;
+    }
+    if let Some(lost) = &picture.lost {
+        return out.json_line(&json!({ "event": "lost", "problem": lost }));
+    }
     let campaign = json::campaign(&picture.campaign, picture.now()).to_string();
     if campaign != *last {
         let at = rfc3339(picture.now());

@@ -1,0 +1,145 @@
+//! Decisions: rehearsed, asked for, made, and refused.
+
+use std::borrow::Cow;
+
+use rientro_types::{
+    CampaignId, Exception, FindingKind, FindingKinds, LabelKey, LabelValue, Refusal, Selector, Service,
+    ServiceSet, ShardState, Verb, WaveNo,
+};
+
+use crate::server::Canned;
+use crate::{Cell, fixtures, transcripts};
+
+/// Runs a command and returns the verb that was decided.
+async fn decided(args: &[&str]) -> Verb {
+    let cell = Cell::new(Canned::default()).await;
+    let args: Vec<&str> = ["--yes"].iter().chain(args).copied().collect();
+    let run = cell.run(&args).await;
+    assert_eq!(run.code, 0, "{}", run.transcript());
+    let mut asked = cell.server.asked.lock().expect("not poisoned");
+    let decision = asked.acts.pop().expect("a decision");
+    let rehearsal = asked.acts.pop().expect("a rehearsal");
+    assert!(rehearsal.dry_run && !decision.dry_run);
+    assert_eq!((rehearsal.verb, &*decision.actor), (decision.verb.clone(), "anna"));
+    decision.verb
+}
+
+#[tokio::test]
+async fn the_blast_radius_is_shown_and_the_receipt_names_the_record() {
+    let commands: &[&[&str]] = &[
+        &["--yes", "shard", "close", "vol-01", "vol-02", "--reason", "loops"],
+        &["--yes", "shard", "retry", "--campaign", "return-1", "--state", "held"],
+        &["--yes", "shard", "accept", "--finding", "zero-block", "--reason", "known"],
+        &["campaign", "pause", "return-1"],
+        &["--yes", "campaign", "abort", "return-1"],
+        &["--yes", "-o", "json", "wave", "promote", "return-1"],
+        &["--yes", "cell", "limits", "set", "--verifies-per-node", "2", "--verifies-per-domain", "rack=8"],
+    ];
+    insta::assert_snapshot!(transcripts(commands).await);
+}
+
+/// Without a terminal nothing is decided unless `--yes` says so, and the exit code tells.
+#[tokio::test]
+async fn without_a_terminal_and_without_yes_nothing_is_decided() {
+    let cell = Cell::new(Canned::default()).await;
+    let run = cell.run(&["shard", "close", "--all", "--reason", "x"]).await;
+    assert_eq!(run.code, 2);
+    assert!(run.stderr.contains("This would close 2 shards with 1,600 mailboxes"));
+    assert!(run.stderr.contains("say --yes to go ahead"));
+    let asked = cell.server.asked.lock().expect("not poisoned");
+    assert!(asked.acts.iter().all(|act| act.dry_run), "only the rehearsal was asked for");
+}
+
+/// T33: thousands of shards are chosen by one selection, and decided by one command.
+#[tokio::test]
+async fn every_part_of_a_selection_arrives() {
+    let args = [
+        "shard",
+        "retry",
+        "vol-1",
+        "--shard",
+        "vol-2",
+        "--campaign",
+        "return-1",
+        "--wave",
+        "2",
+        "--label",
+        "rack=r1",
+        "--state",
+        "held",
+        "--state",
+        "failed",
+        "--finding",
+        "zero-block",
+    ];
+    let mut findings = FindingKinds::NONE;
+    findings.insert(FindingKind::ZeroBlock);
+    let selector = Selector {
+        all: false,
+        campaign: Some(fixtures::campaign_id()),
+        wave: Some(WaveNo::from_raw(2)),
+        labels: [(LabelKey::new("rack").expect("a name"), LabelValue::new("r1").expect("a name"))].into(),
+        states: vec![ShardState::Held, ShardState::Failed],
+        findings,
+        shards: vec![fixtures::shard_id("vol-1"), fixtures::shard_id("vol-2")],
+    };
+    assert_eq!(decided(&args).await, Verb::Retry { selector });
+    let all = Verb::Retry { selector: Selector { all: true, ..Selector::default() } };
+    assert_eq!(decided(&["shard", "retry", "--all"]).await, all);
+}
+
+#[tokio::test]
+async fn shards_are_read_from_a_file_and_a_bad_line_is_pointed_at() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let list = dir.path().join("list");
+    std::fs::write(&list, "# from the array team\nvol-1\n\n  vol-2  # twice seen\n").expect("written");
+    let path = list.to_str().expect("UTF-8");
+    let shards = vec![fixtures::shard_id("vol-1"), fixtures::shard_id("vol-2")];
+    let verb = decided(&["shard", "prioritize", "--shards-from", path]).await;
+    assert_eq!(verb, Verb::Prioritise { selector: Selector { shards, ..Selector::default() } });
+
+    std::fs::write(&list, "vol-1\na/b\n").expect("written");
+    let run = Cell::new(Canned::default()).await.run(&["shard", "retry", "--shards-from", path]).await;
+    assert_eq!(run.code, 2);
+    assert!(run.stderr.contains("list:2: a/b has '/'"), "{}", run.stderr);
+}
+
+#[tokio::test]
+async fn the_other_verbs_arrive_as_meant() {
+    let campaign: CampaignId = fixtures::campaign_id();
+    assert_eq!(decided(&["campaign", "resume", "return-1"]).await, Verb::Resume { campaign });
+    let wave = WaveNo::from_raw(1);
+    assert_eq!(decided(&["wave", "promote", "return-1"]).await, Verb::Promote { campaign, wave });
+    let adopt = ["shard", "adopt", "vol-1", "--services", "imap,pop", "--reason", "live"];
+    let services = ServiceSet::NONE.with(Service::Imap).with(Service::Pop);
+    let selector = Selector { shards: vec![fixtures::shard_id("vol-1")], ..Selector::default() };
+    assert_eq!(decided(&adopt).await, Verb::Adopt { selector, services, reason: "live".to_owned() });
+    let settle = ["shard", "settle", "vol-1", "--node", "n2", "--reason", "moved"];
+    let (shard, node) = (fixtures::shard_id("vol-1"), fixtures::node_id("n2"));
+    assert_eq!(decided(&settle).await, Verb::Settle { shard, node, reason: "moved".to_owned() });
+    let except = ["mailbox", "except", "mario@libero.example", "--keep-closed", "--reason", "damaged"];
+    let verb = Verb::Except {
+        shard: fixtures::shard_id("vol-07"),
+        mailbox: fixtures::mailbox_id(),
+        exception: Some(Exception::Closed),
+        reason: "damaged".to_owned(),
+    };
+    assert_eq!(decided(&except).await, verb);
+}
+
+#[tokio::test]
+async fn refusals_say_what_to_do_and_exit_with_1() {
+    let refusals = [
+        Refusal::SelectorUnbounded,
+        Refusal::NothingToDo { matched: 3, applies_to: Cow::Borrowed("held") },
+        Refusal::CampaignUnknown(fixtures::campaign_id()),
+        Refusal::ReasonMissing,
+    ];
+    let mut text = String::new();
+    for refusal in refusals {
+        let cell = Cell::new(Canned { act: Err(refusal), ..Canned::default() }).await;
+        let run = cell.run(&["--yes", "shard", "retry", "--state", "open"]).await;
+        text.push_str(&run.transcript());
+    }
+    insta::assert_snapshot!(text);
+}

@@ -1,0 +1,86 @@
+//! Plans: problems with their places, the waves, and the start of a campaign.
+
+use std::path::PathBuf;
+
+use rientro_types::{PlanProblem, Refusal, Verb};
+
+use crate::server::Canned;
+use crate::{Cell, fixtures, run};
+
+struct PlanOnDisk {
+    _dir: tempfile::TempDir,
+    path: PathBuf,
+}
+
+impl PlanOnDisk {
+    fn new(text: &str) -> Self {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("plan.toml");
+        std::fs::write(&path, text).expect("written");
+        Self { _dir: dir, path }
+    }
+
+    fn path(&self) -> &str {
+        self.path.to_str().expect("UTF-8")
+    }
+
+    fn hide(&self, text: &str) -> String {
+        text.replace(self.path(), "plan.toml")
+    }
+}
+
+fn problem() -> PlanProblem {
+    let problem = "shard vol-07 alone holds 800 of the 900 mailboxes of rack r1; 60% of them can never be taken at once";
+    PlanProblem { field: "waves.domain_caps.rack".to_owned(), problem: problem.to_owned() }
+}
+
+#[tokio::test]
+async fn a_good_plan_shows_its_waves() {
+    let plan = PlanOnDisk::new(fixtures::PLAN);
+    let cell = Cell::new(Canned::default()).await;
+    let shown = cell.run(&["plan", "check", plan.path()]).await.transcript();
+    let local = run("http://127.0.0.1:1", &["plan", "check", "--local", plan.path()]).await.transcript();
+    insta::assert_snapshot!(plan.hide(&format!("{shown}\n{local}")));
+}
+
+#[tokio::test]
+async fn a_bad_plan_is_refused_with_line_and_column_and_without_a_cell() {
+    let plan = PlanOnDisk::new("name = \"return-1\"\n[waves]\nlist = [\"120%\", \"rest\"]\nbakes = \"3\"\n");
+    let table = run("http://127.0.0.1:1", &["plan", "check", plan.path()]).await.transcript();
+    let json = run("http://127.0.0.1:1", &["-o", "json", "plan", "check", plan.path()]).await.transcript();
+    insta::assert_snapshot!(plan.hide(&format!("{table}\n{json}")));
+    let missing = run("http://127.0.0.1:1", &["plan", "check", "/nonexistent.toml"]).await;
+    assert_eq!(missing.code, 1);
+    assert!(missing.stderr.contains("cannot read the plan /nonexistent.toml"));
+}
+
+/// A problem that only the fleet shows is placed in the text all the same.
+#[tokio::test]
+async fn problems_found_by_the_cell_have_line_and_column_too() {
+    let plan = PlanOnDisk::new(fixtures::PLAN);
+    let canned = Canned { forecast: Err(Refusal::Plan(vec![problem()])), ..Canned::default() };
+    let check = Cell::new(canned).await.run(&["plan", "check", plan.path()]).await;
+    assert_eq!(check.code, 1);
+    let text = plan.hide(&check.stderr);
+    assert!(text.contains("plan.toml:8:8: waves.domain_caps.rack: shard vol-07 alone"), "{text}");
+
+    let canned = Canned { act: Err(Refusal::Plan(vec![problem()])), ..Canned::default() };
+    let start = Cell::new(canned).await.run(&["--yes", "campaign", "start", plan.path()]).await;
+    assert_eq!(start.code, 1);
+    assert!(plan.hide(&start.stderr).contains("plan.toml:8:8: waves.domain_caps.rack"));
+}
+
+#[tokio::test]
+async fn a_campaign_starts_after_its_waves_were_shown() {
+    let plan = PlanOnDisk::new(fixtures::PLAN);
+    let cell = Cell::new(Canned::default()).await;
+    let transcript = cell.run(&["--yes", "campaign", "start", plan.path()]).await.transcript();
+    insta::assert_snapshot!(plan.hide(&transcript));
+    let asked = cell.server.asked.lock().expect("not poisoned");
+    let [rehearsal, decision] = asked.acts.as_slice() else { panic!("a rehearsal and a decision") };
+    assert!(rehearsal.dry_run && !decision.dry_run);
+    assert_eq!(rehearsal.verb, decision.verb);
+    let Verb::Start { plan, source } = &decision.verb else { panic!("a start") };
+    assert_eq!(**plan, fixtures::plan());
+    assert_eq!(*source, rientro_types::Digest::of(fixtures::PLAN.as_bytes()));
+}

@@ -1,0 +1,179 @@
+//! What is shown of each noun, as tables and as JSON.
+
+use rientro_types::Seq;
+use rientro_wire::operator::{FindingsAnswer, FindingsGap, JournalCheck};
+
+use crate::server::Canned;
+use crate::{Cell, fixtures, run, transcripts};
+
+#[tokio::test]
+async fn nouns_as_tables() {
+    let commands: &[&[&str]] = &[
+        &["cell", "show"],
+        &["cell", "limits", "show"],
+        &["fleet", "show"],
+        &["fleet", "show", "--by", "rack"],
+        &["node", "list"],
+        &["node", "show", "n3"],
+        &["shard", "list"],
+        &["shard", "list", "--state", "held", "--max", "1"],
+        &["shard", "show", "vol-07"],
+        &["campaign", "list"],
+        &["campaign", "show", "return-1"],
+        &["wave", "list", "return-1"],
+        &["wave", "show", "return-1", "1"],
+    ];
+    insta::assert_snapshot!(transcripts(commands).await);
+}
+
+#[tokio::test]
+async fn nouns_as_json() {
+    let commands: &[&[&str]] = &[
+        &["--output", "json", "cell", "show"],
+        &["--output", "json", "fleet", "show", "--by", "rack"],
+        &["--output", "json", "node", "show", "n3"],
+        &["--output", "json", "shard", "show", "vol-07"],
+        &["--output", "json", "wave", "show", "return-1", "0"],
+        &["--output", "json", "journal", "tail", "--from", "4709"],
+        &["--output", "json", "findings", "list", "--all"],
+        &["--output", "json", "journal", "verify"],
+    ];
+    let cell = Cell::new(Canned::default()).await;
+    let mut text = String::new();
+    for args in commands {
+        let run = cell.run(args).await;
+        for document in run.stdout.lines().filter(|line| line.starts_with('{') && line.len() > 1) {
+            let parsed: serde_json::Value = serde_json::from_str(document).expect("JSON lines");
+            assert!(parsed.is_object());
+        }
+        text.push_str(&run.transcript());
+    }
+    insta::assert_snapshot!(text);
+}
+
+/// The question asked most at 3 a.m.
+#[tokio::test]
+async fn why_a_mailbox_is_closed_and_until_when() {
+    let mut text = String::new();
+    for shard in ["vol-01", "vol-03", "vol-07", "vol-08", "vol-09", "vol-10", "vol-11", "vol-12"] {
+        let cell = Cell::new(Canned { mailbox_shard: Some(shard), ..Canned::default() }).await;
+        text.push_str(&cell.run(&["mailbox", "show", "mario@libero.example"]).await.transcript());
+        text.push('\n');
+    }
+    let paused = Canned {
+        mailbox_shard: Some("vol-09"),
+        campaigns: vec![fixtures::campaign_paused()],
+        ..Canned::default()
+    };
+    text.push_str(
+        &Cell::new(paused).await.run(&["mailbox", "show", "mario@libero.example"]).await.transcript(),
+    );
+    let unknown = Cell::new(Canned { mailbox_shard: None, ..Canned::default() }).await;
+    text.push_str(&unknown.run(&["mailbox", "show", "nobody@libero.example"]).await.transcript());
+    insta::assert_snapshot!(text);
+}
+
+#[tokio::test]
+async fn a_mailbox_as_json_says_until_when() {
+    let run = Cell::new(Canned::default())
+        .await
+        .run(&["-o", "json", "mailbox", "show", "mario@libero.example"])
+        .await;
+    let json: serde_json::Value = serde_json::from_str(&run.stdout).expect("JSON");
+    assert_eq!(json["shards"][0]["shard"]["state"], "held");
+    assert!(json["shards"][0]["until"].as_str().expect("a text").contains("until an operator decides"));
+}
+
+#[tokio::test]
+async fn the_journal_is_verified_and_told() {
+    let text =
+        transcripts(&[&["journal", "verify"], &["journal", "tail"], &["journal", "tail", "--from", "4710"]])
+            .await;
+    insta::assert_snapshot!(text);
+    let check = JournalCheck::Broken {
+        entries: 12,
+        seq: Seq::from_raw(40),
+        problem: "the digest does not follow".to_owned(),
+    };
+    let broken = Cell::new(Canned { check, ..Canned::default() }).await.run(&["journal", "verify"]).await;
+    assert_eq!(broken.code, 1);
+    assert!(broken.stdout.contains("BROKEN at record 40: the digest does not follow"));
+}
+
+#[tokio::test]
+async fn a_backup_is_whole_or_not_there() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let file = dir.path().join("copy.rjb");
+    let path = file.to_str().expect("UTF-8");
+    let cell = Cell::new(Canned::default()).await;
+    let run = cell.run(&["journal", "backup", path]).await;
+    assert_eq!(run.code, 0, "{}", run.stderr);
+    assert_eq!(std::fs::read(&file).expect("the copy"), b"abcdefghij");
+    let again = cell.run(&["journal", "backup", path]).await;
+    assert_eq!(again.code, 1);
+    assert!(again.stderr.contains("exists; a backup never overwrites a file"));
+
+    let broken = Cell::new(Canned { backup_whole: false, ..Canned::default() }).await;
+    let other = dir.path().join("other.rjb");
+    let run = broken.run(&["journal", "backup", other.to_str().expect("UTF-8")]).await;
+    assert_eq!(run.code, 1);
+    assert!(run.stderr.contains("it broke off; take it again"), "{}", run.stderr);
+    assert_eq!(std::fs::read_dir(dir.path()).expect("the directory").count(), 1, "nothing partial is left");
+}
+
+#[tokio::test]
+async fn findings_that_cannot_be_shown_are_said_and_fail() {
+    let text = transcripts(&[&["findings", "list", "--all", "--kind", "zero-block"]]).await;
+    insta::assert_snapshot!(text);
+    let findings = vec![
+        FindingsAnswer::Missing {
+            shard: fixtures::shard_id("vol-11"),
+            node: fixtures::node_id("n3"),
+            gap: FindingsGap::NodeOffline,
+        },
+        FindingsAnswer::End { findings_total: 3, findings_shown: 0 },
+    ];
+    let gap =
+        Cell::new(Canned { findings, ..Canned::default() }).await.run(&["findings", "list", "--all"]).await;
+    assert_eq!(gap.code, 1);
+    assert!(gap.stderr.contains("vol-11 cannot be shown: node n3, which keeps them, is not connected"));
+    let cut = Cell::new(Canned { findings: Vec::new(), ..Canned::default() }).await;
+    assert_eq!(
+        cut.run(&["findings", "list", "--all"]).await.code,
+        1,
+        "an answer without its end is not whole"
+    );
+}
+
+/// T25: what comes from elsewhere cannot steer the terminal.
+#[tokio::test]
+async fn trouble_is_shown_and_cleaned() {
+    let trouble = Some("disk full\u{1b}[31m".to_owned());
+    let run = Cell::new(Canned { trouble, ..Canned::default() }).await.run(&["cell", "show"]).await;
+    assert_eq!(run.code, 1);
+    assert!(run.stderr.contains("decides nothing at present: disk full\\u{1b}[31m"));
+    assert!(!run.stdout.contains('\u{1b}'), "no colour and no escapes in a pipe");
+}
+
+#[tokio::test]
+async fn exit_codes_tell_what_happened() {
+    let cell = Cell::new(Canned::default()).await;
+    assert_eq!(cell.run(&["cell", "show"]).await.code, 0);
+    assert_eq!(cell.run(&["shard", "show", "nowhere"]).await.code, 1);
+    assert_eq!(cell.run(&["shard", "show", "a/b"]).await.code, 2);
+    assert_eq!(cell.run(&["node", "show", "n9"]).await.code, 1);
+    assert_eq!(cell.run(&["shard", "list", "--wave", "1"]).await.code, 2);
+    assert_eq!(cell.run(&["shard", "list", "--label", "rack=a", "--label", "rack=b"]).await.code, 2);
+    let gone = run("http://127.0.0.1:1", &["cell", "show"]).await;
+    assert_eq!(gone.code, 3);
+    assert!(gone.stderr.contains("cannot reach the cell at http://CELL"), "{}", gone.stderr);
+    assert_eq!(run("ftp://x", &["cell", "show"]).await.code, 2);
+    assert_eq!(run("unix:///nonexistent/rientro.sock", &["cell", "show"]).await.code, 3);
+}
+
+#[tokio::test]
+async fn completions_need_no_cell() {
+    let completions = run("http://127.0.0.1:1", &["completions", "bash"]).await;
+    assert_eq!(completions.code, 0);
+    assert!(completions.stdout.contains("_rientro()"));
+}
