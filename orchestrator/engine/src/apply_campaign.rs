@@ -5,7 +5,7 @@ use rientro_types::{
     WaveNo, WaveState,
 };
 
-use crate::state::{Campaign, CampaignIx, Member, Shard, ShardIx, State, Wave};
+use crate::state::{Campaign, CampaignIx, Member, RANK_FIRST, Shard, ShardIx, State, Wave};
 
 type Applied = Result<(), String>;
 
@@ -105,6 +105,7 @@ impl State {
         if at == waves.len() {
             waves.push(Wave::new());
         }
+        let (_, mut rank) = self.ranks(campaign);
         for id in shards {
             let ix = self.find_shard(*id)?;
             if let Some(other) = self.campaign_of(self.shard(ix))
@@ -113,17 +114,26 @@ impl State {
             {
                 return Err(format!("shard {id} is in campaign {}", other.id));
             }
-            self.join(ix, campaign, wave);
+            self.join(ix, Member { campaign, wave, rank });
+            rank = rank.saturating_add(1);
         }
         Ok(())
     }
 
-    fn join(&mut self, ix: ShardIx, campaign: CampaignIx, wave: WaveNo) {
+    /// The least rank of a campaign's members, and the one after the greatest. Follows from durable state alone: an engine
+    /// made from a snapshot goes on with the same ranks.
+    pub(crate) fn ranks(&self, campaign: CampaignIx) -> (u32, u32) {
+        let of_campaign = self.shards.iter().filter_map(|s| s.member.filter(|m| m.campaign == campaign));
+        of_campaign.fold((RANK_FIRST, RANK_FIRST), |(least, next), member| {
+            (least.min(member.rank), next.max(member.rank.saturating_add(1)))
+        })
+    }
+
+    fn join(&mut self, ix: ShardIx, member: Member) {
         let at = self.at;
-        let returning = self.shard(ix).member.is_some_and(|m| m.campaign == campaign);
-        let rank = self.campaign(campaign).rank_next;
+        let returning = self.shard(ix).member.is_some_and(|m| m.campaign == member.campaign);
         self.change(ix, |s| {
-            s.member = Some(Member { campaign, wave, rank });
+            s.member = Some(member);
             if !returning {
                 s.begin_again(at);
                 s.charged = s.blocked.is_some() && !matches!(s.phase, Phase::Open { .. });
@@ -166,7 +176,8 @@ impl State {
                 s.charged = false;
                 s.enter(Phase::Verified, at);
             }),
-            (Phase::Verified, Some(breach)) => {
+            // What is confirmed or tried again would open next: R1 asks for the plan in force.
+            (Phase::Verified | Phase::Confirming { .. } | Phase::Backoff { .. }, Some(breach)) => {
                 let reason = crate::progress::held_for(breach, standing.verification.verdict.outcome);
                 self.change(shard, |s| {
                     s.charged = true;

@@ -121,13 +121,10 @@ impl State {
     fn index_in_campaign(&mut self, ix: ShardIx, mark: &Footprint, campaign: CampaignIx) {
         self.dirty_campaigns.insert(campaign);
         let weight = self.shard(ix).weight();
-        let rank = self.shard(ix).member.map_or(0, |m| m.rank);
         let campaign = self.campaign_mut(campaign);
         campaign.counts.count(mark.state, mark.mailboxes);
         campaign.moving += u64::from(mark.moving);
         campaign.in_flight += u32::from(mark.in_flight);
-        campaign.rank_min = campaign.rank_min.min(rank);
-        campaign.rank_next = campaign.rank_next.max(rank.saturating_add(1));
         if let Some((queue, key)) = mark.queue {
             campaign.queue_mut(queue).entry(mark.node).or_default().insert(key);
         }

@@ -108,8 +108,7 @@ impl Engine {
     /// service keeps the verification it was opened on, whatever a later revision of the plan asks for.
     fn passes(&self, ix: ShardIx) -> bool {
         let shard = self.state.shard(ix);
-        let in_service =
-            matches!(shard.phase, Phase::Open { .. } | Phase::Opening { .. } | Phase::Confirming { .. });
+        let in_service = matches!(shard.phase, Phase::Open { .. } | Phase::Opening { .. });
         let Some(standing) = shard.standing.as_deref() else { return shard.accepted.is_some() };
         let Some(campaign) = self.state.campaign_of(shard) else { return true };
         let passed = campaign.plan.policy.judge(&standing.verification.verdict).is_ok();

@@ -27,7 +27,7 @@ pub(crate) fn may_follow(from: &Phase, to: &Phase) -> bool {
         // A shard that is already verified keeps its verification when its campaign's waves are formed again.
         (Waiting, Verifying) => true,
         (Verifying, Verified | Backoff | Held | Failed | Waiting) => true,
-        (Backoff, Verifying | Confirming | Waiting | Verified) => true,
+        (Backoff, Verifying | Confirming | Waiting | Verified | Held) => true,
         (Verified, Confirming | Opening | Waiting | Held) => true,
         (Confirming, Verified | Backoff | Failed | Waiting | Held) => true,
         (Opening, Opening | Open) => true,

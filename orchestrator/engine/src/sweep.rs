@@ -179,11 +179,14 @@ impl State {
     fn bring_forward(&mut self, selector: &Selector) {
         let mut hit = self.targets(Sweep::Prioritise, selector).hit;
         hit.sort_by_key(|ix| self.shard(*ix).member.map(|m| (m.campaign, m.wave, m.rank)));
+        let mut least = std::collections::BTreeMap::new();
         // Last one first, so that each goes before the one placed just before it.
         for ix in hit.into_iter().rev() {
             let Some(wave) = self.earlier_wave(ix) else { continue };
             let Some(member) = self.shard(ix).member else { continue };
-            let rank = self.campaign(member.campaign).rank_min.saturating_sub(1);
+            let least = least.entry(member.campaign).or_insert_with(|| self.ranks(member.campaign).0);
+            *least = least.saturating_sub(1);
+            let rank = *least;
             self.change(ix, |s| {
                 if let Some(member) = &mut s.member {
                     member.wave = wave;

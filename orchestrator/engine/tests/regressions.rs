@@ -3,7 +3,7 @@
 
 mod support;
 
-use rientro_engine::{Event, Origin};
+use rientro_engine::{Engine, Event, Origin};
 use rientro_types::*;
 use support::*;
 
@@ -79,4 +79,48 @@ fn a_disagreement_is_told_as_it_is() {
     cell.ask(Verb::Close { selector: only("a1"), reason: "no".to_owned() }).unwrap();
     assert_eq!(cell.told(), vec![(node("a"), shard("a1"), ServiceSet::NONE)]);
     cell.assert_replays();
+}
+
+/// R1: a plan made stricter holds what is just being confirmed under the old one.
+#[test]
+fn a_stricter_plan_holds_what_is_being_confirmed() {
+    let mut cell = Cell::with_fleet(1, 1);
+    let mut tolerant = generous();
+    tolerant.policy.damaged_per_million_max = 10_000;
+    cell.start(tolerant);
+    cell.result("a", "a1", 1, verified(Outcome::Damaged, "a"));
+    assert_eq!(cell.state("a1"), ShardState::Confirming);
+    cell.ask(Verb::Revise { plan: Box::new(generous()), source: Digest::ZERO }).unwrap();
+    assert_eq!(cell.state("a1"), ShardState::Held);
+    cell.result("a", "a1", 2, TaskEnd::Confirmed);
+    assert_eq!(cell.state("a1"), ShardState::Held);
+    cell.assert_replays();
+}
+
+/// R4: an engine made from a snapshot gives the next shard brought forward the same rank, also when the one brought forward
+/// before it has left the campaign.
+#[test]
+fn ranks_follow_from_the_snapshot() {
+    let mut cell = Cell::with_fleet(1, 6);
+    let mut plan = generous();
+    plan.waves.schedule = Schedule::List(vec![Share::Shards(1), Share::Shards(1), Share::Rest]);
+    cell.start(plan.clone());
+    let last_wave = |cell: &Cell| {
+        let wave = Some(WaveNo::from_raw(2));
+        let selector = Selector { campaign: Some(campaign("return")), wave, ..Selector::default() };
+        cell.engine.shard_views(&selector, None, 10)
+    };
+    let first = last_wave(&cell)[0].shard.shard;
+    cell.ask(Verb::Prioritise { selector: only(first.as_str()) }).unwrap();
+    let others = (1..=6).map(|at| shard(&format!("a{at}"))).filter(|id| *id != first).collect();
+    plan.covers = Coverage::Shards(others);
+    cell.ask(Verb::Close { selector: only(first.as_str()), reason: "leaves".to_owned() }).unwrap();
+    cell.ask(Verb::Revise { plan: Box::new(plan), source: Digest::ZERO }).unwrap();
+    let mut restored = Engine::new();
+    cell.engine.snapshot().for_each(|record| restored.restore(record).unwrap());
+    let known = cell.journal.len();
+    let second = last_wave(&cell)[0].shard.shard;
+    cell.ask(Verb::Prioritise { selector: only(second.as_str()) }).unwrap();
+    cell.journal[known..].iter().for_each(|entry| restored.replay(entry).unwrap());
+    assert_eq!(restored.snapshot().collect::<Vec<_>>(), cell.engine.snapshot().collect::<Vec<_>>());
 }
