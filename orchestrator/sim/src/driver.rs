@@ -178,7 +178,11 @@ impl World {
                     let step = process.engine.step(cell, *event);
                     process.wake_at = step.wake_at.map(|(at, _)| at);
                     decisions.extend(step.decisions);
-                    steps.push(Stepped { asked, commands: step.commands });
+                    let connected = match asked {
+                        Asked::Pause(_) => connected(&process.engine),
+                        Asked::Nothing | Asked::Abort(_) | Asked::Close => Vec::new(),
+                    };
+                    steps.push(Stepped { asked, commands: step.commands, connected });
                 }
             }
         }
@@ -290,7 +294,7 @@ impl World {
 
     fn judge(&mut self, steps: &[Stepped], engine: &Engine) {
         for stepped in steps {
-            self.monitor.commands(self.now, stepped, engine);
+            self.monitor.commands(self.now, stepped);
         }
         self.monitor.strays(engine);
         if engine.now() <= self.cell_now() {
@@ -321,6 +325,10 @@ impl World {
         self.break_all_sessions();
         self.after(down_ms.max(1), crate::world::Happening::StartDriver);
     }
+}
+
+fn connected(engine: &Engine) -> Vec<NodeId> {
+    engine.node_views().filter(|node| node.connected).map(|node| node.node).collect()
 }
 
 fn append_latency(rng: &mut Rng) -> u64 {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use rientro_types::{CampaignState, Phase, ServiceSet, ShardId, ShardSnapshot, ShardState, Span};
+use rientro_types::{CampaignState, Phase, ServiceSet, ShardId, ShardSnapshot, ShardState, Span, WaitingOn};
 
 use crate::agent::Mood;
 use crate::monitor::is_actionable;
@@ -136,12 +136,12 @@ impl World {
         let shards: Vec<ShardId> = self.monitor.books.shards().map(|(shard, _)| *shard).collect();
         for shard in shards {
             let Some(view) = self.monitor.follower().shard_view(shard) else { continue };
-            self.check_shard(&view.shard);
+            self.check_shard(&view.shard, view.waiting_on.as_ref());
         }
         self.check_agents();
     }
 
-    fn check_shard(&mut self, shard: &ShardSnapshot) {
+    fn check_shard(&mut self, shard: &ShardSnapshot, waiting_on: Option<&WaitingOn>) {
         let id = shard.shard;
         let reason = match (&shard.blocked, &shard.phase) {
             (Some(reason), _) | (None, Phase::Held { reason }) => Some(reason),
@@ -154,7 +154,8 @@ impl World {
         };
         if !ended || shard.doubted {
             let found = format!(
-                "shard {id} ends as {} ({:?}, blocked {:?}, doubted {})",
+                "shard {id} on {} ends as {} ({:?}, blocked {:?}, doubted {}), waiting on {waiting_on:?}",
+                shard.placement.node,
                 shard.state(),
                 shard.phase,
                 shard.blocked,

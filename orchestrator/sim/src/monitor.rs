@@ -212,7 +212,7 @@ impl Monitor {
     fn really_begun(&mut self, (shard, attempt): (ShardId, AttemptNo), agents: &[Agent], log: &Log) {
         let Some(begun) = log.begin_of(shard, attempt) else { return };
         let (node, host, kind) = (begun.node, begun.host, begun.kind);
-        if !self.holds_name(&agents[host]) || self.orphaned.contains(&node) {
+        if !self.is_known(&agents[host], log) {
             return;
         }
         let Some(max) = self.books.booked_under(node, shard, attempt) else {
@@ -226,15 +226,18 @@ impl Monitor {
         }
     }
 
-    fn holds_name(&self, agent: &Agent) -> bool {
+    /// Whether the orchestrator can know what an agent runs: it holds its name alone, and has never lied.
+    fn is_known(&self, agent: &Agent, log: &Log) -> bool {
         self.books.incarnation(agent.node) == Some(agent.incarnation)
+            && !self.orphaned.contains(&agent.node)
+            && !log.is_liar(agent.host)
     }
 
     /// What still runs is booked, on every agent that holds its name.
     pub fn running(&mut self, agents: &[Agent], log: &Log) {
         let restored = self.restored_at;
         for agent in agents.iter().filter(|agent| agent.up) {
-            if !self.holds_name(agent) || self.orphaned.contains(&agent.node) {
+            if !self.is_known(agent, log) {
                 continue;
             }
             for (shard, attempt) in agent.running.keys() {
@@ -252,12 +255,12 @@ impl Monitor {
     }
 
     /// Commands of a step whose records are durable.
-    pub fn commands(&mut self, now: CellTime, stepped: &Stepped, engine: &Engine) {
+    pub fn commands(&mut self, now: CellTime, stepped: &Stepped) {
         self.now = now;
         for command in &stepped.commands {
             self.command(command);
         }
-        self.reached(stepped, engine);
+        self.reached(stepped);
     }
 
     fn command(&mut self, command: &Command) {

@@ -39,6 +39,8 @@ pub struct Stepped {
     pub asked: Asked,
     /// What to do.
     pub commands: Vec<Command>,
+    /// Nodes with a session when it was asked; only for what has to reach all of them.
+    pub connected: Vec<NodeId>,
 }
 
 type Unfit = (&'static str, Option<ShardId>, String);
@@ -102,14 +104,14 @@ impl Monitor {
     }
 
     /// R8: what stops things was sent to every connected agent in the very step that decided it.
-    pub(super) fn reached(&mut self, stepped: &Stepped, engine: &Engine) {
+    pub(super) fn reached(&mut self, stepped: &Stepped) {
         let answered = stepped.commands.iter().find_map(|command| match command {
             Command::Reply { answer, .. } => Some(answer.clone()),
             _ => None,
         });
         match (&stepped.asked, answered) {
             (Asked::Nothing, _) => {}
-            (Asked::Pause(campaign), Some(Ok(_))) => self.reached_by_pause(*campaign, stepped, engine),
+            (Asked::Pause(campaign), Some(Ok(_))) => self.reached_by_pause(*campaign, stepped),
             (_, Some(Err(refusal))) => self.refused(&refusal),
             (_, Some(Ok(_))) => {}
             (asked, None) => self.broken("R8", None, format!("{asked:?} was not answered")),
@@ -129,17 +131,17 @@ impl Monitor {
         }
     }
 
-    fn reached_by_pause(&mut self, campaign: CampaignId, stepped: &Stepped, engine: &Engine) {
+    fn reached_by_pause(&mut self, campaign: CampaignId, stepped: &Stepped) {
         if !self.is_paused(campaign) {
             return;
         }
-        for node in engine.node_views().filter(|node| node.connected) {
+        for node in &stepped.connected {
             let told = stepped.commands.iter().any(|command| {
                 matches!(command, Command::Send { node: to, order_kind: OrderKind::Suspend { campaign: c }, .. }
-                    if *to == node.node && *c == campaign)
+                    if to == node && *c == campaign)
             });
             if !told {
-                self.broken("R8", None, format!("pausing {campaign} did not reach {}", node.node));
+                self.broken("R8", None, format!("pausing {campaign} did not reach {node}"));
             }
         }
     }
