@@ -174,7 +174,7 @@ struct Terms {
     fence: Order,
     mailbox_key: [u8; 32],
     inventory_known: bool,
-    /// The greeting is done.
+    /// Its life and term are durable here: results may be told.
     greeted: bool,
     /// Results told and not acknowledged.
     told: BTreeSet<(ShardId, AttemptNo)>,
@@ -241,7 +241,7 @@ impl Core {
         std::mem::take(&mut self.effects)
     }
 
-    /// A life or term that is newer than any before is made durable before anything is said.
+    /// A life or term that is newer than any before is made durable before any result is told.
     fn connected(&mut self, welcome: &Welcome) {
         let Welcome { cell, incarnation, epoch, mailbox_key, inventory_known, .. } = *welcome;
         let seq = rientro_types::Seq::default();

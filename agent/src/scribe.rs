@@ -112,10 +112,8 @@ impl Desk {
                 Err(AppendError::Broken(error)) => return Written::Lost(error.to_string()),
                 Err(AppendError::Refused(error)) => {
                     // One batch is one part but after a long absence; then a part before may be written twice, which is harmless.
-                    return Written::Done {
-                        durable: Vec::new(),
-                        refused: Some((durable, error.to_string())),
-                    };
+                    let why = format!("cannot write to the state directory: {error}");
+                    return Written::Done { durable: Vec::new(), refused: Some((durable, why)) };
                 }
             }
         }

@@ -1,5 +1,6 @@
 //! Orders that reach running tasks: stop, hold, go on, faster, slower. And many tasks at once.
 
+#![allow(clippy::unwrap_used, reason = "what cannot be set up fails its test")]
 #![allow(clippy::wildcard_enum_match_arm, reason = "a test names what it expects; anything else fails it")]
 
 mod support;

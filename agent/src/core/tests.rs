@@ -97,13 +97,36 @@ fn stopped(number: u32) -> Effect {
     Effect::Send(AgentMessage::TaskStopped { shard: shard(), attempt: no(number) })
 }
 
+/// R5: what a leader could act on is told once its term is durable here, so that no older one is listened to after a crash.
 #[test]
-fn nothing_is_said_before_the_fence_is_durable() {
-    let mut core = Core::default();
+fn no_result_is_told_before_the_fence_is_durable() {
+    let mut facts = Facts::default();
+    facts.apply(&Fact::Ended { shard: shard(), attempt: no(1), end: TaskEnd::Confirmed });
+    let mut core = Core::new(facts);
     let effects = core.step(welcome(order(0)));
     assert_eq!(effects, [Effect::Write(Fact::Fence(order(0)))]);
     let effects = core.step(Input::Written(vec![Fact::Fence(order(0))]));
-    assert_eq!(effects, []);
+    assert_eq!(effects, [result(1, TaskEnd::Confirmed)]);
+}
+
+/// A session begins with what runs and what is served, in pages that fit.
+#[test]
+fn the_greeting_tells_all_in_pages() {
+    let mut facts = Facts::default();
+    for number in 0..1_000 {
+        let shard = ShardId::new(&format!("s{number}")).unwrap();
+        facts.apply(&Fact::Services { shard, services: ServiceSet::ALL, order: order(1) });
+    }
+    let pages: Vec<_> = Core::new(facts)
+        .greeting()
+        .into_iter()
+        .map(|message| match message {
+            AgentMessage::Served(page) => page.len(),
+            AgentMessage::HelloDone => 0,
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    assert_eq!(pages, [SESSION_PAGE_MAX, 1_000 - SESSION_PAGE_MAX, 0]);
 }
 
 /// T9, R4: a try begins once it is durable, runs once, and its result is told until it is acknowledged.
@@ -278,7 +301,7 @@ fn results_are_told_in_bites() {
     }
     let mut core = Core::new(facts);
     let told = settle(&mut core, welcome(order(0)));
-    assert_eq!(told.len(), 1 + RESULTS_UNACKNOWLEDGED_MAX);
+    assert_eq!(told.len(), RESULTS_UNACKNOWLEDGED_MAX);
     let acknowledge = OrchestratorMessage::Acknowledge { shard: shard(), attempt: no(0) };
     assert_eq!(settle(&mut core, Input::Said(acknowledge)), [result(256, TaskEnd::Confirmed)]);
 }
