@@ -224,8 +224,7 @@ async fn the_unix_socket_knows_who_asks() {
     let socket = cell.running.sockets().remove(0);
     let endpoint = tonic::transport::Endpoint::from_shared(format!("unix://{}", socket.display())).unwrap();
     let client = within(endpoint.connect()).await.unwrap();
-    let operator =
-        Operator { client: rientro_wire::v1::operator_service_client::OperatorServiceClient::new(client) };
+    let operator = Operator { client: v1::operator_service_client::OperatorServiceClient::new(client) };
     let limits = rientro_types::FleetLimits { verifies_per_node: 9, ..Default::default() };
     operator.act(rientro_types::Verb::SetLimits { limits }).await.unwrap();
     let request = v1::TailJournalRequest { from_seq: 0, follow: false };

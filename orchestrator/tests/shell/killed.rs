@@ -5,10 +5,11 @@ use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-use rientro_orchestrator::Address;
+use rientro_orchestrator::{Address, plan};
 use rientro_types::{CampaignId, Record, Verb};
 use rientro_wire::operator::ActAnswer;
 use rientro_wire::session::OrchestratorMessage;
+use tokio::sync::watch;
 
 use crate::agent::{Agent, Manner, claim};
 use crate::cell::{Operator, flags, until, within};
@@ -16,6 +17,12 @@ use crate::journal_calls::records;
 
 /// Lives of the orchestrator; each is killed after another number of answers.
 const LIVES: usize = 8;
+
+/// Shards that each life's campaign is about.
+const SHARDS: usize = 20;
+
+/// Records that an operator was told of, and whether they pause.
+type Acknowledged = BTreeMap<u64, bool>;
 
 /// A running binary.
 struct Process {
@@ -70,17 +77,26 @@ impl Process {
     }
 }
 
-/// Pauses and resumes until the orchestrator is gone; tells which records were acknowledged, and stops after `most`.
-async fn decide(operator: &Operator, most: usize, paused: &mut bool, acknowledged: &mut BTreeMap<u64, bool>) {
-    let campaign = CampaignId::new("k").unwrap();
-    for _ in 0..most {
-        let verb = if *paused { Verb::Resume { campaign } } else { Verb::Pause { campaign } };
+/// Begins a campaign that waits for its promotion, then pauses and resumes it until the orchestrator is gone; notes which
+/// records were acknowledged, and whether they pause.
+async fn decide(
+    operator: &Operator,
+    name: &str,
+    shards: &[String],
+    acknowledged: &watch::Sender<Acknowledged>,
+) {
+    let text = format!(
+        "name = \"{name}\"\n[covers]\nshards = {shards:?}\n[waves]\nlist = [\"50%\", \"rest\"]\npromotion = \"manual\"\n"
+    );
+    let file = plan::read(text.as_bytes()).unwrap();
+    let started = operator.act(Verb::Start { plan: Box::new(file.plan), source: file.source }).await;
+    assert!(!matches!(started, Ok(ActAnswer::Refusal(_))), "{started:?}");
+    let campaign = CampaignId::new(name).unwrap();
+    for pause in [true, false].into_iter().cycle() {
+        let verb = if pause { Verb::Pause { campaign } } else { Verb::Resume { campaign } };
         match operator.act(verb).await {
             Ok(ActAnswer::Receipt(receipt)) => {
-                if let Some(seq) = receipt.decided {
-                    acknowledged.insert(seq.raw(), !*paused);
-                }
-                *paused = !*paused;
+                acknowledged.send_modify(|all| all.extend(receipt.decided.map(|seq| (seq.raw(), pause))));
             }
             Ok(ActAnswer::Refusal(refusal)) => panic!("refused: {refusal}"),
             Err(_) => return,
@@ -100,27 +116,22 @@ fn is_recorded(message: &OrchestratorMessage, records: &BTreeMap<u64, Record>) -
 #[tokio::test(flavor = "multi_thread")]
 async fn acknowledged_decisions_survive_kill_9_and_no_command_lacks_its_record() {
     let folder = tempfile::tempdir().unwrap();
-    let (mut acknowledged, mut paused) = (BTreeMap::new(), false);
+    let acknowledged = watch::channel(Acknowledged::new()).0;
     let mut commanded: Vec<OrchestratorMessage> = Vec::new();
     for life in 0..LIVES {
         let process = Process::start(folder.path());
         let operator = process.operator().await;
         let agent = Agent::connect(&process.address, "n1", Manner::Diligent).await;
-        let names: Vec<String> = (0..20 * (life + 1)).map(|n| format!("s{n}")).collect();
-        agent.report(names.iter().map(|name| claim(name)).collect()).await.unwrap();
-        if life == 0 {
-            operator.start("k").await.unwrap();
-        } else {
-            paused = matches!(
-                operator.campaign("k").await.unwrap().state,
-                rientro_types::CampaignState::Paused(_)
-            );
-        }
+        let names = |life: usize| (0..SHARDS).map(move |n| format!("s{life}-{n}"));
+        agent.report((0..=life).flat_map(names).map(|name| claim(&name)).collect()).await.unwrap();
         let found = records(&operator).await;
-        check(&acknowledged, &found, &commanded);
-        let deciding = decide(&operator, usize::MAX, &mut paused, &mut acknowledged);
+        check(&acknowledged.borrow(), &found, &commanded);
+        let shards: Vec<String> = names(life).collect();
+        let campaign = format!("k{life}");
+        let before = acknowledged.borrow().len();
+        let deciding = decide(&operator, &campaign, &shards, &acknowledged);
         let killing = async {
-            agent.heard_that(|heard| heard.messages.len() > 3 + 5 * life).await;
+            within(acknowledged.subscribe().wait_for(|all| all.len() > before + 3 * life)).await.unwrap();
             process.kill();
         };
         tokio::join!(deciding, killing);
@@ -129,18 +140,14 @@ async fn acknowledged_decisions_survive_kill_9_and_no_command_lacks_its_record()
     let process = Process::start(folder.path());
     let operator = process.operator().await;
     let found = within(records(&operator)).await;
-    check(&acknowledged, &found, &commanded);
-    assert!(!acknowledged.is_empty());
+    check(&acknowledged.borrow(), &found, &commanded);
+    assert!(acknowledged.borrow().len() >= LIVES);
     drop(operator);
     let log = process.terminate();
     assert!(log.iter().any(|line| line.contains("asked to stop")));
 }
 
-fn check(
-    acknowledged: &BTreeMap<u64, bool>,
-    found: &BTreeMap<u64, Record>,
-    commanded: &[OrchestratorMessage],
-) {
+fn check(acknowledged: &Acknowledged, found: &BTreeMap<u64, Record>, commanded: &[OrchestratorMessage]) {
     for (seq, pause) in acknowledged {
         let right = match &found[seq] {
             Record::CampaignPaused { .. } => *pause,
