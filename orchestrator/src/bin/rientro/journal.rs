@@ -5,7 +5,9 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
-use rientro_types::{Digest, Seq};
+use rientro_orchestrator::journal::RedbOptions;
+use rientro_orchestrator::{Restore, StateDir};
+use rientro_types::{Digest, Epoch, Seq};
 use rientro_wire::operator::{BackupEnd, BackupHeader, BackupPart, JournalCheck, TailedEntry};
 use serde_json::json;
 
@@ -39,6 +41,20 @@ pub(crate) enum JournalCommand {
         /// The file; it must not exist
         file: PathBuf,
     },
+    /// Make a state directory's journal from a backup, on this machine, while no orchestrator runs there
+    ///
+    /// The cell begins a new life: agents take it as newer than anything before, and what they serve that the backup does
+    /// not know of is held for a person to decide. Put the old directory's mailbox.key beside it.
+    Restore {
+        /// The backup file
+        file: PathBuf,
+        /// The orchestrator's state directory; it must hold no journal
+        #[arg(long, value_name = "DIR")]
+        state_dir: PathBuf,
+        /// The highest epoch that any agent has seen, if it is known to be above the backup's
+        #[arg(long, value_name = "N")]
+        epoch_floor: Option<u64>,
+    },
 }
 
 /// Records shown when nothing else is said: one screen.
@@ -58,7 +74,24 @@ pub(crate) async fn run(session: &Session, command: JournalCommand) -> Result<()
             }
         }
         JournalCommand::Backup { file } => backup(session, &file).await,
+        JournalCommand::Restore { file, state_dir, epoch_floor } => {
+            let epoch_floor = epoch_floor.map(Epoch::from_raw);
+            restore(session, &state_dir, &Restore { backup: file, epoch_floor }).await
+        }
     }
+}
+
+async fn restore(session: &Session, state_dir: &Path, from: &Restore) -> Result<(), Failure> {
+    let refused = |error: &dyn std::error::Error| Failure::Refused(error.to_string());
+    let dir = StateDir::open(state_dir, RedbOptions::default(), false).map_err(|error| refused(&error))?;
+    let restored = dir.restore(from).await.map_err(|error| refused(&error))?;
+    session.out.line(format_args!(
+        "Restored the journal of {}: the next leader begins a new life of the cell, above epoch {}.",
+        state_dir.display(),
+        restored.fence
+    ))?;
+    note("Start rientro-orchestrator; then look at what is held: rientro shard list --state held");
+    Ok(())
 }
 
 async fn verify(session: &Session) -> Result<(), Failure> {
@@ -139,7 +172,9 @@ async fn backup(session: &Session, path: &Path) -> Result<(), Failure> {
     if path.exists() {
         return Err(Failure::Refused(format!("{} exists; a backup never overwrites a file", path.display())));
     }
-    let partial = path.with_added_extension("partial");
+    let mut partial = path.as_os_str().to_owned();
+    partial.push(".partial");
+    let partial = PathBuf::from(partial);
     let mut client = session.connect().await?;
     let copied = copy(&mut client, &partial).await;
     let (header, end) = match copied {
