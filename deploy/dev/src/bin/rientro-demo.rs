@@ -37,6 +37,7 @@ fn main() -> Result<ExitCode> {
         Some(mail) => own_mail(&folder, &mail)?,
         None => generated(&folder)?,
     };
+    fs::create_dir_all(&folder).with_context(|| format!("make {}", folder.display()))?;
     let plan_file = folder.join("plan.toml");
     fs::write(&plan_file, plan).context("write the plan")?;
     forget_finished(&folder)?;
@@ -62,8 +63,6 @@ fn return_fleet(cell: &Cell, plan: &Path) -> Result<()> {
         return say("the campaign of an interrupted run goes on");
     }
     let plan = plan.to_str().context("the plan's path is not UTF-8")?;
-    say("the plan, and the waves it makes:")?;
-    cell.rientro(&["plan", "check", plan])?.status().context("check the plan")?;
     let started =
         cell.rientro(&["campaign", "start", plan, "--yes"])?.status().context("start the campaign")?;
     ensure!(started.success(), "the campaign was not started");
@@ -132,7 +131,7 @@ fn generated(folder: &Path) -> Result<Prepared> {
 /// Waves, budget and bake of a demo: short, and forgiving enough to go on past what is damaged.
 fn plan(waves: &str, rate: &str) -> String {
     format!(
-        "name = \"demo\"\n\n[covers]\nall = true\n\n[waves]\nlist = {waves}\nbake = \"3s\"\nerror_budget_canary = \"100%\"\nerror_budget = \"100%\"\n\n[pace]\nbytes_per_second = {rate:?}\nreaders = 4\n"
+        "name = \"demo\"\n\n[covers]\nall = true\n\n[waves]\nlist = {waves}\nbake = \"3s\"\nerror_budget_canary = \"100%\"\nerror_budget = \"100%\"\n\n[tries]\nbackoff = \"1s\"\n\n[pace]\nbytes_per_second = {rate:?}\nreaders = 4\n"
     )
 }
 
