@@ -171,7 +171,7 @@ impl Daemon {
 
     /// Stops tasks, which then count as interrupted, and lets the last write end.
     async fn stop(self) {
-        tracing::info!("agent stops");
+        tracing::info!(refused = ?self.core.refused(), "agent stops");
         self.line.iter().for_each(|line| line.hang_up.cancel());
         if timeout(STOP_MAX, self.runner.stop()).await.is_err() {
             tracing::warn!("tasks did not stop in time");

@@ -18,16 +18,15 @@ pub fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
     let temporary = temporary(path);
     let mut file = File::create(&temporary)?;
     file.write_all(content)?;
-    commit(file, &temporary, path)
+    commit(&file, &temporary, path)
 }
 
 /// Makes the written file at `temporary` the one at `path`, durably.
 ///
 /// # Errors
 /// The error of syncing or renaming.
-pub fn commit(file: File, temporary: &Path, path: &Path) -> io::Result<()> {
+pub fn commit(file: &File, temporary: &Path, path: &Path) -> io::Result<()> {
     file.sync_all()?;
-    drop(file);
     fs::rename(temporary, path)?;
     sync_directory_of(path)
 }

@@ -137,9 +137,7 @@ impl FindingsWriter {
         self.out.write_all(&self.count.to_le_bytes())?;
         self.out.write_all(digest.raw())?;
         self.out.flush()?;
-        self.out.get_ref().sync_all()?;
-        fs::rename(durable::temporary(&self.path), &self.path)?;
-        durable::sync_directory_of(&self.path)?;
+        durable::commit(self.out.get_ref(), &durable::temporary(&self.path), &self.path)?;
         self.finished = true;
         Ok(digest)
     }

@@ -28,8 +28,9 @@ const CONNECT_MAX: Duration = Duration::from_secs(5);
 const WELCOME_MAX: Duration = Duration::from_secs(10);
 /// First wait after a round of endpoints without success; jitter makes it up to twice as long.
 const RETRY_FIRST: Duration = Duration::from_millis(200);
-/// Longest such wait, before jitter: a returning orchestrator is found within half a minute.
-const RETRY_MAX: Duration = Duration::from_secs(15);
+/// Longest such wait, before jitter: a returning orchestrator is found within ten seconds, and a thousand nodes knock some
+/// hundred times a second.
+const RETRY_MAX: Duration = Duration::from_secs(5);
 /// Messages that wait to be sent. A peer that lets more pile up is hung up on; both sides agree again at the next session.
 pub const QUEUE_MAX: usize = 4_096;
 /// Heartbeats are never sent more often, whatever the Welcome says.

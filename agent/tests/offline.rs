@@ -1,5 +1,7 @@
 //! The commands that need no orchestrator.
 
+#![allow(clippy::unwrap_used, reason = "what cannot be set up fails its test")]
+
 mod support;
 
 use std::fs;
