@@ -301,9 +301,9 @@ fn parse(path: &Path, text: &str) -> Result<File, SettingsError> {
 
 /// The first key that is not known.
 fn unknown_key(table: &toml::Table) -> Option<String> {
-    let paths = table.iter().flat_map(|(key, value)| match value {
-        toml::Value::Table(inner) => inner.keys().map(|inner| format!("{key}.{inner}")).collect(),
-        _ => vec![key.clone()],
+    let paths = table.iter().flat_map(|(key, value)| match value.as_table() {
+        Some(inner) => inner.keys().map(|inner| format!("{key}.{inner}")).collect(),
+        None => vec![key.clone()],
     });
     paths.into_iter().find(|path| !KEYS.contains(&path.as_str()))
 }

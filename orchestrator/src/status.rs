@@ -31,7 +31,21 @@ pub(crate) fn journal(error: &JournalError) -> Status {
         JournalError::Broken { .. } | JournalError::Corrupt { .. } | JournalError::Format { .. } => {
             Code::DataLoss
         }
-        _ => Code::Internal,
+        JournalError::SnapshotReplaced => Code::Aborted,
+        JournalError::Missing { .. }
+        | JournalError::Exists { .. }
+        | JournalError::Locked { .. }
+        | JournalError::Fenced { .. }
+        | JournalError::NotWriter
+        | JournalError::WrongEpoch { .. }
+        | JournalError::WrongSeq { .. }
+        | JournalError::WrongChain { .. }
+        | JournalError::Empty { .. }
+        | JournalError::TooLarge { .. }
+        | JournalError::SnapshotPoint { .. }
+        | JournalError::NotCovered { .. }
+        | JournalError::Poisoned { .. }
+        | JournalError::Io { .. } => Code::Internal,
     };
     Status::new(code, error.to_string())
 }

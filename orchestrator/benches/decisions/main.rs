@@ -10,7 +10,8 @@
     clippy::expect_used,
     clippy::print_stdout,
     clippy::disallowed_methods,
-    reason = "a benchmark measures time, prints, and may panic"
+    clippy::wildcard_enum_match_arm,
+    reason = "a benchmark measures time, prints, may panic, and looks at the variants that it is about"
 )]
 
 mod abort;

@@ -12,7 +12,7 @@ use tokio::io::AsyncReadExt;
 use tokio::sync::OwnedSemaphorePermit;
 use tonic::{Response, Status};
 
-use super::{Answers, Operators, Sink, unless_gone};
+use super::{Answers, Operators, Sink};
 use crate::driver::Shelf;
 use crate::journal::{self, BackupContent, Journal, JournalError, PAGE_BYTES, SealedEntry, Verified};
 use crate::status;
@@ -31,7 +31,7 @@ impl<J: Journal> Operators<J> {
                 changes.mark_unchanged();
                 for entry in page(&shelf, seq).await? {
                     seq = entry.seq_next();
-                    if !unless_gone(sink.send(tailed(&entry)?).await)? {
+                    if sink.send(tailed(&entry)?).await.is_err() {
                         return Ok(());
                     }
                 }
@@ -65,7 +65,7 @@ impl<J: Journal> Operators<J> {
             let content = shelf.with(|journal| async move { journal::backup(&journal, &path).await }).await?;
             let BackupContent { seq_next, chain, .. } = content.map_err(|error| status::journal(&error))?;
             let header = BackupHeader { cell: view.cell, incarnation: view.incarnation, seq_next, chain };
-            if unless_gone(sink.send(BackupPart::Header(header)).await)? {
+            if sink.send(BackupPart::Header(header)).await.is_ok() {
                 send_copy(&sink, &copy.0).await?;
             }
             Ok(())
@@ -140,12 +140,13 @@ async fn send_copy(sink: &Sink<v1::BackupJournalResponse>, path: &Path) -> Resul
         (&mut file).take(wanted).read_to_end(&mut chunk).await.map_err(failed)?;
         if chunk.is_empty() {
             let digest = Digest::from_raw(*hasher.finalize().as_bytes());
-            unless_gone(sink.send(BackupPart::End(BackupEnd { bytes, digest })).await)?;
+            // The reader may have left.
+            let _gone = sink.send(BackupPart::End(BackupEnd { bytes, digest })).await;
             return Ok(());
         }
         hasher.update(&chunk);
         bytes += chunk.len() as u64;
-        if !unless_gone(sink.send(BackupPart::Chunk(chunk)).await)? {
+        if sink.send(BackupPart::Chunk(chunk)).await.is_err() {
             return Ok(());
         }
     }

@@ -12,7 +12,7 @@ use rientro_wire::operator::{
 use rientro_wire::{ConvertError, Problem, v1};
 use tonic::{Response, Status};
 
-use super::{Answers, BUILD, Operators, unless_gone};
+use super::{Answers, BUILD, Operators};
 use crate::journal::Journal;
 use crate::{state_dir, status};
 
@@ -37,7 +37,7 @@ impl<J: Journal> Operators<J> {
             let mut nodes = nodes.into_iter().map(Into::into).peekable();
             while nodes.peek().is_some() {
                 let page = nodes.by_ref().take(NODES_PER_PAGE_MAX).collect();
-                if !unless_gone(sink.send(v1::ListNodesResponse { nodes: page }).await)? {
+                if sink.send(v1::ListNodesResponse { nodes: page }).await.is_err() {
                     break;
                 }
             }
@@ -62,8 +62,7 @@ impl<J: Journal> Operators<J> {
                 after = page.last().map(|view| view.shard.shard);
                 left -= page.len() as u64;
                 let shards: Vec<v1::ShardView> = page.into_iter().map(Into::into).collect();
-                let gone =
-                    !shards.is_empty() && !unless_gone(sink.send(v1::ListShardsResponse { shards }).await)?;
+                let gone = !shards.is_empty() && sink.send(v1::ListShardsResponse { shards }).await.is_err();
                 if last || gone {
                     break;
                 }
@@ -112,7 +111,7 @@ impl<J: Journal> Operators<J> {
                 Ok(waves) => waves.into_iter().flat_map(forecast_pieces).map(ForecastPart::Wave).collect(),
             };
             for part in parts {
-                if !unless_gone(sink.send(part).await)? {
+                if sink.send(part).await.is_err() {
                     break;
                 }
             }
@@ -129,7 +128,7 @@ impl<J: Journal> Operators<J> {
             for id in ids.into_iter().rev() {
                 let Some(view) = handle.ask(move |engine| engine.campaign_view(id)).await? else { continue };
                 let campaign = Some(view.into());
-                if !unless_gone(sink.send(v1::ListCampaignsResponse { campaign }).await)? {
+                if sink.send(v1::ListCampaignsResponse { campaign }).await.is_err() {
                     break;
                 }
             }

@@ -72,7 +72,7 @@ struct Sink<T> {
     _place: OwnedSemaphorePermit,
 }
 
-/// The reader of a stream has left.
+/// The reader of a stream has left: the stream ends, and that is no error.
 struct Gone;
 
 impl<T> Sink<T> {
@@ -126,11 +126,6 @@ impl<J: Journal> Operators<J> {
         });
         Ok(Response::new(Box::pin(ReceiverStream::new(answers))))
     }
-}
-
-/// A stream whose reader has left ends without an error.
-fn unless_gone(sent: Result<(), Gone>) -> Result<bool, Status> {
-    Ok(sent.is_ok())
 }
 
 #[tonic::async_trait]

@@ -59,6 +59,7 @@ impl Status {
 pub(crate) type Question = Box<dyn FnOnce(&Engine, &Sessions) + Send>;
 
 /// What agents and readers bring to the driver.
+#[allow(clippy::large_enum_variant, reason = "the largest is the one of which there are many")]
 pub(crate) enum Input {
     /// A complete greeting, with the way back to the agent.
     Hello { hello: Hello, link: Link },

@@ -93,10 +93,9 @@ fn cut(engine: &Engine, chunks: &tokio::sync::mpsc::Sender<Bytes>) {
     for record in engine.snapshot() {
         let bytes = codec::encode_snapshot_record(&record);
         let len = u32::try_from(bytes.len()).expect("a snapshot record is bounded far below 4 GiB");
-        if !chunk.is_empty() && chunk.len() + 4 + bytes.len() > SNAPSHOT_CHUNK_BYTES_MAX {
-            if chunks.blocking_send(chunk.split().freeze()).is_err() {
-                return;
-            }
+        let full = !chunk.is_empty() && chunk.len() + 4 + bytes.len() > SNAPSHOT_CHUNK_BYTES_MAX;
+        if full && chunks.blocking_send(chunk.split().freeze()).is_err() {
+            return;
         }
         chunk.extend_from_slice(&len.to_le_bytes());
         chunk.extend_from_slice(&bytes);

@@ -421,7 +421,7 @@ impl<S: Source, C: Clock> Driver<S, C> {
                 Append::Fenced { by } => return doubt(format!("epoch {by} writes the journal")),
                 Append::Unknown(why) => match term.journal.head().await.map(|head| head.settle(&settle)) {
                     Ok(Settled::Stored) => {
-                        tracing::info!(why, "an append's answer was lost; the entry is stored")
+                        tracing::info!(why, "an append's answer was lost; the entry is stored");
                     }
                     Ok(Settled::NotStored | Settled::Superseded) => return doubt(why),
                     Err(error) => return doubt(format!("{why}; {error}")),

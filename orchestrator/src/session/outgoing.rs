@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use futures_core::Stream;
-use rientro_types::{EXPLANATION_BYTES_MAX, ShardId};
+use rientro_types::{AttemptNo, EXPLANATION_BYTES_MAX, ShardId};
 use rientro_wire::session::{OrchestratorMessage, RefuseReason};
 use rientro_wire::v1;
 use tokio_util::sync::CancellationToken;
@@ -38,8 +38,8 @@ struct Queue {
     calm: VecDeque<OrchestratorMessage>,
     /// Beginnings, by number.
     starts: BTreeMap<u64, OrchestratorMessage>,
-    /// The number of a shard's beginning: a shard has one try at a time.
-    start_of: BTreeMap<ShardId, u64>,
+    /// The number and try of a shard's beginning: a shard has one try at a time.
+    start_of: BTreeMap<ShardId, (u64, AttemptNo)>,
     starts_made: u64,
     /// Nothing but a refusal is sent before the welcome.
     welcomed: bool,
@@ -71,7 +71,9 @@ impl Link {
 
     /// Sends a refusal after what is queued, and ends.
     pub(crate) fn refuse(&self, reason: RefuseReason, mut text: String) {
-        text.truncate(text.floor_char_boundary(EXPLANATION_BYTES_MAX));
+        while text.len() > EXPLANATION_BYTES_MAX {
+            text.pop();
+        }
         let mut queue = self.lock();
         if !queue.ended {
             queue.urgent.push_back(OrchestratorMessage::Refused { reason, text });
@@ -129,11 +131,11 @@ impl Queue {
             OrchestratorMessage::StartTask { task, .. } => {
                 self.forget_start(task.shard);
                 self.starts_made += 1;
-                self.start_of.insert(task.shard, self.starts_made);
+                self.start_of.insert(task.shard, (self.starts_made, task.attempt));
                 self.starts.insert(self.starts_made, message);
             }
             OrchestratorMessage::CancelTask { shard, attempt, .. } => {
-                if self.begins(*shard) == Some(*attempt) {
+                if self.start_of.get(shard).is_some_and(|(_, queued)| queued == attempt) {
                     self.forget_start(*shard);
                 }
                 self.urgent.push_back(message);
@@ -159,16 +161,8 @@ impl Queue {
         }
     }
 
-    /// The try that a queued beginning of this shard begins.
-    fn begins(&self, shard: ShardId) -> Option<rientro_types::AttemptNo> {
-        match self.starts.get(self.start_of.get(&shard)?)? {
-            OrchestratorMessage::StartTask { task, .. } => Some(task.attempt),
-            _ => None,
-        }
-    }
-
     fn forget_start(&mut self, shard: ShardId) -> Option<OrchestratorMessage> {
-        let number = self.start_of.remove(&shard)?;
+        let (number, _) = self.start_of.remove(&shard)?;
         self.starts.remove(&number)
     }
 
@@ -216,8 +210,7 @@ impl Drop for LinkStream {
 mod tests {
     use super::*;
     use rientro_types::{
-        Action, AttemptNo, CampaignId, CellId, Epoch, Incarnation, Level, Order, Pace, Seq, ServiceSet, Task,
-        VolumeId,
+        Action, CampaignId, CellId, Epoch, Incarnation, Level, Order, Pace, Seq, ServiceSet, Task, VolumeId,
     };
 
     fn order(seq: u64) -> Order {

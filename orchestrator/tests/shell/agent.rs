@@ -1,7 +1,6 @@
 //! An agent that speaks the protocol over a real socket, and does what a test wants.
 
 use std::collections::BTreeMap;
-use std::future::Future;
 
 use rientro_orchestrator::Address;
 use rientro_types::{
@@ -200,25 +199,23 @@ pub(crate) fn starts(heard: &Heard) -> Vec<Task> {
     tasks.collect()
 }
 
-fn listen(
+async fn listen(
     mut inbound: Streaming<v1::SessionResponse>,
     say: mpsc::Sender<v1::SessionRequest>,
     heard: watch::Sender<Heard>,
     manner: Manner,
-) -> impl Future<Output = ()> + Send + 'static {
-    async move {
-        loop {
-            let message = match inbound.message().await {
-                Ok(Some(message)) => OrchestratorMessage::try_from(message).unwrap(),
-                Ok(None) => return heard.send_modify(|heard| heard.end = Some(None)),
-                Err(status) => return heard.send_modify(|heard| heard.end = Some(Some(status))),
-            };
-            if let Some(answer) = answer(&message, manner) {
-                // The orchestrator may be gone; the next message tells.
-                let _gone = say.send(answer.into()).await;
-            }
-            heard.send_modify(|heard| heard.messages.push(message));
+) {
+    loop {
+        let message = match inbound.message().await {
+            Ok(Some(message)) => OrchestratorMessage::try_from(message).unwrap(),
+            Ok(None) => return heard.send_modify(|heard| heard.end = Some(None)),
+            Err(status) => return heard.send_modify(|heard| heard.end = Some(Some(status))),
+        };
+        if let Some(answer) = answer(&message, manner) {
+            // The orchestrator may be gone; the next message tells.
+            let _gone = say.send(answer.into()).await;
         }
+        heard.send_modify(|heard| heard.messages.push(message));
     }
 }
 

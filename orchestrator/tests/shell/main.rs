@@ -1,6 +1,12 @@
 //! The shell over real sockets: what is durable before what, what is lost and what is not, and what bad input does.
 
-#![allow(clippy::disallowed_methods, reason = "tests")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    clippy::wildcard_enum_match_arm,
+    clippy::cast_possible_truncation,
+    reason = "tests panic, spawn, and look at the variants that they are about"
+)]
 
 mod agent;
 mod bad_input;
