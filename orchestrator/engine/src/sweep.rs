@@ -53,7 +53,7 @@ impl State {
         named
     }
 
-    fn matches(&self, ix: ShardIx, selector: &Selector) -> bool {
+    pub(crate) fn matches(&self, ix: ShardIx, selector: &Selector) -> bool {
         let Selector { all: _, campaign, wave, labels, states, findings, shards: _ } = selector;
         let shard = self.shard(ix);
         let of_node = &self.node(shard.node).labels;

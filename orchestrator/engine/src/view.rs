@@ -2,6 +2,9 @@
 //!
 //! The driver asks only between an append and the next step, so that nothing is shown before it is durable (R4).
 
+use std::collections::BTreeMap;
+use std::ops::Bound;
+
 use rientro_types::{
     CampaignId, CampaignState, CampaignView, CellView, NodeId, NodeView, Phase, Selector, ShardId,
     ShardState, ShardView, TaskKind, WaitingOn, WaveNo, WaveState, WaveView,
@@ -62,11 +65,15 @@ impl Engine {
     /// Shards that match, by name, after the name `after`; at most `max`.
     #[must_use]
     pub fn shard_views(&self, selector: &Selector, after: Option<ShardId>, max: usize) -> Vec<ShardView> {
-        let mut matching = self.state.matching(selector);
-        matching.sort_unstable_by_key(|ix| self.state.shard(*ix).id);
-        let later =
-            matching.into_iter().filter(|ix| after.is_none_or(|after| self.state.shard(*ix).id > after));
-        later.take(max).map(|ix| self.shard_view_at(ix)).collect()
+        let later = (after.map_or(Bound::Unbounded, Bound::Excluded), Bound::Unbounded);
+        if selector.shards.is_empty() {
+            let later = self.state.shard_ix.range(later).map(|(_, ix)| *ix);
+            let matching = later.filter(|ix| self.state.matches(*ix, selector));
+            return matching.take(max).map(|ix| self.shard_view_at(ix)).collect();
+        }
+        let named: BTreeMap<ShardId, ShardIx> =
+            self.state.matching(selector).into_iter().map(|ix| (self.state.shard(ix).id, ix)).collect();
+        named.range(later).take(max).map(|(_, ix)| self.shard_view_at(*ix)).collect()
     }
 
     /// One shard.
