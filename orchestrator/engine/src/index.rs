@@ -61,7 +61,8 @@ fn queue(shard: &Shard) -> Option<Queue> {
 fn timer(shard: &Shard) -> Option<rientro_types::ActiveTime> {
     match shard.phase {
         Phase::Verifying { deadline, .. } | Phase::Confirming { deadline, .. } => Some(deadline),
-        Phase::Opening { deadline, overdue: false, .. } => Some(deadline),
+        // A step that the node has confirmed in time is not overdue, whatever keeps the next one waiting.
+        Phase::Opening { deadline, overdue: false, .. } if shard.seen != shard.services => Some(deadline),
         Phase::Backoff { until, .. } if !shard.due => Some(until),
         Phase::Backoff { .. }
         | Phase::Opening { .. }

@@ -124,3 +124,28 @@ fn ranks_follow_from_the_snapshot() {
     cell.journal[known..].iter().for_each(|entry| restored.replay(entry).unwrap());
     assert_eq!(restored.snapshot().collect::<Vec<_>>(), cell.engine.snapshot().collect::<Vec<_>>());
 }
+
+/// R6, R12: a step that was confirmed while a second claim held its shard is not overdue, and goes on when the claim is gone.
+#[test]
+fn a_confirmed_step_is_never_overdue() {
+    let mut cell = Cell::with_fleet(2, 1);
+    cell.start(generous());
+    cell.result("b", "b1", 1, verified(Outcome::Clean, "b"));
+    cell.result("b", "b1", 2, TaskEnd::Confirmed);
+    cell.seen("b", "b1", ServiceSet::ALL);
+    cell.result("a", "a1", 1, verified(Outcome::Clean, "a"));
+    cell.result("a", "a1", 2, TaskEnd::Confirmed);
+    assert_eq!(cell.state("a1"), ShardState::Opening);
+    let copy = Claim { volume: volume_of("c"), ..claim("a1", "a") };
+    cell.inventory("b", vec![claim("b1", "b"), copy]);
+    cell.seen("a", "a1", ServiceSet::ALL);
+    for _ in 0..40 {
+        cell.pass_with(10, &["a", "b"]);
+    }
+    assert_eq!(cell.state("a1"), ShardState::Held);
+    assert!(matches!(cell.view("a1").shard.phase, Phase::Opening { overdue: false, .. }));
+    assert_eq!(cell.campaign("return").state, CampaignState::Ended);
+    cell.inventory("b", vec![claim("b1", "b")]);
+    assert_eq!(cell.state("a1"), ShardState::Open);
+    cell.assert_replays();
+}
