@@ -230,7 +230,8 @@ impl World {
         self.crash_driver(5_000);
         let entries = self.journal.entries().len() as u64;
         let keep = entries - self.rng.below(entries / 3 + 1);
-        self.journal.truncate(usize::try_from(keep).unwrap_or(1));
+        let keep = usize::try_from(keep).unwrap_or(1).max(self.journal.life_begins());
+        self.journal.truncate(keep);
         self.driver.restored = true;
         self.monitor.restored(self.now, self.journal.entries(), &self.log);
     }

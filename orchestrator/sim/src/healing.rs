@@ -136,7 +136,9 @@ impl World {
         let shards: Vec<ShardId> = self.monitor.books.shards().map(|(shard, _)| *shard).collect();
         for shard in shards {
             let Some(view) = self.monitor.follower().shard_view(shard) else { continue };
-            self.check_shard(&view.shard, view.waiting_on.as_ref());
+            // Only the live engine knows what it waits for: sessions are not in the journal.
+            let waiting_on = self.engine().and_then(|engine| engine.shard_view(shard)?.waiting_on);
+            self.check_shard(&view.shard, waiting_on.as_ref());
         }
         self.check_agents();
     }

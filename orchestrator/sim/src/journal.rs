@@ -1,7 +1,7 @@
 //! The model journal: entries in a hash chain, a snapshot in place of a trimmed prefix, and answers that get lost.
 
 use rientro_engine::Engine;
-use rientro_types::{CellTime, Decision, Digest, Entry, Epoch, Seq, SnapshotRecord};
+use rientro_types::{CellTime, Decision, Digest, Entry, Epoch, Record, Seq, SnapshotRecord};
 
 /// A journal on a disk that survives every crash.
 #[derive(Clone, Debug, Default)]
@@ -65,6 +65,16 @@ impl Journal {
     pub fn trim(&mut self, entries: usize, snapshot: Vec<SnapshotRecord>) {
         self.trimmed = entries;
         self.snapshot = Some((entries, snapshot));
+    }
+
+    /// Entries up to the one in which the present life of the cell began. A backup from before it would begin the same
+    /// life a second time: nothing in it tells of the first, so whoever restores must take a later one.
+    #[must_use]
+    pub fn life_begins(&self) -> usize {
+        let restored = |entry: &Entry| {
+            entry.decisions.iter().any(|decision| matches!(decision.record, Record::CellRestored { .. }))
+        };
+        self.entries.iter().rposition(restored).map_or(1, |at| at + 1)
     }
 
     /// Goes back to an older backup.

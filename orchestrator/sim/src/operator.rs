@@ -2,13 +2,14 @@
 
 use rientro_engine::RequestNo;
 use rientro_types::{
-    CampaignId, Digest, Exception, FleetLimits, HeldReason, MailboxId, Promotion, Selector, ServiceSet,
-    ShardId, ShardState, Span, Verb, WaveNo, WaveState,
+    CampaignId, Digest, Exception, FleetLimits, HeldReason, MailboxId, NodeId, Promotion, Selector,
+    ServiceSet, ShardId, ShardState, Span, Verb, VolumeId, WaveNo, WaveState,
 };
 
 use crate::names;
 use crate::plans;
 use crate::rng::Rng;
+use crate::truth::Found;
 use crate::world::{Happening, World};
 
 /// Most campaigns of one run.
@@ -157,8 +158,9 @@ impl World {
             let placement = view.shard.placement;
             let reason = "it is what is there".to_owned();
             match view.shard.blocked {
-                Some(HeldReason::Contested { holder, .. }) => {
-                    verbs.push(Verb::Settle { shard, node: holder, reason });
+                Some(HeldReason::Contested { holder, claimant, .. }) => {
+                    let node = if self.has(holder, shard, placement.volume) { holder } else { claimant };
+                    verbs.push(Verb::Settle { shard, node, reason });
                 }
                 Some(HeldReason::VolumeWrong { found: Some(_), .. }) => {
                     verbs.push(Verb::Settle { shard, node: placement.node, reason });
@@ -188,6 +190,12 @@ impl World {
             }
         }
         verbs
+    }
+
+    /// Whether somebody who goes and looks finds the shard there.
+    fn has(&self, node: NodeId, shard: ShardId, volume: VolumeId) -> bool {
+        let mut hosts = self.agents.iter().filter(|agent| agent.node == node).map(|agent| agent.host);
+        hosts.any(|host| matches!(self.truth.find(host, shard, volume), Found::Here(_)))
     }
 
     /// Starts a campaign over everything that is left.

@@ -5,7 +5,7 @@ use rientro_types::{
 };
 
 use crate::agent::Scene;
-use crate::truth::{Found, Host};
+use crate::truth::{Condition, Found, Host};
 
 /// One running try.
 #[derive(Clone, Debug)]
@@ -64,7 +64,7 @@ impl Work {
             Action::Confirm { .. } => Some(TaskEnd::Failed(TaskFailure::Changed)),
             Action::Verify { level } => {
                 let mut verdict = content.verdict(level);
-                if self.generation != Some(content.generation) {
+                if self.generation != Some(content.generation) && content.condition != Condition::Empty {
                     verdict.outcome = Outcome::Unreadable;
                     verdict.tally.mailboxes_unreadable += 1;
                 } else if scene.rng.percent(1) {

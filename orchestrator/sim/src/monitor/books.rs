@@ -64,8 +64,8 @@ pub struct CampaignBook {
 pub struct WaveBook {
     /// It may open.
     pub started: bool,
-    /// When it settled, if nothing moved since.
-    pub settled: Option<CellTime>,
+    /// End of its bake under the plan in force when it settled, if nothing moved since.
+    pub baked: Option<CellTime>,
     /// The next may open.
     pub passed: bool,
 }
@@ -294,8 +294,11 @@ impl Books {
                 }
             }
             Record::WaveStarted { campaign, wave } => self.wave(*campaign, *wave, |w| w.started = true),
-            Record::WaveSettled { campaign, wave } => self.wave(*campaign, *wave, |w| w.settled = Some(at)),
-            Record::WaveUnsettled { campaign, wave } => self.wave(*campaign, *wave, |w| w.settled = None),
+            Record::WaveSettled { campaign, wave } => {
+                let bake = self.campaigns.get(campaign).map(|book| book.plan.waves.bake).unwrap_or_default();
+                self.wave(*campaign, *wave, |w| w.baked = Some(at + bake));
+            }
+            Record::WaveUnsettled { campaign, wave } => self.wave(*campaign, *wave, |w| w.baked = None),
             // An operator may promote a wave that never began: its shards may open from then on.
             Record::WavePassed { campaign, wave, .. } => self.wave(*campaign, *wave, |w| {
                 w.started = true;

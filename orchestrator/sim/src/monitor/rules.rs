@@ -273,10 +273,9 @@ impl Monitor {
         by_operator: bool,
     ) {
         let Some(book) = self.books.wave_of(campaign, wave) else { return };
-        let bake = self.books.campaigns.get(&campaign).map(|c| c.plan.waves.bake).unwrap_or_default();
         let right = match cause {
             PassCause::Promoted => by_operator,
-            PassCause::Baked => book.settled.is_some_and(|settled| at >= settled + bake),
+            PassCause::Baked => book.baked.is_some_and(|end| at >= end),
         };
         if !right {
             self.broken("R3", None, format!("wave {wave} of {campaign} passes ({cause:?}) without its bake"));
