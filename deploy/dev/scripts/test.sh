@@ -9,7 +9,7 @@ cd "$workspace_folder"
 
 mode=${1:-ci}
 case $mode in
-    ci) sim_iterations=500 sim_seconds_max=150 tests_seconds_max=900 ;;
+    ci) sim_iterations=500 sim_seconds_max=240 tests_seconds_max=900 ;;
     soak)
         sim_iterations=${SOAK_SIM_ITERATIONS:-50000} sim_seconds_max=86400 tests_seconds_max=86400
         export RIENTRO_LIVE_ROUNDS=${SOAK_LIVE_ROUNDS:-20} RIENTRO_BUDGET_FACTOR=100
@@ -19,7 +19,7 @@ case $mode in
     *) die "the modes are ci and soak" ;;
 esac
 # A cold build of every test, dependencies included, on two cores.
-build_seconds_max=600
+build_seconds_max=660
 
 times=$(mktemp)
 trap 'rm -f "$times"' EXIT
