@@ -152,9 +152,9 @@ impl Client {
         dry_run: bool,
     ) -> Result<Result<Receipt, Refusal>, Failure> {
         let request = v1::ActRequest::from(Act { actor: actor.to_owned(), verb, dry_run });
-        let answer = self.calls.act(timed(request)).await.map_err(|status| match self.failed(&status) {
-            Failure::Unreachable { problem, .. } if !dry_run => Failure::AnswerLost { problem },
-            failure => failure,
+        let answer = self.calls.act(timed(request)).await.map_err(|status| {
+            let failure = self.failed(&status);
+            if dry_run { failure } else { failure.after_a_decision() }
         })?;
         Ok(match ActAnswer::try_from(answer.into_inner())? {
             ActAnswer::Receipt(receipt) => Ok(receipt),

@@ -90,6 +90,11 @@ impl Failure {
         }
     }
 
+    /// The same failure of a call that asked for a decision: no answer does not mean that none was made.
+    pub(crate) fn after_a_decision(self) -> Self {
+        if let Self::Unreachable { problem, .. } = self { Self::AnswerLost { problem } } else { self }
+    }
+
     /// What a call's status means to an operator.
     pub(crate) fn of_status(endpoint: &str, status: &Status) -> Self {
         let problem = clean(status.message());

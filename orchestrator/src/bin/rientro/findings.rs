@@ -23,8 +23,8 @@ pub(crate) enum FindingsCommand {
 pub(crate) struct ListArgs {
     #[command(flatten)]
     selector: SelectorArgs,
-    /// Only this kind, such as zero-block; may be repeated
-    #[arg(long = "kind", value_name = "KIND", value_parser = kind)]
+    /// Only this kind, or several: zero-block,nul-run
+    #[arg(long = "kind", value_name = "KIND", value_delimiter = ',', value_parser = kind)]
     kinds: Vec<FindingKind>,
     /// Show addresses and paths of mailboxes; without it they stay on the nodes
     #[arg(long)]

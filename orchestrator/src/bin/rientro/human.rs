@@ -17,13 +17,14 @@ pub(crate) fn count(count: u64) -> String {
     out
 }
 
-/// A count with its noun, which takes an `s` unless it is one.
+/// A count with its noun, which takes an ending unless it is one.
 pub(crate) fn plural(number: u64, noun: &str) -> String {
-    match (number, noun) {
-        (1, _) => format!("1 {noun}"),
-        (_, "mailbox") => format!("{} mailboxes", count(number)),
-        _ => format!("{} {noun}s", count(number)),
-    }
+    let ending = match number {
+        1 => "",
+        _ if noun.ends_with('x') => "es",
+        _ => "s",
+    };
+    format!("{} {noun}{ending}", count(number))
 }
 
 /// Bytes, or a dash when unknown.

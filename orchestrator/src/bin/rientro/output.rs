@@ -96,8 +96,8 @@ pub(crate) fn note(text: impl Display) {
 }
 
 fn written(result: io::Result<()>) -> Result<(), Failure> {
-    result.map_err(|error| match error.kind() {
-        ErrorKind::BrokenPipe => Failure::OutputClosed,
-        _ => Failure::io("write the output", error),
+    result.map_err(|error| {
+        let closed = error.kind() == ErrorKind::BrokenPipe;
+        if closed { Failure::OutputClosed } else { Failure::io("write the output", error) }
     })
 }

@@ -36,11 +36,11 @@ pub(crate) struct SelectorArgs {
     /// Shards on nodes with this label, such as rack=r12; all that are given must match
     #[arg(long = "label", value_name = "KEY=VALUE", value_parser = label, help_heading = "Selection")]
     labels: Vec<(LabelKey, LabelValue)>,
-    /// Shards in this state, such as held; any of those given
-    #[arg(long = "state", value_name = "STATE", value_parser = state, help_heading = "Selection")]
+    /// Shards in this state, or in one of several: held,failed
+    #[arg(long = "state", value_name = "STATE", value_delimiter = ',', value_parser = state, help_heading = "Selection")]
     states: Vec<ShardState>,
-    /// Shards whose newest verification found this, such as zero-block; any of those given
-    #[arg(long = "finding", value_name = "KIND", value_parser = kind, help_heading = "Selection")]
+    /// Shards whose newest verification found this, or one of several: zero-block,nul-run
+    #[arg(long = "finding", value_name = "KIND", value_delimiter = ',', value_parser = kind, help_heading = "Selection")]
     findings: Vec<FindingKind>,
     /// Every shard of the cell
     #[arg(long, help_heading = "Selection")]

@@ -8,7 +8,7 @@ use crate::failure::Failure;
 use crate::output::{Form, Output};
 
 /// Where an orchestrator listens unless it is told otherwise.
-const ENDPOINT_DEFAULT: &str = "http://127.0.0.1:7401";
+const ENDPOINT_DEFAULT: &str = "http://127.0.0.1:7400";
 
 /// Options of every command.
 #[derive(Args, Clone, Debug)]

@@ -342,7 +342,7 @@ pub(crate) fn campaign_steps(campaign: &CampaignView) -> Vec<NextStep> {
     let mut steps = Vec::new();
     if lost > 0 {
         steps.push((
-            format!("rientro shard list --campaign {id} --state held --state failed"),
+            format!("rientro shard list --campaign {id} --state held,failed"),
             "see what is held and why",
         ));
         steps.push((format!("rientro findings list --campaign {id}"), "see what verification found"));
@@ -362,7 +362,7 @@ pub(crate) fn campaign_steps(campaign: &CampaignView) -> Vec<NextStep> {
             steps.push((format!("rientro watch {id}"), "see it come back"));
         }
         (CampaignState::Ended, _) if lost > 0 => {
-            let selection = format!("--campaign {id} --state held --state failed");
+            let selection = format!("--campaign {id} --state held,failed");
             steps.push((format!("rientro shard retry {selection}"), "verify them again"));
             steps.push((format!("rientro shard accept {selection} --reason '...'"), "open them as they are"));
         }

@@ -185,7 +185,7 @@ fn alerts(picture: &Picture) -> Vec<Line> {
         for view in &picture.stuck {
             lines.push(Line::of(format!("  {}  {}", view.shard.shard, why(&view.shard))));
         }
-        let next = format!("  next: rientro shard list --campaign {id} --state held --state failed");
+        let next = format!("  next: rientro shard list --campaign {id} --state held,failed");
         lines.push(Line::default().and(next, Tone::Busy));
     }
     if !picture.silent.is_empty() {
