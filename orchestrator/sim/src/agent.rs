@@ -138,6 +138,8 @@ pub struct Scene<'a> {
     pub log: &'a mut crate::log::Log,
     /// What it sends.
     pub out: Vec<FromAgent>,
+    /// Whether agents fail by chance.
+    pub flaky: bool,
 }
 
 /// Claims in one page of an inventory.

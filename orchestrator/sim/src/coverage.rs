@@ -69,6 +69,26 @@ impl Coverage {
     }
 }
 
+mod reachable;
+
+pub use reachable::reachable;
+
+/// Faults and pairs that can be met and were not.
+#[must_use]
+pub fn missing(coverage: &Coverage) -> Vec<String> {
+    let faults = crate::faults::KINDS.iter().map(|(kind, _)| *kind).filter(|kind| *kind != "append-trouble");
+    let faults = faults.chain(reachable::CONSEQUENCES.iter().copied());
+    let mut missing: Vec<String> = faults
+        .filter(|kind| !coverage.faults.contains_key(kind))
+        .map(|kind| format!("fault {kind}"))
+        .collect();
+    let met: BTreeSet<_> = coverage.pairs.iter().map(|(pair, _)| pair).collect();
+    missing.extend(
+        reachable().filter(|pair| !met.contains(pair)).map(|(state, what)| format!("{what} while {state}")),
+    );
+    missing
+}
+
 /// What a record that is about one shard does to it; what an event leads to at once is noted as that event instead.
 #[must_use]
 pub fn of_record(record: &Record) -> Option<(ShardId, Happens)> {

@@ -284,7 +284,7 @@ impl World {
     fn commit(&mut self, entry: Entry) {
         if self.trace.is_some() {
             for (seq, decision) in (entry.seq.raw()..).zip(&entry.decisions) {
-                let line = crate::transcript::line(rientro_types::Seq::from_raw(seq), decision);
+                let line = format!("{seq:>5} {}", crate::transcript::line(decision));
                 self.note(None, || line);
             }
         }

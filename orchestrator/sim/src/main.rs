@@ -1,44 +1,151 @@
-//! `rientro-sim`: runs many seeds and says what broke.
+//! `rientro-sim`: runs many seeds of the simulated cell and says what broke.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command line tool speaks through them")]
 
+use std::process::ExitCode;
 use std::sync::Arc;
 
 use rientro_engine::Engine;
-use rientro_sim::run;
+use rientro_sim::coverage::{self, Coverage};
+use rientro_sim::run::{self, Outcome};
 use rientro_sim::world::Config;
 
-fn main() {
-    let args: Vec<String> = std::env::args().collect();
-    let get = |name: &str, default: u64| {
-        args.iter().position(|a| a == name).and_then(|at| args.get(at + 1)?.parse().ok()).unwrap_or(default)
-    };
-    let (seed, iterations) = (get("--seed", 1), get("--iterations", 1));
-    let trace = args.iter().any(|a| a == "--trace");
-    let mut bad = 0;
-    let mut all = rientro_sim::coverage::Coverage::default();
-    for seed in seed..seed + iterations {
-        let config = Config {
-            seed,
-            shards: usize::try_from(get("--shards", 200)).unwrap_or(200),
-            make: Arc::new(Engine::new),
-            trace,
-            scripted: false,
-        };
-        let outcome = run::run(&config);
-        for line in &outcome.trace {
-            println!("{line}");
+const USAGE: &str = "\
+Runs seeds of a simulated Rientro cell under faults; exits with 1 when a rule is broken.
+
+usage: rientro-sim [--seed N] [--iterations M] [--shards K] [--threads T] [--trace] [--require-coverage]
+
+  --seed N             the first seed (1)
+  --iterations M       how many seeds, one after the other (1)
+  --shards K           shards of each cell, at least 200 (200)
+  --threads T          seeds at once (2)
+  --trace              print everything that happens in the run
+  --require-coverage   exit with 1 when a fault or a pair of state and event that can be met was not";
+
+/// Lines of a failing run's trace that are shown.
+const TRACE_SHOWN: usize = 60;
+
+struct Args {
+    seed: u64,
+    iterations: u64,
+    shards: usize,
+    threads: usize,
+    trace: bool,
+    require_coverage: bool,
+}
+
+fn main() -> ExitCode {
+    match parse(std::env::args().skip(1)) {
+        Ok(Some(args)) => run_all(&args),
+        Ok(None) => {
+            println!("{USAGE}");
+            ExitCode::SUCCESS
         }
-        for violation in &outcome.violations {
-            println!("seed {seed}: {violation}");
+        Err(problem) => {
+            eprintln!("{problem}\n\n{USAGE}");
+            ExitCode::from(2)
         }
-        bad += u64::from(!outcome.violations.is_empty());
-        if iterations < 5 {
-            println!(
-                "seed {seed}: records {} driven {} faults {:?}",
-                outcome.records, outcome.driven, outcome.coverage.faults
-            );
-        }
-        all.add(&outcome.coverage);
     }
-    println!("{bad} bad of {iterations}; pairs {}, faults {:?}", all.pairs.count(), all.faults);
+}
+
+fn parse(mut words: impl Iterator<Item = String>) -> Result<Option<Args>, String> {
+    let mut args = Args {
+        seed: 1,
+        iterations: 1,
+        shards: run::SHARDS,
+        threads: 2,
+        trace: false,
+        require_coverage: false,
+    };
+    while let Some(word) = words.next() {
+        let mut number = |least: u64| -> Result<u64, String> {
+            let text = words.next().ok_or_else(|| format!("{word} needs a number"))?;
+            let value: u64 = text.parse().map_err(|_| format!("{word} needs a number, not {text:?}"))?;
+            if value < least { Err(format!("{word} must be at least {least}")) } else { Ok(value) }
+        };
+        match word.as_str() {
+            "--seed" => args.seed = number(0)?,
+            "--iterations" => args.iterations = number(1)?,
+            "--shards" => args.shards = usize::try_from(number(200)?).map_err(|e| e.to_string())?,
+            "--threads" => args.threads = usize::try_from(number(1)?).map_err(|e| e.to_string())?,
+            "--trace" => args.trace = true,
+            "--require-coverage" => args.require_coverage = true,
+            "--help" | "-h" => return Ok(None),
+            unknown => return Err(format!("there is no option {unknown}")),
+        }
+    }
+    Ok(Some(args))
+}
+
+fn config(args: &Args, seed: u64, trace: bool) -> Config {
+    Config { seed, shards: args.shards, make: Arc::new(Engine::new), trace, scripted: false }
+}
+
+fn run_all(args: &Args) -> ExitCode {
+    #[allow(clippy::disallowed_methods, reason = "the binary measures its own speed; no run reads a clock")]
+    let began = std::time::Instant::now();
+    let seeds: Vec<u64> = (0..args.iterations).map(|at| args.seed.wrapping_add(at)).collect();
+    let mut coverage = Coverage::default();
+    let (mut broken, mut records, mut driven) = (0u64, 0u64, 0usize);
+    run::run_many(&seeds, args.threads, &|seed| config(args, seed, args.trace), &mut |outcome: Outcome| {
+        outcome.trace.iter().for_each(|line| println!("{line}"));
+        if !outcome.violations.is_empty() {
+            broken += 1;
+            tell(args, &outcome);
+        }
+        coverage.add(&outcome.coverage);
+        records += outcome.records;
+        driven += outcome.driven;
+    });
+    let ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX).max(1);
+    let per_second = args.iterations * 10_000 / ms;
+    println!(
+        "{} seeds in {}.{} s ({}.{} seeds/s), {driven} shards driven, {records} records, {broken} broken",
+        args.iterations,
+        ms / 1000,
+        ms % 1000 / 100,
+        per_second / 10,
+        per_second % 10
+    );
+    let missing = tell_coverage(&coverage);
+    ExitCode::from(u8::from(broken > 0 || (args.require_coverage && missing)))
+}
+
+/// What was broken, the line that repeats it, and what happened last around it.
+fn tell(args: &Args, outcome: &Outcome) {
+    let seed = outcome.seed;
+    for violation in &outcome.violations {
+        println!("seed {seed}: {violation}");
+    }
+    let shards =
+        if args.shards == run::SHARDS { String::new() } else { format!(" --shards {}", args.shards) };
+    println!("reproduce: rientro-sim --seed {seed} --iterations 1{shards}");
+    if args.trace {
+        return;
+    }
+    let shard = outcome.violations.iter().find_map(|violation| violation.shard);
+    let again = run::run(&config(args, seed, true));
+    let about = |line: &&String| match shard {
+        Some(shard) => line.contains(shard.as_str()) && !line.contains("Inventory"),
+        None => !line.contains("Inventory") && !line.contains("ClockMarked"),
+    };
+    let lines: Vec<&String> = again.trace.iter().filter(about).collect();
+    for line in lines.iter().skip(lines.len().saturating_sub(TRACE_SHOWN)) {
+        println!("  {}", line.chars().take(240).collect::<String>());
+    }
+}
+
+/// What was met, and what was not; whether something that can be met is missing.
+fn tell_coverage(coverage: &Coverage) -> bool {
+    let faults: Vec<String> = coverage.faults.iter().map(|(kind, count)| format!("{kind} {count}")).collect();
+    println!("faults met: {}", faults.join(", "));
+    let missing = coverage::missing(coverage);
+    println!(
+        "pairs of state and event met: {}, of {} that can be",
+        coverage.pairs.count(),
+        coverage::reachable().count()
+    );
+    for what in &missing {
+        println!("never met: {what}");
+    }
+    !missing.is_empty()
 }

@@ -1,11 +1,14 @@
 //! Runs of one seed, and of many.
 
+use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::sync_channel;
 
 use rientro_types::Span;
 
 use crate::coverage::Coverage;
-use crate::monitor::Violation;
+pub use crate::monitor::Violation;
 use crate::names;
 use crate::truth::{Condition, Content, Volume};
 use crate::world::{Config, Happening, World};
@@ -55,6 +58,44 @@ pub fn run(config: &Config) -> Outcome {
             trace: Vec::new(),
         }
     })
+}
+
+/// Runs many seeds, so many at once, and hands the outcomes over in the order of the seeds.
+pub fn run_many(
+    seeds: &[u64],
+    threads: usize,
+    config: &(dyn Fn(u64) -> Config + Sync),
+    each: &mut dyn FnMut(Outcome),
+) {
+    let next = AtomicUsize::new(0);
+    std::thread::scope(|scope| {
+        let (send, receive) = sync_channel(threads * 2);
+        for _ in 0..threads {
+            let (send, next) = (send.clone(), &next);
+            scope.spawn(move || {
+                while let Some((at, seed)) = claim(next, seeds) {
+                    if send.send((at, run(&config(seed)))).is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+        drop(send);
+        let mut early = BTreeMap::new();
+        let mut due = 0;
+        for (at, outcome) in receive {
+            early.insert(at, outcome);
+            while let Some(outcome) = early.remove(&due) {
+                each(outcome);
+                due += 1;
+            }
+        }
+    });
+}
+
+fn claim(next: &AtomicUsize, seeds: &[u64]) -> Option<(usize, u64)> {
+    let at = next.fetch_add(1, Ordering::Relaxed);
+    seeds.get(at).map(|seed| (at, *seed))
 }
 
 fn run_world(config: &Config) -> Outcome {

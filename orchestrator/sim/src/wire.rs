@@ -189,6 +189,7 @@ impl World {
             rng: &mut self.rng,
             log: &mut self.log,
             out: Vec::new(),
+            flaky: self.flaky,
         };
         act(&mut self.agents[host], &mut scene);
         let out = scene.out;

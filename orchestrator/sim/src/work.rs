@@ -52,7 +52,7 @@ impl Work {
         if self.done_ms < self.total_ms {
             return None;
         }
-        if scene.rng.percent(2) {
+        if scene.flaky && scene.rng.percent(2) {
             let problem = "no space for its result".to_owned();
             return Some(TaskEnd::Failed(TaskFailure::Agent { problem }));
         }
@@ -67,7 +67,7 @@ impl Work {
                 if self.generation != Some(content.generation) && content.condition != Condition::Empty {
                     verdict.outcome = Outcome::Unreadable;
                     verdict.tally.mailboxes_unreadable += 1;
-                } else if scene.rng.percent(1) {
+                } else if scene.flaky && scene.rng.percent(1) {
                     verdict.outcome = Outcome::Unknown(UnknownCause::Incomplete);
                     verdict.coverage = Ppm::ratio(1, 2);
                 }

@@ -147,6 +147,8 @@ pub struct World {
     pub cut_off: BTreeSet<Host>,
     /// Whether faults strike.
     pub unsafe_phase: bool,
+    /// Whether agents fail by chance.
+    pub flaky: bool,
     /// The trace, if one is kept.
     pub trace: Option<VecDeque<String>>,
     /// Campaigns started so far.
@@ -182,6 +184,7 @@ impl World {
             mix,
             cut_off: BTreeSet::new(),
             unsafe_phase: !config.scripted,
+            flaky: !config.scripted,
             trace: config.trace.then(VecDeque::new),
             campaigns: 0,
             volumes: 0,

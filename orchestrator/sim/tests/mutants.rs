@@ -1,0 +1,99 @@
+//! The harness is proven: an engine that breaks a rule on purpose is caught, under the rule's name, and not by itself.
+#![allow(missing_docs, reason = "a test binary")]
+
+use std::sync::Arc;
+
+use rientro_engine::{Engine, Mutant};
+use rientro_sim::run::{self, Outcome};
+use rientro_sim::world::Config;
+
+/// Seeds within which every mutant must be caught.
+const SEEDS: std::ops::RangeInclusive<u64> = 1..=12;
+
+fn run_seed(seed: u64, mutant: Mutant) -> Outcome {
+    let make = Arc::new(move || Engine::with_mutant(mutant));
+    run::run(&Config { seed, shards: run::SHARDS, make, trace: false, scripted: false })
+}
+
+/// Caught under the rule by the watch, not only by the engine's own predicates.
+fn caught(mutant: Mutant, rule: &str) {
+    let mut seen = Vec::new();
+    for seed in SEEDS {
+        let violations = run_seed(seed, mutant).violations;
+        let by_watch = |v: &&run::Violation| v.rule == rule && !v.found.starts_with("by the engine's own");
+        if violations.iter().any(|v| by_watch(&v)) {
+            return;
+        }
+        seen.extend(violations);
+    }
+    panic!("{mutant:?} was not caught as {rule} within {SEEDS:?}; found only {seen:#?}");
+}
+
+/// R1
+#[test]
+fn opening_unverified_shards_is_caught() {
+    caught(Mutant::OpenUnverified, "R1");
+}
+
+/// R2
+#[test]
+fn ignoring_a_budget_is_caught() {
+    caught(Mutant::IgnoreBudget, "R2");
+}
+
+/// R3
+#[test]
+fn opening_any_wave_is_caught() {
+    caught(Mutant::OpenAnyWave, "R3");
+}
+
+/// R4
+#[test]
+fn forgetting_a_record_is_caught() {
+    caught(Mutant::ForgetRecord, "R4");
+}
+
+/// R6
+#[test]
+fn forgiving_silence_is_caught() {
+    caught(Mutant::ForgiveSilence, "R6");
+}
+
+/// R6, T27
+#[test]
+fn charging_absence_is_caught() {
+    caught(Mutant::ChargeAbsence, "R6");
+}
+
+/// R7
+#[test]
+fn passing_the_unknown_is_caught() {
+    caught(Mutant::PassUnknown, "R7");
+}
+
+/// R8
+#[test]
+fn aborting_quietly_is_caught() {
+    caught(Mutant::AbortQuietly, "R8");
+}
+
+/// R11
+#[test]
+fn naming_nobody_is_caught() {
+    caught(Mutant::NamelessActor, "R11");
+}
+
+/// R12
+#[test]
+fn never_retrying_is_caught() {
+    caught(Mutant::NeverRetry, "R12");
+}
+
+/// Every mutant is among the tests above, and the engine as it is passes the seeds that catch them.
+#[test]
+fn the_engine_as_it_is_passes_the_same_seeds() {
+    assert_eq!(Mutant::ALL.len(), 10, "a mutant without a test above");
+    for seed in SEEDS {
+        assert_eq!(run_seed(seed, Mutant::None).violations, vec![], "seed {seed}");
+    }
+}
