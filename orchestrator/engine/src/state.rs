@@ -112,7 +112,7 @@ pub(crate) struct Shard {
 
 impl Shard {
     pub(crate) fn state(&self) -> ShardState {
-        shard_state(&self.phase, self.blocked.is_some())
+        shard_state(&self.phase, self.blocked.as_deref())
     }
 
     /// Mailboxes as budgets count them: a shard without mailboxes still counts.

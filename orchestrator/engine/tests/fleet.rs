@@ -227,6 +227,7 @@ fn a_restored_journal_holds_every_disagreement() {
     let blocked = cell.view("a1").shard.blocked;
     let expected = HeldReason::Disagreement { journal: ServiceSet::NONE, node: ServiceSet::ALL };
     assert_eq!(blocked, Some(expected));
+    assert_eq!(cell.state("a1"), ShardState::Held, "a person is shown that it is neither open nor closed");
     assert!(!cell.view("a2").shard.doubted, "both say closed");
     let adopt =
         Verb::Adopt { selector: only("a1"), services: ServiceSet::ALL, reason: "it was open".to_owned() };

@@ -165,38 +165,31 @@ pub struct ShardSnapshot {
 }
 
 impl ShardSnapshot {
-    /// Its state as people see it: a shard on its way that a circumstance holds is held.
+    /// Its state as people see it: see [`shard_state`].
     #[must_use]
     pub const fn state(&self) -> ShardState {
-        shard_state(&self.phase, self.blocked.is_some())
+        shard_state(&self.phase, self.blocked.as_ref())
     }
 }
 
-/// The state of a shard in this phase, blocked by a circumstance or not.
+/// The state of a shard as people see it: one on its way that a circumstance holds is held, and so is one of which the
+/// restored journal and its node disagree whether it is open.
 #[must_use]
-pub const fn shard_state(phase: &Phase, blocked: bool) -> ShardState {
+pub const fn shard_state(phase: &Phase, blocked: Option<&HeldReason>) -> ShardState {
     let state = phase.state();
-    match state {
-        ShardState::Waiting
-        | ShardState::Verifying
-        | ShardState::Backoff
-        | ShardState::Verified
-        | ShardState::Confirming
-        | ShardState::Opening
-            if blocked =>
-        {
-            ShardState::Held
-        }
-        ShardState::Waiting
-        | ShardState::Verifying
-        | ShardState::Backoff
-        | ShardState::Verified
-        | ShardState::Confirming
-        | ShardState::Opening
-        | ShardState::Closed
-        | ShardState::Open
-        | ShardState::Held
-        | ShardState::Failed => state,
+    match (state, blocked) {
+        (_, None) => state,
+        (_, Some(HeldReason::Disagreement { .. }))
+        | (
+            ShardState::Waiting
+            | ShardState::Verifying
+            | ShardState::Backoff
+            | ShardState::Verified
+            | ShardState::Confirming
+            | ShardState::Opening,
+            Some(_),
+        ) => ShardState::Held,
+        (ShardState::Closed | ShardState::Open | ShardState::Held | ShardState::Failed, Some(_)) => state,
     }
 }
 
