@@ -249,7 +249,7 @@ impl World {
                 });
                 batch.entry = None;
                 self.note(None, || "the append is not durable: the engine is dropped".to_owned());
-                self.crash_driver(200);
+                self.crash_driver(200, None);
                 return;
             }
         }
@@ -309,11 +309,11 @@ impl World {
         }
     }
 
-    /// The process dies; a batch on its way is durable or not, by chance.
-    pub fn crash_driver(&mut self, down_ms: u64) {
+    /// The process dies; a batch on its way is durable or not, as told or by chance.
+    pub fn crash_driver(&mut self, down_ms: u64, durable: Option<bool>) {
         let Some(process) = self.driver.process.take() else { return };
         if let Some(entry) = process.batch.and_then(|batch| batch.entry) {
-            if self.rng.percent(50) {
+            if durable.unwrap_or_else(|| self.rng.percent(50)) {
                 self.coverage.fault("crash-after-append");
                 self.commit(entry);
                 self.monitor.same("the dead leader's state", &process.engine);

@@ -205,16 +205,16 @@ impl World {
         match kind {
             "orchestrator-crash" if running => {
                 let down = self.rng.one_of(&[10, 500, 3_000, 9_000, 30_000]);
-                self.crash_driver(down);
+                self.crash_driver(down, None);
             }
             "long-absence" if running && self.rng.percent(30) => {
                 let down = self.rng.between(600_000, 3_600_000);
-                self.crash_driver(down);
+                self.crash_driver(down, None);
             }
             "restored-from-backup" if running && self.rng.percent(25) => self.restore_from_backup(),
             "clock-off" if running => {
                 self.driver.clock_ahead_ms = self.rng.one_of(&[-60_000, -8_000, 0, 8_000, 90_000]);
-                self.crash_driver(100);
+                self.crash_driver(100, None);
             }
             "orchestrator-late" => {
                 self.driver.late_ms = self.rng.one_of(&[500, 3_000, 8_000]);
@@ -227,11 +227,15 @@ impl World {
     }
 
     fn restore_from_backup(&mut self) {
-        self.crash_driver(5_000);
         let entries = self.journal.entries().len() as u64;
         let keep = entries - self.rng.below(entries / 3 + 1);
-        let keep = usize::try_from(keep).unwrap_or(1).max(self.journal.life_begins());
-        self.journal.truncate(keep);
+        self.restore_journal(usize::try_from(keep).unwrap_or(1));
+    }
+
+    /// The orchestrator dies, and its journal comes back from a backup of so many entries.
+    pub(crate) fn restore_journal(&mut self, keep: usize) {
+        self.crash_driver(5_000, None);
+        self.journal.truncate(keep.max(self.journal.life_begins()));
         self.driver.restored = true;
         self.monitor.restored(self.now, self.journal.entries(), &self.log);
     }

@@ -2,14 +2,18 @@
 
 use std::sync::Arc;
 
-use rientro_engine::Engine;
+use rientro_engine::{Engine, OrderKind};
 use rientro_types::{
-    CampaignView, Digest, Plan, Receipt, Refusal, Selector, ShardId, ShardSnapshot, ShardState, Span, Verb,
+    CampaignView, Digest, Order, Plan, Receipt, Refusal, Selector, ShardId, ShardSnapshot, ShardState, Span,
+    Verb,
 };
 
+use crate::agent::ToAgent;
+use crate::driver::Fate;
+use crate::faults::Recovery;
 use crate::names;
 use crate::truth::{Condition, Content, Host, Volume};
-use crate::world::{Config, World};
+use crate::world::{Config, Happening, World};
 
 /// Longest wait for anything in a script: no scenario needs more of the world's time.
 const WAIT_MAX: Span = Span::from_secs(6 * 3600);
@@ -28,13 +32,17 @@ impl Script {
     /// When the cell does not come up.
     #[must_use]
     pub fn new(nodes: usize, each: usize) -> Self {
-        let config = Config {
-            seed: 42,
-            shards: nodes * each,
-            make: Arc::new(Engine::new),
-            trace: true,
-            scripted: true,
-        };
+        Self::with_seed(nodes, each, 42)
+    }
+
+    /// The same with other chance: latencies, and what the orchestrator draws.
+    ///
+    /// # Panics
+    /// When the cell does not come up.
+    #[must_use]
+    pub fn with_seed(nodes: usize, each: usize, seed: u64) -> Self {
+        let config =
+            Config { seed, shards: nodes * each, make: Arc::new(Engine::new), trace: true, scripted: true };
         let mut world = World::new(&config);
         for at in 0..nodes {
             let rack = format!("r{}", at % 2);
@@ -57,7 +65,7 @@ impl Script {
         let end = self.world.now + WAIT_MAX;
         while !done(self) {
             assert!(self.world.now < end, "{what}: not within {WAIT_MAX}\n{}", self.last_lines());
-            self.world.run_for(Span::from_ms(20));
+            self.world.step();
         }
     }
 
@@ -131,10 +139,56 @@ impl Script {
         view.expect("the scenario has started its campaign")
     }
 
-    /// Machine of a node.
+    /// Cuts a machine's network.
+    pub fn cut_off(&mut self, host: Host) {
+        self.world.cut_off.insert(host);
+        self.world.break_connection(host);
+    }
+
+    /// Joins it again.
+    pub fn join(&mut self, host: Host) {
+        self.world.cut_off.remove(&host);
+    }
+
+    /// Kills an agent and starts it again after so many seconds.
+    pub fn restart_agent(&mut self, host: Host, secs: u64) {
+        if self.world.stop_agent(host) {
+            self.world.after(secs * 1000, Happening::Recover(Recovery::Start(host)));
+        }
+    }
+
+    /// Kills the orchestrator for so many seconds; what it was appending is durable or not.
+    pub fn kill_orchestrator(&mut self, secs: u64, durable: bool) {
+        self.world.crash_driver(secs * 1000, Some(durable));
+    }
+
+    /// The next append ends so.
+    pub fn next_append(&mut self, fate: Fate) {
+        self.world.next_fate = Some(fate);
+    }
+
+    /// Brings the journal back from a backup of its first so many entries.
+    pub fn restore(&mut self, entries: usize) {
+        self.world.restore_journal(entries);
+    }
+
+    /// Whether a leader leads.
     #[must_use]
-    pub fn host(&self, node: usize) -> Host {
-        node
+    pub fn engine_leads(&self) -> bool {
+        self.world.driver.process.as_ref().is_some_and(|process| process.leading)
+    }
+
+    /// An order that was on its way for long reaches an agent.
+    pub fn deliver_late(&mut self, host: Host, order: Order, kind: OrderKind) {
+        let message = ToAgent::Order(order, kind);
+        self.world.with_agent(host, |agent, scene| agent.receive(message, scene));
+    }
+
+    /// How often a decision of this kind stands in the journal.
+    #[must_use]
+    pub fn decided(&self, word: &str) -> usize {
+        let entries = self.world.journal.entries().iter().flat_map(|entry| &entry.decisions);
+        entries.filter(|decision| crate::transcript::word(&decision.record) == word).count()
     }
 
     /// Decisions in the journal, one line each.

@@ -214,6 +214,13 @@ impl World {
         }
     }
 
+    /// Breaks the session of a machine, if it has one.
+    pub(crate) fn break_connection(&mut self, host: Host) {
+        if let Some(session) = self.wire.of_host.get(&host).copied() {
+            self.break_session(session, false);
+        }
+    }
+
     pub(crate) fn break_all_sessions(&mut self) {
         let alive: Vec<u64> =
             self.wire.sessions.iter().filter(|(_, session)| session.alive).map(|(no, _)| *no).collect();

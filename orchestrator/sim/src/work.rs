@@ -32,6 +32,12 @@ impl Work {
         Self { task, generation, messages, done_ms: 0, total_ms }
     }
 
+    /// Whether it reads the whole shard.
+    #[must_use]
+    pub fn is_verification(&self) -> bool {
+        self.task.action.kind() == rientro_types::TaskKind::Verify
+    }
+
     /// How far it is.
     #[must_use]
     pub fn progress(&self) -> Progress {

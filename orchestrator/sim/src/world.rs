@@ -149,6 +149,8 @@ pub struct World {
     pub unsafe_phase: bool,
     /// Whether agents fail by chance.
     pub flaky: bool,
+    /// How the next append ends, if a script says so.
+    pub next_fate: Option<Fate>,
     /// The trace, if one is kept.
     pub trace: Option<VecDeque<String>>,
     /// Campaigns started so far.
@@ -185,6 +187,7 @@ impl World {
             cut_off: BTreeSet::new(),
             unsafe_phase: !config.scripted,
             flaky: !config.scripted,
+            next_fate: None,
             trace: config.trace.then(VecDeque::new),
             campaigns: 0,
             volumes: 0,
@@ -232,6 +235,14 @@ impl World {
         let end = self.now + within;
         self.run_while(end, |world| !done(world));
         done(self)
+    }
+
+    /// Lets the next thing happen.
+    pub fn step(&mut self) {
+        if let Some(((at, _), happening)) = self.queue.pop_first() {
+            self.now = self.now.max(CellTime::from_unix_ms(at));
+            self.happen(happening);
+        }
     }
 
     fn run_while(&mut self, end: CellTime, mut go_on: impl FnMut(&Self) -> bool) {
@@ -342,6 +353,9 @@ impl World {
 
     /// How the append that begins now will end.
     pub(crate) fn append_fate(&mut self) -> Fate {
+        if let Some(fate) = self.next_fate.take() {
+            return fate;
+        }
         if !self.unsafe_phase || !self.mix.has("append-trouble") || self.rng.below(400) != 0 {
             return Fate::Durable;
         }
