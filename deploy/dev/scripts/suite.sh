@@ -9,9 +9,9 @@ set -uo pipefail
 budget_of() {
     case $1 in
         live*) echo 300 ;;
-        rientro_sim* | campaign* | crash*) echo 180 ;;
-        damage* | corpus*) echo 90 ;;
-        *) echo 60 ;;
+        rientro_sim* | mutants* | scenarios* | campaign* | crash*) echo 400 ;;
+        damage* | corpus*) echo 200 ;;
+        *) echo 180 ;;
     esac
 }
 
