@@ -67,6 +67,7 @@ pub enum FromAgent {
 }
 
 /// From the orchestrator to an agent.
+#[allow(clippy::large_enum_variant, reason = "a message is made and taken apart at once")]
 #[derive(Clone, Debug)]
 pub enum ToAgent {
     /// It is let in.

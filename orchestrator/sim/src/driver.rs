@@ -264,7 +264,7 @@ impl World {
             return;
         };
         if let Some(entry) = batch.entry {
-            self.commit(entry);
+            self.commit(&entry);
             process.leading = true;
         }
         if !self.monitor.fatal {
@@ -281,7 +281,7 @@ impl World {
         }
     }
 
-    fn commit(&mut self, entry: Entry) {
+    fn commit(&mut self, entry: &Entry) {
         if self.trace.is_some() {
             for (seq, decision) in (entry.seq.raw()..).zip(&entry.decisions) {
                 let line = format!("{seq:>5} {}", crate::transcript::line(decision));
@@ -289,7 +289,7 @@ impl World {
             }
         }
         self.journal.append(entry.clone());
-        self.monitor.entry(self.now, &entry, &self.log);
+        self.monitor.entry(self.now, entry, &self.log);
     }
 
     fn judge(&mut self, steps: &[Stepped], engine: &Engine) {
@@ -315,7 +315,7 @@ impl World {
         if let Some(entry) = process.batch.and_then(|batch| batch.entry) {
             if durable.unwrap_or_else(|| self.rng.percent(50)) {
                 self.coverage.fault("crash-after-append");
-                self.commit(entry);
+                self.commit(&entry);
                 self.monitor.same("the dead leader's state", &process.engine);
             } else {
                 self.coverage.fault("crash-before-append");

@@ -31,10 +31,10 @@ impl Monitor {
             Record::Closed { .. }
             | Record::Accepted { .. }
             | Record::Adopted { .. }
-            | Record::Retried { .. } => {
-                if decision.actor.kind != rientro_types::ActorKind::Operator {
-                    self.broken("R11", None, format!("a verb of an operator by {}", decision.actor));
-                }
+            | Record::Retried { .. }
+                if decision.actor.kind != rientro_types::ActorKind::Operator =>
+            {
+                self.broken("R11", None, format!("a verb of an operator by {}", decision.actor));
             }
             _ => {}
         }
@@ -365,7 +365,7 @@ pub(crate) fn is_moving(shard: &ShardSnapshot) -> bool {
     use rientro_types::ShardState::{Closed, Failed, Held, Open, Opening};
     let overdue = matches!(shard.phase, Phase::Opening { overdue: true, .. });
     let state = shard.state();
-    !matches!(state, Closed | Failed | Held | Open) && !(state == Opening && overdue)
+    !(matches!(state, Closed | Failed | Held | Open) || state == Opening && overdue)
 }
 
 /// Whether somebody can act on what holds a shard, once nothing is wrong any more in the world.

@@ -182,7 +182,7 @@ fn many_held_shards_are_released_by_one_decision() {
     let mut lenient = tolerant();
     lenient.policy.damaged_per_million_max = 10_000;
     s.ask(Verb::Start { plan: Box::new(lenient.clone()), source: Digest::ZERO }).unwrap_err();
-    s.ask(Verb::Retry { selector: held.clone() }).unwrap();
+    s.ask(Verb::Retry { selector: held }).unwrap();
     s.ask(Verb::Revise { plan: Box::new(lenient), source: Digest::ZERO }).unwrap();
     s.until("all are open", |s| s.count(ShardState::Open) == 100);
     s.ask(Verb::Close { selector: all(), reason: "once more".to_owned() }).unwrap();
