@@ -14,12 +14,12 @@
 //! # let text = r#"
 //! name = "return-of-january"   # names the campaign: letters, digits and . _ - : @ +
 //! kind = "restore"             # closed shards are verified and brought back online
-//! # seed = "<64 hex digits>"   # fixes the shuffle; left out, it is drawn, and nobody can guess the order
+//! ## seed = "<64 hex digits>"   # fixes the shuffle; left out, it is drawn, and nobody can guess the order
 //!
 //! [covers]                     # one of: all, labels, shards
 //! all = true
-//! # labels = { site = "milan" }      shards on nodes that carry all of these labels
-//! # shards = ["vol-1", "vol-2"]      exactly these
+//! ## labels = { site = "milan" }      shards on nodes that carry all of these labels
+//! ## shards = ["vol-1", "vol-2"]      exactly these
 //!
 //! [[class]]                    # who comes first; repeat as needed. Shards in no class have weight 0
 //! labels = { tier = "business" }   # or: shards = [...]
@@ -27,9 +27,9 @@
 //!
 //! [waves]
 //! list = ["1%", "5%", "3 shards", "rest"]   # of the mailboxes, or shards; wave 0 is the canary
-//! # first = "1%"               # instead of a list: the first wave,
-//! # growth = 2                 # how many times larger each further one is (1.5 is possible),
-//! # max = "25%"                # and the largest
+//! ## first = "1%"               # instead of a list: the first wave,
+//! ## growth = 2                 # how many times larger each further one is (1.5 is possible),
+//! ## max = "25%"                # and the largest
 //! promotion = "automatic"      # or "manual": an operator promotes each wave
 //! bake = "30m"                 # how long a wave must have lived before the next begins
 //! error_budget_canary = "0%"   # mailboxes of wave 0 that may be held or failed before the campaign pauses
@@ -56,7 +56,7 @@
 //!
 //! [open]
 //! steps = [["webmail"], ["imap", "pop"], ["submission", "delivery"]]   # in this order
-//! # services = ["webmail", "imap", "pop", "submission", "delivery"]    # or all at once: the default
+//! ## services = ["webmail", "imap", "pop", "submission", "delivery"]    # or all at once: the default
 //! in_flight = 64               # shards between confirmation and open at once
 //!
 //! [pace]                       # load of one task on its node

@@ -100,6 +100,7 @@ impl Failure {
         let problem = clean(status.message());
         // A status with a source was made on this side, of a connection that broke.
         if std::error::Error::source(status).is_some() {
+            let problem = format!("the connection broke ({problem})");
             return Self::Unreachable { endpoint: endpoint.to_owned(), problem };
         }
         match status.code() {
