@@ -50,7 +50,7 @@ pub struct Flags {
     /// Where the journal and the cell's mailbox key are kept
     #[arg(long, env = "RIENTRO_STATE_DIR", value_name = "DIR")]
     pub state_dir: Option<PathBuf>,
-    /// Where agents connect; may be given several times: 127.0.0.1:7400, [::1]:7400 or unix:/path
+    /// Where agents connect; may be given several times: `127.0.0.1:7400`, `[::1]:7400` or `unix:/path`
     #[arg(long, env = "RIENTRO_LISTEN_AGENTS", value_name = "ADDRESS", value_delimiter = ',')]
     pub listen_agents: Vec<String>,
     /// Where operators connect; may be given several times, and may be where agents connect
