@@ -14,25 +14,27 @@ mod keeper;
 mod lead;
 mod sessions;
 mod shelf;
+mod takeover;
+mod turn;
 
-use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use rientro_engine::{Command, Engine, Event, Observation, Origin, RequestNo, Step};
-use rientro_types::{CellId, CellTime, Decision, Epoch, NodeId};
-use tokio::sync::{mpsc, oneshot};
+use rientro_engine::{Command, Engine, Event, RequestNo};
+use rientro_types::{CellId, CellTime, Decision};
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::clock::{self, Clock};
-use crate::journal::{Append, Journal, JournalError, Recourse, Settled};
+use crate::journal::{Append, Journal, Recourse, Settled};
 use crate::metrics::Metrics;
 use crate::watch::Published;
 
 use batch::{Ready, Tip};
-use inbox::{Act, Inbox, Stamped};
+use inbox::Inbox;
 use keeper::Keeper;
 use sessions::Sessions;
+use turn::{Outcome, Taken, Waiting, step_act, take_input};
 
 pub(crate) use inbox::Input;
 pub use inbox::{ACTS_MAX, Answer, Handle, INBOX_MAX, Status};
@@ -42,10 +44,6 @@ pub(crate) use shelf::Shelf;
 /// Most inputs stepped before their decisions are made durable. One durable write then carries some thousand decisions, and
 /// a batch stays within a few tens of milliseconds.
 pub const BATCH_INPUTS_MAX: usize = 4_096;
-/// Wait before a journal is opened again that readers of this process are about to let go of.
-const LOCK_RETRY: Duration = Duration::from_millis(20);
-/// Wait before a cell that could not lead tries again; long enough not to load a full disk, short enough that nobody waits.
-const STALL_RETRY: Duration = Duration::from_secs(1);
 /// Longest sleep without a look at the clock; the engine asks for one each second anyway.
 const IDLE_MAX: Duration = Duration::from_secs(1);
 
@@ -125,44 +123,6 @@ enum End {
     Lost(Unavailable),
 }
 
-/// What waits for a batch to become durable.
-#[derive(Default)]
-struct Waiting {
-    replies: BTreeMap<RequestNo, oneshot::Sender<Result<Answer, Unavailable>>>,
-    done: Vec<oneshot::Sender<()>>,
-    questions: Vec<inbox::Question>,
-    told: Vec<(NodeId, Box<rientro_wire::session::OrchestratorMessage>, oneshot::Sender<bool>)>,
-    came: Vec<Instant>,
-}
-
-/// The queues' content of one batch, its buffers reused.
-#[derive(Default)]
-struct Taken {
-    acts: Vec<Stamped<Act>>,
-    inputs: Vec<Stamped<Input>>,
-}
-
-/// What a batch has decided and will do.
-#[derive(Default)]
-struct Outcome {
-    decisions: Vec<Decision>,
-    commands: Vec<Command>,
-    wake_at: Option<CellTime>,
-}
-
-impl Outcome {
-    fn add(&mut self, step: Step) {
-        let Step { decisions, commands, wake_at } = step;
-        if self.decisions.is_empty() {
-            self.decisions = decisions;
-        } else {
-            self.decisions.extend(decisions);
-        }
-        self.commands.extend(commands);
-        self.wake_at = wake_at.map(|(at, _)| at);
-    }
-}
-
 /// A driver and the handle to it.
 pub(crate) fn driver<S: Source, C: Clock>(
     source: S,
@@ -199,129 +159,6 @@ impl<S: Source, C: Clock> Driver<S, C> {
                     self.inbox.status.send_replace(Status::Starting);
                     self.around.metrics.rebuilds.inc();
                 }
-            }
-        }
-    }
-
-    /// Opens the journal, replays it and begins a term; waits while it is full. Nothing when asked to stop meanwhile.
-    async fn take_over(&mut self) -> Result<Option<Term<S::Journal>>, LeadError> {
-        loop {
-            let stop = self.stop.clone();
-            // Cancel-safe: a journal half opened is dropped, and nothing was decided yet.
-            let opened = tokio::select! {
-                () = stop.cancelled() => return Ok(None),
-                opened = lead::open(&self.source) => opened,
-            };
-            let trouble = match opened {
-                Err(LeadError::Journal(JournalError::Locked { .. })) if self.reopens => {
-                    tokio::time::sleep(LOCK_RETRY).await;
-                    continue;
-                }
-                Ok(loaded) => match self.begin(loaded).await {
-                    Ok(term) => return Ok(term),
-                    Err(error) => error,
-                },
-                Err(error) => error,
-            };
-            if !self.may_wait(&trouble) {
-                return Err(trouble);
-            }
-            tracing::warn!(error = %trouble, "cannot lead; trying again");
-            if !self.stall(trouble.to_string(), None).await {
-                return Ok(None);
-            }
-        }
-    }
-
-    /// Whether trying again can help, with nobody doing anything but making room.
-    fn may_wait(&self, error: &LeadError) -> bool {
-        match error.recourse() {
-            Recourse::WaitForRoom => true,
-            Recourse::Reopen => self.reopens,
-            Recourse::StepDown | Recourse::AskOperator | Recourse::FixRequest => false,
-        }
-    }
-
-    /// Becomes writer, waiting for room with the engine at hand, and makes the first decisions of the term durable.
-    async fn begin(
-        &mut self,
-        mut loaded: lead::Loaded<S::Journal>,
-    ) -> Result<Option<Term<S::Journal>>, LeadError> {
-        self.reopens = true;
-        let origin = lead::origin(&loaded, &self.source, self.settings.cell)?;
-        let epoch = loop {
-            let epoch = loaded.head.fence.next();
-            match loaded.journal.become_writer(epoch).await {
-                Ok(head) => {
-                    loaded.head = head;
-                    break epoch;
-                }
-                Err(error) if error.recourse() == Recourse::WaitForRoom => {
-                    if !self.stall(error.to_string(), Some(&loaded.engine)).await {
-                        return Ok(None);
-                    }
-                }
-                Err(error) => return Err(error.into()),
-            }
-        };
-        self.found(loaded, epoch, origin).await.map(Some)
-    }
-
-    async fn found(
-        &mut self,
-        loaded: lead::Loaded<S::Journal>,
-        epoch: Epoch,
-        origin: Origin,
-    ) -> Result<Term<S::Journal>, LeadError> {
-        let lead::Loaded { mut engine, mut journal, chain, replayed, .. } = loaded;
-        let mut tip = Tip { seq: engine.seq_next(), epoch, chain };
-        let step = engine.step(self.clock.now(), Event::Lead { epoch, origin });
-        for ready in batch::seal(&mut tip, engine.now(), step.decisions) {
-            match journal.append(ready.sealed).await {
-                Append::Durable => {}
-                Append::Failed(error) => return Err(error.into()),
-                Append::Fenced { by } => return Err(JournalError::Fenced { asked: epoch, by }.into()),
-                Append::Unknown(why) => return Err(LeadError::InDoubt(why)),
-            }
-        }
-        self.source.led(origin)?;
-        let over = self.stop.child_token();
-        self.around.shelf.put(journal.handle(), over.clone());
-        let keeper = Keeper::new(&self.settings, replayed, self.around.metrics.clone());
-        self.announce(&engine, epoch);
-        Ok(Term { engine, journal, tip, sessions: Sessions::default(), keeper, broken_told: 0, over })
-    }
-
-    fn announce(&mut self, engine: &Engine, epoch: Epoch) {
-        let Some(view) = engine.cell_view() else { return };
-        tracing::info!(cell = %view.cell, incarnation = %view.incarnation, %epoch, seq = %view.seq_next, "leading");
-        self.around.metrics.stalled.set(0);
-        self.around.published.durable(view.seq_next);
-        let (cell, incarnation) = (view.cell, view.incarnation);
-        self.inbox.status.send_replace(Status::Leading { cell, incarnation, epoch });
-    }
-
-    /// Answers what can be answered for a while without deciding anything. False when asked to stop.
-    async fn stall(&mut self, why: String, engine: Option<&Engine>) -> bool {
-        self.inbox.status.send_if_modified(|status| {
-            let stalled = Status::Stalled(why.clone());
-            let changed = *status != stalled;
-            if changed {
-                tracing::error!(why, "the cell decides nothing until this is mended");
-                *status = stalled;
-            }
-            changed
-        });
-        self.around.metrics.stalled.set(1);
-        let retry = tokio::time::sleep(STALL_RETRY);
-        tokio::pin!(retry);
-        loop {
-            // Cancel-safe: both receives take nothing unless they win; the sleep is kept across rounds.
-            tokio::select! {
-                () = self.stop.cancelled() => return false,
-                () = &mut retry => return true,
-                Some(act) = self.inbox.acts.recv() => refuse_act(act.what, Unavailable::Stalled(why.clone())),
-                Some(input) = self.inbox.inputs.recv() => idle_input(input.what, engine, &why),
             }
         }
     }
@@ -472,86 +309,10 @@ impl<J> Term<J> {
     }
 }
 
-impl Waiting {
-    fn finish(&mut self, engine: &Engine, sessions: &mut Sessions) {
-        for done in self.done.drain(..) {
-            // Whoever waited may have left.
-            let _gone = done.send(());
-        }
-        for (node, message, told) in self.told.drain(..) {
-            let _gone = told.send(sessions.tell(node, *message));
-        }
-        for question in self.questions.drain(..) {
-            question(engine, sessions);
-        }
-    }
-}
-
 fn top_up<T>(queue: &mut mpsc::Receiver<T>, taken: &mut Vec<T>, max: usize) {
     while taken.len() < max
         && let Ok(more) = queue.try_recv()
     {
         taken.push(more);
-    }
-}
-
-fn step_act(engine: &mut Engine, now: CellTime, request: RequestNo, act: Act, waiting: &mut Waiting) -> Step {
-    let Act { actor, verb, rehearse, seed, reply } = act;
-    waiting.replies.insert(request, reply);
-    engine.step(now, Event::Request { request, actor, verb, rehearse, seed })
-}
-
-fn take_input<J>(
-    term: &mut Term<J>,
-    now: CellTime,
-    input: Input,
-    waiting: &mut Waiting,
-    outcome: &mut Outcome,
-) {
-    match input {
-        Input::Hello { hello, link } => {
-            term.sessions.greet(hello.session, link);
-            outcome.add(term.engine.step(now, Event::Hello(hello)));
-        }
-        Input::Agent { node, session, event, done } => {
-            if term.sessions.is_present(node, session) {
-                outcome.add(term.engine.step(now, event));
-                waiting.done.extend(done);
-            }
-        }
-        Input::Seen { node, session, observation } => {
-            if term.sessions.is_present(node, session) {
-                term.engine.observe(now, observation);
-            }
-        }
-        Input::Lost { node, session } => {
-            term.sessions.lost(node, session);
-            term.engine.observe(now, Observation::Lost { node, session });
-        }
-        Input::Tell { node, message, told } => waiting.told.push((node, message, told)),
-        Input::Ask(question) => waiting.questions.push(question),
-    }
-}
-
-fn refuse_act(act: Act, why: Unavailable) {
-    // Whoever asked may have left.
-    let _gone = act.reply.send(Err(why));
-}
-
-/// While nothing is decided, questions are answered from what was replayed and agents are asked to come back.
-fn idle_input(input: Input, engine: Option<&Engine>, why: &str) {
-    match (input, engine) {
-        (Input::Ask(question), Some(engine)) => question(engine, &Sessions::default()),
-        (Input::Hello { link, .. }, _) => {
-            link.refuse(rientro_wire::session::RefuseReason::NotLeader, why.to_owned());
-        }
-        (
-            Input::Ask(_)
-            | Input::Agent { .. }
-            | Input::Seen { .. }
-            | Input::Lost { .. }
-            | Input::Tell { .. },
-            _,
-        ) => {}
     }
 }
