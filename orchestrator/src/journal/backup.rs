@@ -54,7 +54,7 @@ pub struct Restored {
 ///
 /// # Errors
 /// [`JournalError::Exists`] when something is at the path, [`JournalError::Broken`] when the journal or its archive is
-/// damaged (use [`super::verify`] to see where), [`JournalError::Full`] and other storage errors. Nothing is left at the
+/// damaged (use [`super::verify()`] to see where), [`JournalError::Full`] and other storage errors. Nothing is left at the
 /// path then.
 pub async fn backup<J: Journal>(journal: &J, path: &Path) -> Result<BackupContent, JournalError> {
     files::refuse_existing(path)?;

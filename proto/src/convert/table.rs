@@ -3,13 +3,13 @@
 //! A field is written `field`, when the message names it alike; `field as name`, when the message calls it `name` (which has
 //! the unit); and `field in 1..=MAX`, or `field as name in 1..=MAX`, when it has a length and so a bound.
 //!
-//! - [`choices!`]: an enum of names only, `v1::Level => Level { Presence, Structure }`.
-//! - [`message!`]: a struct, `v1::Claim => Claim { shard, bytes }`, with `checked by f` when fields bound each other.
-//! - [`oneof!`]: an enum with data whose variants each have a nested message, `TaskEnd in task_end, end: End => TaskEnd {..}`:
+//! - `choices!`: an enum of names only, `v1::Level => Level { Presence, Structure }`.
+//! - `message!`: a struct, `v1::Claim => Claim { shard, bytes }`, with `checked by f` when fields bound each other.
+//! - `oneof!`: an enum with data whose variants each have a nested message, `TaskEnd in task_end, end: End => TaskEnd {..}`:
 //!   the message, its module, the oneof's field and type, and the word with its variants. A variant is `Silent`,
 //!   `Agent { problem in 0..=MAX }` or, when it is a tuple, `Failed(failure)`, with its fields as in a struct; `Hello = hello`
 //!   wraps a word to which the nested message belongs as a whole.
-//! - [`envelope!`]: an enum each of whose variants wraps one word that has a message of its own.
+//! - `envelope!`: an enum each of whose variants wraps one word that has a message of its own.
 
 /// Puts one field of a word into `message`.
 macro_rules! put_field {
