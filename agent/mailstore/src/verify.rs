@@ -57,7 +57,7 @@ pub struct Task<'a> {
 pub struct Report {
     /// Conclusion, level, coverage and counts.
     pub verdict: Verdict,
-    /// Digest over names, kinds, sizes and modification times, as [`stat_walk`] gives it; zero when cancelled.
+    /// Digest over names, kinds, sizes and modification times, as [`stat_walk()`] gives it; zero when cancelled.
     pub stat_walk: Digest,
     /// Digest over all findings in order, as [`FindingsHasher`] gives it; zero when cancelled.
     pub findings_digest: Digest,
