@@ -265,7 +265,7 @@ impl Agent {
 
     fn obey(&mut self, order: Order, kind: OrderKind, scene: &mut Scene<'_>) {
         match kind {
-            OrderKind::Start(task) => self.begin(task, scene),
+            OrderKind::Start(task) => self.begin(order, task, scene),
             OrderKind::Cancel { shard, attempt } => {
                 self.running.remove(&(shard, attempt));
                 self.disk.tries.insert((shard, attempt), true);
@@ -282,7 +282,7 @@ impl Agent {
         }
     }
 
-    fn begin(&mut self, task: Task, scene: &mut Scene<'_>) {
+    fn begin(&mut self, order: Order, task: Task, scene: &mut Scene<'_>) {
         let key = (task.shard, task.attempt);
         let all = (task.shard, AttemptNo::from_raw(0))..=(task.shard, AttemptNo::from_raw(u32::MAX));
         let newest = self.disk.tries.range(all).next_back();
@@ -295,7 +295,7 @@ impl Agent {
             }
             return;
         }
-        scene.log.begun(self.host, self.node, scene.now, &task);
+        scene.log.begun(self.host, self.node, order.incarnation, &task);
         self.disk.tries.insert(key, false);
         let work = Work::new(task, self.host, scene);
         self.running.insert(key, work);

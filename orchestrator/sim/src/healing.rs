@@ -2,7 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use rientro_types::{CampaignState, Phase, ServiceSet, ShardId, ShardSnapshot, ShardState, Span, WaitingOn};
+use rientro_types::{
+    CampaignState, Phase, Selector, ServiceSet, ShardId, ShardSnapshot, ShardState, Span, Verb, WaitingOn,
+};
 
 use crate::agent::Mood;
 use crate::monitor::is_actionable;
@@ -100,6 +102,7 @@ impl World {
             let over = self.all_over();
             if over && !last_started && self.now > end - LIVENESS_MAX + ORDER_EVERY.times(10) {
                 last_started = true;
+                self.close_undriven();
                 self.start_last();
             } else if over && last_started && self.nothing_to_order() {
                 break;
@@ -110,6 +113,18 @@ impl World {
         self.run_for(QUIET);
         if !self.monitor.fatal {
             self.check_ends();
+        }
+    }
+
+    /// What was in service all along is closed, so that the last campaign brings it back too.
+    fn close_undriven(&mut self) {
+        let of_none = |(_, book): &(&ShardId, &crate::monitor::ShardBook)| book.member.is_none();
+        let shards: Vec<ShardId> =
+            self.monitor.books.shards().filter(of_none).map(|(shard, _)| *shard).collect();
+        if !shards.is_empty() {
+            let selector = Selector { shards, ..Selector::default() };
+            self.ask(Verb::Close { selector, reason: "to be verified like the others".to_owned() }, false);
+            self.run_for(Span::from_secs(5));
         }
     }
 

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use rientro_types::{AttemptNo, CellTime, NodeId, ServiceSet, ShardId, Task, TaskEnd, TaskKind, VolumeId};
+use rientro_types::{
+    AttemptNo, CellTime, Incarnation, NodeId, ServiceSet, ShardId, Task, TaskEnd, TaskKind, VolumeId,
+};
 
 use crate::truth::{Content, Host};
 
@@ -13,8 +15,8 @@ pub struct Begun {
     pub host: Host,
     /// Under which name.
     pub node: NodeId,
-    /// When.
-    pub at: CellTime,
+    /// On the word of which life of the cell.
+    pub life: Incarnation,
     /// What.
     pub kind: TaskKind,
     /// On which volume.
@@ -49,9 +51,9 @@ pub struct Log {
 
 impl Log {
     /// A try begins.
-    pub fn begun(&mut self, host: Host, node: NodeId, at: CellTime, task: &Task) {
+    pub fn begun(&mut self, host: Host, node: NodeId, life: Incarnation, task: &Task) {
         let key = (task.shard, task.attempt);
-        let begun = Begun { host, node, at, kind: task.action.kind(), volume: task.volume };
+        let begun = Begun { host, node, life, kind: task.action.kind(), volume: task.volume };
         if let Some(before) = self.begun.insert(key, begun) {
             self.twice.push(format!(
                 "attempt {} of shard {} ran on {} and again on {node}",

@@ -16,7 +16,7 @@ usage: rientro-sim [--seed N] [--iterations M] [--shards K] [--threads T] [--tra
 
   --seed N             the first seed (1)
   --iterations M       how many seeds, one after the other (1)
-  --shards K           shards of each cell, at least 200 (200)
+  --shards K           shards of each cell, at least 200 (230)
   --threads T          seeds at once (2)
   --trace              print everything that happens in the run
   --require-coverage   exit with 1 when a fault or a pair of state and event that can be met was not";

@@ -14,8 +14,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use rientro_engine::{Command, Engine};
 use rientro_types::{
-    AttemptNo, CampaignId, CellTime, Decision, Entry, NodeId, NodeIncarnation, Record, Seq, ShardId,
-    ShardState,
+    AttemptNo, CampaignId, CellTime, Decision, Entry, Incarnation, NodeId, NodeIncarnation, Record, Seq,
+    ShardId, ShardState,
 };
 
 pub use books::{Books, ShardBook};
@@ -64,7 +64,9 @@ pub struct Monitor {
     pub fatal: bool,
     cancel_sent: BTreeSet<(NodeId, ShardId, AttemptNo)>,
     decided: BTreeMap<Seq, &'static str>,
-    restored_at: Option<CellTime>,
+    /// Whether the journal ever went back to a backup, and whether no leader has taken it over since.
+    restored: bool,
+    restoring: bool,
     orphaned: BTreeSet<NodeId>,
     /// Pairs of a shard's state and what happened to it.
     pub seen: crate::coverage::Pairs,
@@ -84,7 +86,8 @@ impl Monitor {
             fatal: false,
             cancel_sent: BTreeSet::new(),
             decided: BTreeMap::new(),
-            restored_at: None,
+            restored: false,
+            restoring: false,
             orphaned: BTreeSet::new(),
             seen: crate::coverage::Pairs::default(),
         }
@@ -137,8 +140,10 @@ impl Monitor {
             return;
         }
         self.books.apply(&decision.record, entry.at, self.clock.now());
-        if let Record::NodeEnrolled { node, .. } = &decision.record {
-            self.clock.heard(*node);
+        match &decision.record {
+            Record::NodeEnrolled { node, .. } => self.clock.heard(*node),
+            Record::CellRestored { .. } => self.restoring = false,
+            _ => {}
         }
         if wide {
             let after = self.all_shards();
@@ -165,7 +170,8 @@ impl Monitor {
         self.clock = old.clock;
         self.orphaned = old.orphaned;
         self.seen = old.seen;
-        self.restored_at = Some(now);
+        self.restored = true;
+        self.restoring = true;
         self.now = now;
     }
 
@@ -191,7 +197,7 @@ impl Monitor {
     /// What the agents really do, against the books. R2: whatever runs is booked.
     pub fn really(&mut self, agents: &[Agent], log: &mut Log) {
         for found in std::mem::take(&mut log.twice) {
-            if self.restored_at.is_none() {
+            if !self.restored {
                 self.broken("R4", None, found);
             }
         }
@@ -201,7 +207,7 @@ impl Monitor {
         for (at, host, shard, services) in std::mem::take(&mut log.serves) {
             let book = self.books.shard(shard).map(|book| (book.services, book.ever));
             let allowed = book.is_some_and(|(_, ever)| services.intersection(ever) == services);
-            if !allowed && self.restored_at.is_none() {
+            if !allowed && !self.restored {
                 let found = format!("shard {shard} serves {services} on machine {host}, never opened");
                 self.now = self.now.max(at);
                 self.broken("R1", Some(shard), found);
@@ -219,7 +225,7 @@ impl Monitor {
     fn really_begun(&mut self, (shard, attempt): (ShardId, AttemptNo), agents: &[Agent], log: &Log) {
         let Some(begun) = log.begin_of(shard, attempt) else { return };
         let (node, host, kind) = (begun.node, begun.host, begun.kind);
-        if !self.is_known(&agents[host], log) {
+        if !self.is_known(&agents[host], log) || self.is_lost_life(begun.life) {
             return;
         }
         let Some(max) = self.books.booked_under(node, shard, attempt) else {
@@ -236,6 +242,11 @@ impl Monitor {
         }
     }
 
+    /// Whether it was decided in an earlier life of the cell: the restored journal may not know of it until the agent tells.
+    fn is_lost_life(&self, life: Incarnation) -> bool {
+        self.restoring || self.follower.cell_view().is_some_and(|cell| life < cell.incarnation)
+    }
+
     /// Whether the orchestrator can know what an agent runs: it holds its name alone, and has never lied.
     fn is_known(&self, agent: &Agent, log: &Log) -> bool {
         self.books.incarnation(agent.node) == Some(agent.incarnation)
@@ -245,15 +256,12 @@ impl Monitor {
 
     /// What still runs is booked, on every agent that holds its name.
     pub fn running(&mut self, agents: &[Agent], log: &Log) {
-        let restored = self.restored_at;
         for agent in agents.iter().filter(|agent| agent.up) {
             if !self.is_known(agent, log) {
                 continue;
             }
             for (shard, attempt) in agent.running.keys() {
-                let old = log
-                    .begin_of(*shard, *attempt)
-                    .is_some_and(|begun| restored.is_some_and(|at| begun.at <= at));
+                let old = log.begin_of(*shard, *attempt).is_some_and(|begun| self.is_lost_life(begun.life));
                 if !old && self.books.booked_under(agent.node, *shard, *attempt).is_none() {
                     let node = agent.node;
                     let found =

@@ -14,7 +14,13 @@ use crate::truth::{Condition, Content, Volume};
 use crate::world::{Config, Happening, World};
 
 /// Shards of a run unless told otherwise.
-pub const SHARDS: usize = 200;
+///
+/// Some are in service from the start and never in a campaign: at least [`DRIVEN_MIN`] of them are.
+pub const SHARDS: usize = 230;
+/// Shards that every run drives through a campaign.
+pub const DRIVEN_MIN: usize = 200;
+/// Kinds of fault that every run meets.
+pub const FAULTS_MIN: usize = 3;
 
 /// What a run came to.
 #[derive(Debug)]
@@ -116,11 +122,21 @@ fn finish(config: &Config, mut world: World) -> Outcome {
     if let Some(seq) = world.journal.broken_at() {
         world.monitor.broken("R11", None, format!("the chain is broken at record {seq}"));
     }
+    let driven = world.driven();
+    let kinds = world.coverage.kinds().len();
+    if world.violations().is_empty() && (driven < DRIVEN_MIN.min(config.shards * 4 / 5) || kinds < FAULTS_MIN)
+    {
+        world.monitor.broken(
+            "harness",
+            None,
+            format!("{driven} shards were driven, {kinds} kinds of fault met"),
+        );
+    }
     let mut coverage = std::mem::take(&mut world.coverage);
     coverage.pairs = std::mem::take(&mut world.monitor.seen);
     Outcome {
         seed: config.seed,
-        driven: world.driven(),
+        driven,
         records: world.journal.seq_next().raw() - 1,
         violations: std::mem::take(&mut world.monitor.violations),
         coverage,
