@@ -215,13 +215,6 @@ impl Monitor {
         }
     }
 
-    /// Whether an attempt was ordered in an earlier life of the cell. A journal restored from a backup does not know of orders
-    /// that were decided after the backup and were still on their way; their nodes are reconciled when they greet (T29).
-    fn is_of_lost_history(&self, attempt: AttemptNo) -> bool {
-        let lives = self.follower.cell_view().map_or(0, |cell| cell.incarnation.raw().saturating_sub(1));
-        self.restored_at.is_some() && attempt.raw() <= lives << 20
-    }
-
     fn really_begun(&mut self, (shard, attempt): (ShardId, AttemptNo), agents: &[Agent], log: &Log) {
         let Some(begun) = log.begin_of(shard, attempt) else { return };
         let (node, host, kind) = (begun.node, begun.host, begun.kind);
@@ -229,9 +222,6 @@ impl Monitor {
             return;
         }
         let Some(max) = self.books.booked_under(node, shard, attempt) else {
-            if self.is_of_lost_history(attempt) {
-                return;
-            }
             let found = format!("attempt {attempt} of shard {shard} runs on {node} and is not booked there");
             return self.broken("R2", Some(shard), found);
         };
