@@ -97,15 +97,18 @@ impl Layout {
     }
 
     /// The address of the mailbox at `mailbox` in the shard at `shard`: `user@domain` where the layout has both, `user`
-    /// where it has only that (or where it holds an `@`), else all variables joined by `/`. `None` when the paths do not
-    /// fit the layout.
+    /// where it has only that (or where it holds an `@`), else all variables joined by `/`, or the whole path where it has no
+    /// variable. `None` when the paths do not fit the layout.
     #[must_use]
     pub fn address(&self, shard: &[u8], mailbox: &[u8]) -> Option<Vec<u8>> {
         let components = [shard, mailbox]
             .into_iter()
             .flat_map(|path| path.split(|b| *b == b'/'))
             .filter(|c| !c.is_empty() && *c != b".");
-        let values = self.template.values(components)?;
+        let values = self.template.values(components.clone())?;
+        if values.is_empty() {
+            return Some(components.collect::<Vec<_>>().join(&b'/'));
+        }
         let value = |name: &str| values.iter().find(|(n, _)| *n == name).map(|(_, v)| *v);
         Some(match (value("user"), value("domain")) {
             (Some(user), Some(domain)) if !user.contains(&b'@') => [user, b"@", domain].concat(),
@@ -142,6 +145,7 @@ mod tests {
         assert_eq!(address("{shard}/{domain}/{user}", "s1", "ex.org/a@b").as_deref(), Some("a@b"));
         assert_eq!(address("{user}/Maildir", "", "anna/Maildir").as_deref(), Some("anna"));
         assert_eq!(address("{hash}/{box}.mail", "", "0f/x.mail").as_deref(), Some("0f/x"));
+        assert_eq!(address("ex.org/anna", "", "ex.org/anna").as_deref(), Some("ex.org/anna"));
         assert_eq!(address("{user}/Maildir", "", "anna/mdbox"), None);
         assert_eq!(address("{user}", "", ""), None);
     }

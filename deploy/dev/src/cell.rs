@@ -4,37 +4,43 @@
 //! is dropped takes its processes with it.
 
 use std::fmt::Write as _;
-use std::fs::{self, File};
+use std::fs;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Command, ExitStatus, Output, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Signal;
 
+use crate::process::{Process, binary};
 use crate::wait;
 
 /// How long a process may take to answer after its start: a loaded machine builds other things at the same time.
 const START_LIMIT: Duration = Duration::from_secs(60);
-/// How long a process may take to end after it was asked to.
-const STOP_LIMIT: Duration = Duration::from_secs(20);
 
 /// One storage node of a cell.
 #[derive(Clone, Debug)]
 pub struct NodeSpec {
     /// Its name.
     pub name: String,
-    /// Where its volume is mounted.
-    pub root: PathBuf,
-    /// Path from the root to a mailbox.
-    pub layout: String,
-    /// What makes a shard.
-    pub sharding: Sharding,
-    /// `marker` or `fs`: what identifies the volume.
+    /// Where its shards are; several of them may be one folder, seen through different layouts.
+    pub roots: Vec<RootSpec>,
+    /// `marker` or `fs`: what identifies volumes.
     pub volume: &'static str,
     /// Failure domains.
     pub labels: Vec<(String, String)>,
+}
+
+/// One root of a node.
+#[derive(Clone, Debug)]
+pub struct RootSpec {
+    /// Where its volume is mounted.
+    pub path: PathBuf,
+    /// Path from there to a mailbox.
+    pub layout: String,
+    /// What makes a shard.
+    pub sharding: Sharding,
 }
 
 /// What makes a shard.
@@ -101,8 +107,8 @@ impl Cell {
     pub fn start_orchestrator(&mut self) -> Result<()> {
         let settings = self.folder.join("orchestrator.toml");
         let text = format!(
-            "cell = \"here\"\nstate_dir = {:?}\n[listen]\nagents = [\"127.0.0.1:{port}\"]\noperators = [\"127.0.0.1:{port}\"]\nmetrics = \"127.0.0.1:{}\"\n",
-            self.folder.join("orchestrator"),
+            "cell = \"here\"\nstate_dir = {}\n[listen]\nagents = [\"127.0.0.1:{port}\"]\noperators = [\"127.0.0.1:{port}\"]\nmetrics = \"127.0.0.1:{}\"\n",
+            quoted(path_text(&self.folder.join("orchestrator"))?),
             self.metrics_port,
             port = self.port,
         );
@@ -111,13 +117,39 @@ impl Cell {
         command.arg("--config").arg(&settings);
         let process = Process::start(command, &self.folder.join("orchestrator.log"))?;
         self.orchestrator = Some(process);
-        let answers = || self.cli(&["cell", "show"]).is_ok_and(|output| output.status.success());
+        let answers = |cell: &Self| cell.cli(&["cell", "show"]).is_ok_and(|output| output.status.success());
         ensure!(
-            wait::until(START_LIMIT, answers),
+            self.lives_until(answers)?,
             "the orchestrator does not answer; see {}",
             self.log("orchestrator")
         );
         Ok(())
+    }
+
+    /// Waits for a condition; false when it did not hold in time.
+    ///
+    /// # Errors
+    /// When a process of the cell has ended meanwhile: nothing is left to wait for.
+    fn lives_until(&mut self, mut holds: impl FnMut(&Self) -> bool) -> Result<bool> {
+        let mut ended = None;
+        let met = wait::until(START_LIMIT, || {
+            ended = self.ended();
+            ended.is_some() || holds(self)
+        });
+        match ended {
+            Some(name) => bail!("{name} has ended; see {}", self.log(&name)),
+            None => Ok(met),
+        }
+    }
+
+    /// The name of a process that was started and runs no longer by itself.
+    fn ended(&mut self) -> Option<String> {
+        if self.orchestrator.as_mut().is_some_and(Process::has_ended) {
+            return Some("orchestrator".to_owned());
+        }
+        let ended = |process: &mut Option<Process>| process.as_mut().is_some_and(Process::has_ended);
+        let name = |(node, process): &mut (NodeSpec, _)| ended(process).then(|| node.name.clone());
+        self.agents.iter_mut().find_map(name)
     }
 
     /// Kills the orchestrator without any warning.
@@ -170,6 +202,22 @@ impl Cell {
         Ok(command)
     }
 
+    /// Runs the `rientro` command with the terminal of this process until it ends, or until it is asked to because of this
+    /// condition. Gives its exit; nothing when it was interrupted.
+    ///
+    /// # Errors
+    /// When it cannot be run, or does not end in time after it was asked to.
+    pub fn follow(&self, args: &[&str], interrupted: impl Fn() -> bool) -> Result<Option<ExitStatus>> {
+        let mut command = self.rientro(args)?;
+        let mut process = Process::spawn(command.stdin(Stdio::null()))?;
+        while !wait::until(START_LIMIT, || process.has_ended() || interrupted()) {}
+        if interrupted() {
+            process.end(Signal::INT)?;
+            return Ok(None);
+        }
+        process.wait().map(Some)
+    }
+
     /// Runs the `rientro` command and returns what it printed.
     ///
     /// # Errors
@@ -186,14 +234,14 @@ impl Cell {
     ///
     /// # Errors
     /// When the number of shards is not reached.
-    pub fn await_shards(&self, shards: usize) -> Result<()> {
-        let shown = || {
-            let listed = self.ask(&["shard", "list", "--output", "json"]).unwrap_or_default();
+    pub fn await_shards(&mut self, shards: usize) -> Result<()> {
+        let shown = |cell: &Self| {
+            let listed = cell.ask(&["shard", "list", "--max", "0", "--output", "json"]).unwrap_or_default();
             let listed: serde_json::Value = serde_json::from_str(&listed).unwrap_or_default();
             listed.as_array().is_some_and(|listed| listed.len() >= shards)
         };
         ensure!(
-            wait::until(START_LIMIT, shown),
+            self.lives_until(shown)?,
             "fewer than {shards} shards were shown; see the logs in {}",
             self.folder.display()
         );
@@ -206,9 +254,9 @@ impl Cell {
     /// When one does not end in time; it is killed then.
     pub fn stop(mut self) -> Result<()> {
         for (_, process) in &mut self.agents {
-            process.take().map_or(Ok(()), Process::stop)?;
+            process.take().map_or(Ok(()), |process| process.end(Signal::TERM))?;
         }
-        self.orchestrator.take().map_or(Ok(()), Process::stop)
+        self.orchestrator.take().map_or(Ok(()), |process| process.end(Signal::TERM))
     }
 
     fn log(&self, name: &str) -> String {
@@ -217,69 +265,39 @@ impl Cell {
 }
 
 fn agent_settings(node: &NodeSpec, folder: &Path, port: u16) -> Result<String> {
-    let NodeSpec { name, root, layout, sharding, volume, labels } = node;
+    let NodeSpec { name, roots, volume, labels } = node;
+    let state = quoted(path_text(&folder.join(name))?);
     let mut text = format!(
-        "node = {name:?}\nstate = {:?}\nendpoints = [\"http://127.0.0.1:{port}\"]\n\n[labels]\n",
-        folder.join(name)
+        "node = {}\nstate = {state}\nendpoints = [\"http://127.0.0.1:{port}\"]\n\n[labels]\n",
+        quoted(name)
     );
     for (label, value) in labels {
-        writeln!(text, "{label} = {value:?}").context("write a label")?;
+        writeln!(text, "{label} = {}", quoted(value)).context("write a label")?;
     }
-    let sharding = match sharding {
-        Sharding::Prefix(prefix) => format!("shard = {prefix:?}"),
-        Sharding::Volume(id) => format!("shard_id = {id:?}"),
-    };
-    write!(text, "\n[[roots]]\npath = {root:?}\nlayout = {layout:?}\n{sharding}\nvolume = {volume:?}\n")
-        .context("write a root")?;
+    for RootSpec { path, layout, sharding } in roots {
+        let sharding = match sharding {
+            Sharding::Prefix(prefix) => format!("shard = {}", quoted(prefix)),
+            Sharding::Volume(id) => format!("shard_id = {}", quoted(id)),
+        };
+        let (path, layout) = (quoted(path_text(path)?), quoted(layout));
+        write!(text, "\n[[roots]]\npath = {path}\nlayout = {layout}\n{sharding}\nvolume = {volume:?}\n")
+            .context("write a root")?;
+    }
     Ok(text)
 }
 
-/// A program of this workspace: beside the running one, or beside the folder of the running test.
-fn binary(name: &str) -> Result<PathBuf> {
-    let here = std::env::current_exe().context("find this program")?;
-    let candidates = here.ancestors().skip(1).take(2).map(|folder| folder.join(name));
-    let found = candidates.into_iter().find(|path| path.is_file());
-    found.with_context(|| format!("{name} is not built; run `cargo build --workspace --bins`"))
+fn path_text(path: &Path) -> Result<&str> {
+    path.to_str()
+        .with_context(|| format!("the path {} is not UTF-8; settings cannot hold it", path.display()))
+}
+
+/// A text as TOML has it: its basic strings know the escapes of JSON.
+fn quoted(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
 }
 
 /// A port nobody listens on at this moment.
 fn free_port() -> Result<u16> {
     let listener = TcpListener::bind("127.0.0.1:0").context("find a free port")?;
     Ok(listener.local_addr().context("read the port")?.port())
-}
-
-/// A process that ends with its owner.
-struct Process(Child);
-
-impl Process {
-    fn start(mut command: Command, log: &Path) -> Result<Self> {
-        let log_file = File::options().create(true).append(true).open(log).context("open a log")?;
-        command.stdin(Stdio::null()).stdout(log_file.try_clone().context("share a log")?).stderr(log_file);
-        let child =
-            command.spawn().with_context(|| format!("start {}", command.get_program().to_string_lossy()))?;
-        Ok(Self(child))
-    }
-
-    fn kill(mut self) -> Result<()> {
-        self.0.kill().context("kill a process")?;
-        self.0.wait().context("wait for a killed process")?;
-        Ok(())
-    }
-
-    fn stop(mut self) -> Result<()> {
-        let pid = i32::try_from(self.0.id()).ok().and_then(Pid::from_raw).context("a process id")?;
-        kill_process(pid, Signal::TERM).context("ask a process to end")?;
-        let ended = wait::until(STOP_LIMIT, || matches!(self.0.try_wait(), Ok(Some(_))));
-        ensure!(ended, "process {} did not end in time", self.0.id());
-        Ok(())
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        if matches!(self.0.try_wait(), Ok(None)) {
-            self.0.kill().ok();
-            self.0.wait().ok();
-        }
-    }
 }

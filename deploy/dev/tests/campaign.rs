@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::Duration;
 
-use rientro_dev::cell::{Cell, NodeSpec, Sharding};
+use rientro_dev::cell::{Cell, NodeSpec, RootSpec, Sharding};
 use rientro_dev::corpus::{Corpus, Shape};
 use rientro_dev::damage::{self, Broken, FolderFault, MessageFault};
 use rientro_dev::judge::{Found, misjudged, unexplained};
@@ -58,9 +58,11 @@ fn break_some(corpus: &Corpus) -> Broken {
 fn run(folder: &Path, corpus: &Corpus, kill: bool) -> Outcome {
     let nodes = corpus.roots.iter().zip(1..).map(|(root, no)| NodeSpec {
         name: format!("store-{no}"),
-        root: root.clone(),
-        layout: "{shard}/{domain}/{user}".to_owned(),
-        sharding: Sharding::Prefix("{shard}".to_owned()),
+        roots: vec![RootSpec {
+            path: root.clone(),
+            layout: "{shard}/{domain}/{user}".to_owned(),
+            sharding: Sharding::Prefix("{shard}".to_owned()),
+        }],
         volume: "marker",
         labels: vec![("rack".to_owned(), format!("r{no}"))],
     });

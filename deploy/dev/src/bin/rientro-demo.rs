@@ -1,22 +1,34 @@
 //! The main job of Rientro on one machine: a fleet of closed shards is verified and brought back, wave by wave, live.
 //!
 //! Generated mail, or one's own, read-only. An interrupted run is resumed by the next one: the journal knows how far it was.
+//! Whatever ends it, by itself, an interruption or an error, the processes it started end with it.
 
 use std::fs;
 use std::io::{IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::thread;
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use clap::Parser;
-use rientro_dev::cell::{Cell, NodeSpec, Sharding};
+use rientro_dev::cell::{Cell, NodeSpec, RootSpec, Sharding};
 use rientro_dev::fleet::{self, Shape};
+use rientro_dev::interrupt::Interrupt;
+use rientro_dev::own_mail::{self, DEPTH_MAX, OwnMail};
 use rientro_dev::servers::workspace;
+use rientro_dev::wait;
 
-/// Deepest folder in which a mailbox of one's own is looked for.
-const DEPTH_MAX: usize = 4;
-/// Folders looked at before the search for mailboxes is content with what it has found.
-const FOLDERS_MAX: usize = 20_000;
+/// Exit code of a run that was interrupted, as shells have it for SIGINT.
+const INTERRUPTED: u8 = 130;
+/// Time between two looks at whether somebody still looks around; nothing depends on it.
+const LINGER_LOOK: Duration = Duration::from_secs(60);
+/// Folder of the cell.
+const CELL: &str = "cell";
+/// File that says that the campaign has ended.
+const FINISHED: &str = "finished";
+/// File with the shards of one's own mail.
+const SHARDS_LIST: &str = "shards";
 
 /// Brings a fleet of mailbox shards back on this machine.
 #[derive(Parser)]
@@ -28,49 +40,76 @@ struct Settings {
     /// Where the demo keeps its fleet, journal and logs
     #[arg(long, value_name = "FOLDER")]
     folder: Option<PathBuf>,
+    /// Shards of the fleet that is generated
+    #[arg(long, default_value_t = Shape::default().shards, conflicts_with = "mail")]
+    shards: usize,
+    /// Messages of the fleet that is generated, about
+    #[arg(long, default_value_t = Shape::default().messages, conflicts_with = "mail")]
+    messages: usize,
+}
+
+/// What a run is about.
+struct Prepared {
+    folder: PathBuf,
+    nodes: Vec<NodeSpec>,
+    shards: usize,
+    plan: String,
 }
 
 fn main() -> Result<ExitCode> {
-    let settings = Settings::parse();
-    let folder = settings.folder.unwrap_or_else(|| workspace().join(".rientro-demo"));
-    let (folder, nodes, shards, plan) = match settings.mail {
-        Some(mail) => own_mail(&folder, &mail)?,
-        None => generated(&folder)?,
-    };
+    let Settings { mail, folder, shards, messages } = Settings::parse();
+    let folder = folder.unwrap_or_else(|| workspace().join(".rientro-demo"));
     fs::create_dir_all(&folder).with_context(|| format!("make {}", folder.display()))?;
+    let folder = folder.canonicalize().context("find the demo's folder")?;
+    let Prepared { folder, nodes, shards, plan } = match mail {
+        Some(mail) => own_mail(&folder, &mail)?,
+        None => generated(&folder, Shape { shards, messages, ..Shape::default() })?,
+    };
     let plan_file = folder.join("plan.toml");
     fs::write(&plan_file, plan).context("write the plan")?;
     forget_finished(&folder)?;
-    say("starting an orchestrator and an agent for each node")?;
-    let cell = Cell::start(&folder.join("cell"), nodes)?;
+    // From here on processes run that must end with this one.
+    let interrupt = Interrupt::listen()?;
+    say(&format!("starting an orchestrator and {} agents", nodes.len()))?;
+    let mut cell = Cell::start(&folder.join(CELL), nodes)?;
     cell.await_shards(shards)?;
-    return_fleet(&cell, &plan_file)?;
-    let ended = cell.rientro(&["campaign", "watch", "demo"])?.status().context("watch the campaign")?;
+    let ended = !interrupt.came() && return_fleet(&cell, &plan_file, &interrupt)?;
+    if ended {
+        fs::write(folder.join(FINISHED), "").context("note that the campaign has ended")?;
+        cell.rientro(&["campaign", "report", "demo"])?.status().context("print the report")?;
+        linger(&cell, &interrupt)?;
+    } else {
+        say("\ninterrupted; run this again and the campaign goes on")?;
+    }
+    cell.stop()?;
+    Ok(if ended { ExitCode::SUCCESS } else { ExitCode::from(INTERRUPTED) })
+}
+
+/// Starts the campaign unless an interrupted run has, and watches it; false when this run was interrupted.
+fn return_fleet(cell: &Cell, plan: &Path, interrupt: &Interrupt) -> Result<bool> {
+    if cell.cli(&["campaign", "show", "demo"])?.status.success() {
+        say("the campaign of an interrupted run goes on")?;
+    } else {
+        let plan = plan.to_str().context("the plan's path is not UTF-8")?;
+        let started =
+            cell.rientro(&["campaign", "start", plan, "--yes"])?.status().context("start the campaign")?;
+        ensure!(started.success(), "the campaign was not started");
+    }
+    let Some(ended) = cell.follow(&["campaign", "watch", "demo"], || interrupt.came())? else {
+        return Ok(false);
+    };
+    // 1 says that not everything is back.
+    if interrupt.came() {
+        return Ok(false);
+    }
     if ended.code().is_none_or(|code| code > 1) {
         bail!("the campaign was not watched to its end; run this again and it goes on");
     }
-    fs::write(folder.join("finished"), "").context("note that the campaign has ended")?;
-    cell.rientro(&["campaign", "report", "demo"])?.status().context("print the report")?;
-    linger(&cell)?;
-    cell.stop()?;
-    Ok(ExitCode::SUCCESS)
-}
-
-/// Starts the campaign, unless an interrupted run has.
-fn return_fleet(cell: &Cell, plan: &Path) -> Result<()> {
-    let known = cell.cli(&["campaign", "show", "demo"])?.status.success();
-    if known {
-        return say("the campaign of an interrupted run goes on");
-    }
-    let plan = plan.to_str().context("the plan's path is not UTF-8")?;
-    let started =
-        cell.rientro(&["campaign", "start", plan, "--yes"])?.status().context("start the campaign")?;
-    ensure!(started.success(), "the campaign was not started");
-    Ok(())
+    Ok(true)
 }
 
 /// Leaves the cell running while somebody looks around.
-fn linger(cell: &Cell) -> Result<()> {
+fn linger(cell: &Cell, interrupt: &Interrupt) -> Result<()> {
     if !std::io::stdin().is_terminal() {
         return Ok(());
     }
@@ -78,54 +117,66 @@ fn linger(cell: &Cell) -> Result<()> {
         "\nThe cell still runs. In another terminal:\n  export RIENTRO_ENDPOINT={}\nand try the commands above. Press Enter to stop it.",
         cell.endpoint()
     ))?;
-    let mut line = String::new();
-    std::io::stdin().read_line(&mut line).context("wait for Enter")?;
+    // Reading cannot be interrupted; a thread that still reads ends with the process.
+    let enter = thread::spawn(|| std::io::stdin().read_line(&mut String::new()));
+    while !wait::until(LINGER_LOOK, || enter.is_finished() || interrupt.came()) {}
     Ok(())
 }
 
 /// A campaign that ended makes room for another one; one that was interrupted goes on.
 fn forget_finished(folder: &Path) -> Result<()> {
-    let finished = folder.join("finished");
+    let finished = folder.join(FINISHED);
     if finished.exists() {
-        fs::remove_dir_all(folder.join("cell")).context("remove the cell of an earlier demo")?;
+        fs::remove_dir_all(folder.join(CELL)).context("remove the cell of an earlier demo")?;
         fs::remove_file(finished).context("forget an earlier demo")?;
     }
     Ok(())
 }
 
-type Prepared = (PathBuf, Vec<NodeSpec>, usize, String);
-
-fn generated(folder: &Path) -> Result<Prepared> {
-    let shape = Shape::default();
+fn generated(folder: &Path, shape: Shape) -> Result<Prepared> {
+    ensure!(shape.shards >= shape.nodes, "each of {} nodes needs a shard", shape.nodes);
     let folder = folder.join("generated");
     let fleet = folder.join("fleet");
-    if !fleet.join("complete").exists() {
-        if fleet.exists() {
-            fs::remove_dir_all(&fleet).context("remove a fleet that was left half made")?;
-        }
-        say(&format!(
-            "making {} shards with about {} messages, some of them damaged",
-            shape.shards, shape.messages
-        ))?;
-        fs::create_dir_all(&fleet).context("make the fleet's folder")?;
-        fleet::make(&fleet, &shape).context("make the fleet")?;
-        for (root, no) in shape.roots(&fleet).into_iter().zip(1..) {
-            rientro_mailstore::volume::enrol(&root, &format!("00000000-0000-4000-8000-{no:012}"))
-                .context("enrol a volume")?;
-        }
-        fs::write(fleet.join("complete"), "").context("note that the fleet is complete")?;
-    }
-    let nodes = shape.roots(&fleet).into_iter().zip(1..).map(|(root, no)| NodeSpec {
+    make_once(&fleet, &shape)?;
+    let nodes = shape.roots(&fleet).into_iter().zip(1..).map(|(path, no)| NodeSpec {
         name: format!("store-{no}"),
-        root,
-        layout: "{shard}/{domain}/{user}".to_owned(),
-        sharding: Sharding::Prefix("{shard}".to_owned()),
+        roots: vec![RootSpec {
+            path,
+            layout: "{shard}/{domain}/{user}".to_owned(),
+            sharding: Sharding::Prefix("{shard}".to_owned()),
+        }],
         volume: "marker",
         labels: vec![("rack".to_owned(), format!("r{no}"))],
     });
     // Slow enough to be watched: each of twelve tasks reads two megabytes a second.
     let plan = plan(r#"["8%", "25%", "rest"]"#, "2 MiB");
-    Ok((folder, nodes.collect(), shape.shards, plan))
+    Ok(Prepared { folder, nodes: nodes.collect(), shards: shape.shards, plan })
+}
+
+/// Makes the fleet unless an earlier run has.
+fn make_once(fleet: &Path, shape: &Shape) -> Result<()> {
+    let (complete, made_as) = (fleet.join("complete"), format!("{shape:?}\n"));
+    match fs::read_to_string(&complete) {
+        Ok(made) if made == made_as => return Ok(()),
+        Ok(_) => {
+            bail!("{} holds a fleet of another size; remove it, or give another --folder", fleet.display())
+        }
+        Err(_) if fleet.exists() => {
+            fs::remove_dir_all(fleet).context("remove a fleet that was left half made")?;
+        }
+        Err(_) => {}
+    }
+    say(&format!(
+        "making {} shards with about {} messages, some of them damaged",
+        shape.shards, shape.messages
+    ))?;
+    fs::create_dir_all(fleet).context("make the fleet's folder")?;
+    fleet::make(fleet, shape).context("make the fleet")?;
+    for (root, no) in shape.roots(fleet).into_iter().zip(1..) {
+        rientro_mailstore::volume::enrol(&root, &format!("00000000-0000-4000-8000-{no:012}"))
+            .context("enrol a volume")?;
+    }
+    fs::write(complete, made_as).context("note that the fleet is complete")
 }
 
 /// Waves, budget and bake of a demo: short, and forgiving enough to go on past what is damaged.
@@ -135,83 +186,31 @@ fn plan(waves: &str, rate: &str) -> String {
     )
 }
 
-/// One node over one's own mail; every mailbox, or every domain where there are many, is a shard.
+/// Agents over one's own mail. What an interrupted run was about, this one is about too.
 fn own_mail(folder: &Path, mail: &Path) -> Result<Prepared> {
-    let root = mail.canonicalize().with_context(|| format!("find {}", mail.display()))?;
-    let found = find_mailboxes(&root)?;
-    let Some(first) = found.first() else {
-        bail!(
-            "no Maildir (a folder with cur, new and tmp) was found in {} or {DEPTH_MAX} levels below",
-            root.display()
-        );
+    let named = mail.canonicalize().with_context(|| format!("find {}", mail.display()))?;
+    let digest = blake3::hash(named.as_os_str().as_encoded_bytes()).to_hex();
+    let folder = folder.join(format!("mail-{}", &digest[..12]));
+    let list = folder.join(SHARDS_LIST);
+    let goes_on = list.exists() && folder.join(CELL).exists() && !folder.join(FINISHED).exists();
+    let found = if goes_on {
+        let text = fs::read_to_string(&list).context("read what the interrupted run found")?;
+        OwnMail::recall(mail, &text)?
+    } else {
+        own_mail::look(mail)?
     };
-    let depth = first.len();
-    let same: Vec<_> = found.iter().filter(|path| path.len() == depth).collect();
-    let (layout, shard) = layout_of(&same)?;
-    let shards: std::collections::BTreeSet<_> =
-        same.iter().map(|path| &path[..shard.split('/').count()]).collect();
-    say(&format!("found {} mailboxes in {}, laid out as {layout}", same.len(), root.display()))?;
-    let node = NodeSpec {
-        name: "store-1".to_owned(),
-        root: root.clone(),
-        layout,
-        sharding: Sharding::Prefix(shard),
-        volume: "fs",
-        labels: Vec::new(),
-    };
-    let waves = if shards.len() > 2 { r#"["1 shards", "25%", "rest"]"# } else { r#"["rest"]"# };
-    let name = blake3::hash(root.as_os_str().as_encoded_bytes()).to_hex();
-    Ok((folder.join(format!("mail-{}", &name[..12])), vec![node], shards.len(), plan(waves, "unlimited")))
-}
-
-/// The layout that mailboxes of one depth have, and the part of it that makes a shard.
-fn layout_of(mailboxes: &[&Vec<String>]) -> Result<(String, String)> {
-    let depth = mailboxes[0].len();
-    ensure!(depth > 0, "the folder is a Maildir itself; name the folder above it");
-    let literal = mailboxes.iter().all(|path| path[depth - 1] == mailboxes[0][depth - 1]) && depth > 1;
-    let names = ["user", "domain", "group", "volume"];
-    let variables = if literal { depth - 1 } else { depth };
-    let mut parts: Vec<String> = names[..variables].iter().rev().map(|name| format!("{{{name}}}")).collect();
-    let shard = parts.join("/");
-    if literal {
-        parts.push(mailboxes[0][depth - 1].clone());
-    }
-    Ok((parts.join("/"), shard))
-}
-
-/// Folders with `cur`, `new` and `tmp`, as path components below the root, nearest first.
-fn find_mailboxes(root: &Path) -> Result<Vec<Vec<String>>> {
-    let mut level = vec![(root.to_owned(), Vec::new())];
-    let mut found = Vec::new();
-    let mut looked_at = 0;
-    for _ in 0..=DEPTH_MAX {
-        let mut below = Vec::new();
-        for (folder, path) in level {
-            looked_at += 1;
-            if ["cur", "new", "tmp"].iter().all(|part| folder.join(part).is_dir()) {
-                found.push(path);
-            } else if looked_at < FOLDERS_MAX {
-                below.extend(folders_in(&folder, &path)?);
-            }
-        }
-        level = below;
-    }
-    Ok(found)
-}
-
-fn folders_in(folder: &Path, path: &[String]) -> Result<Vec<(PathBuf, Vec<String>)>> {
-    let mut folders = Vec::new();
-    for entry in fs::read_dir(folder).with_context(|| format!("list {}", folder.display()))? {
-        let entry = entry.context("read a folder's entry")?;
-        if let (true, Some(name)) =
-            (entry.file_type().is_ok_and(|kind| kind.is_dir()), entry.file_name().to_str())
-        {
-            let below = path.iter().cloned().chain([name.to_owned()]).collect();
-            folders.push((entry.path(), below));
-        }
-    }
-    folders.sort();
-    Ok(folders)
+    say(&found.to_string())?;
+    ensure!(
+        !found.shards.is_empty(),
+        "no Maildir (a folder with cur, new and tmp) was found in {} or {DEPTH_MAX} levels below",
+        mail.display()
+    );
+    rientro_mailstore::volume::identify(&found.root)
+        .with_context(|| format!("tell which volume {} is on", found.root.display()))?;
+    fs::create_dir_all(&folder).with_context(|| format!("make {}", folder.display()))?;
+    fs::write(list, found.to_text()).context("note what was found")?;
+    let waves = if found.shards.len() > 2 { r#"["1 shards", "25%", "rest"]"# } else { r#"["rest"]"# };
+    Ok(Prepared { folder, nodes: found.nodes(), shards: found.shards.len(), plan: plan(waves, "unlimited") })
 }
 
 fn say(text: &str) -> Result<()> {
