@@ -9,12 +9,18 @@ use rientro_dev::cell::{Cell, NodeSpec, RootSpec, Sharding};
 use rientro_dev::corpus::{Corpus, Shape};
 use rientro_dev::damage::{self, Broken, FolderFault, MessageFault};
 use rientro_dev::judge::{Found, misjudged, unexplained};
+use rientro_dev::store::Mailbox;
 use rientro_dev::wait;
 use rientro_types::Finding;
 use serde_json::Value;
 
 /// Shards in which something is broken; the others must come back whole.
-const BROKEN_SHARDS: usize = 5;
+const BROKEN: [&str; 5] = ["n1s01", "n1s02", "n1s03", "n1s04", "n2s01"];
+/// Shards of the first waves, which are brought forward by their weight. One of each is broken.
+const CANARY: [&str; 2] = ["n1s01", "n3s01"];
+const SECOND: [&str; 4] = ["n1s02", "n2s02", "n2s03", "n3s02"];
+/// Mailboxes of each shard.
+const MAILBOXES: u64 = 5;
 /// Times each fault of messages is made.
 const TIMES: usize = 2;
 /// Longest wait for anything a campaign does: far above what it takes on a loaded machine.
@@ -28,8 +34,8 @@ struct Outcome {
 }
 
 /// T6, T9, T14: nothing is lost when the orchestrator and an agent are killed in mid-campaign, and nothing opens that should
-/// not. The error budget pauses the campaign, waves open in order (R3), and exactly the damage that can be seen without a
-/// baseline is found.
+/// not. A loss inside the error budget changes nothing, one beyond it pauses the campaign, waves open in order (R3), and
+/// exactly the damage that can be seen without a baseline is found.
 #[test]
 fn the_outcome_survives_being_killed() {
     let folder = tempfile::tempdir().expect("a folder for the stores");
@@ -47,10 +53,8 @@ fn the_outcome_survives_being_killed() {
 }
 
 fn break_some(corpus: &Corpus) -> Broken {
-    let shards: BTreeSet<&String> = corpus.mailboxes.iter().map(|mailbox| &mailbox.shard).collect();
-    let chosen: BTreeSet<&String> = shards.into_iter().take(BROKEN_SHARDS).collect();
-    let mailboxes: Vec<_> =
-        corpus.mailboxes.iter().filter(|mailbox| chosen.contains(&mailbox.shard)).cloned().collect();
+    let broken = |mailbox: &&Mailbox| BROKEN.contains(&mailbox.shard.as_str());
+    let mailboxes: Vec<_> = corpus.mailboxes.iter().filter(broken).cloned().collect();
     damage::break_stores(&mailboxes, FolderFault::ALL, MessageFault::ALL, TIMES, 1)
         .expect("stores can be broken")
 }
@@ -69,17 +73,26 @@ fn run(folder: &Path, corpus: &Corpus, kill: bool) -> Outcome {
     let mut cell = Cell::start(folder, nodes.collect()).expect("the cell starts");
     let shards = corpus.mailboxes.iter().map(|mailbox| &mailbox.shard).collect::<BTreeSet<_>>().len();
     cell.await_shards(shards).expect("the agents show their shards");
-    let strict = write_plan(folder, "0%");
+    let strict = write_plan(folder, "manual", "50%", "0%");
     cell.ask(&["campaign", "start", &strict, "--yes"]).expect("the campaign starts");
     if kill {
-        kill_in_the_middle(&mut cell);
+        kill_while_verifying(&mut cell);
     }
+    await_baking(&cell);
+    if kill {
+        cell.kill_orchestrator().expect("the orchestrator is killed while the canary bakes");
+        cell.start_orchestrator().expect("the orchestrator comes back again");
+        await_baking(&cell);
+    }
+    cell.ask(&["wave", "promote", "return", "0", "--yes"]).expect("the canary is promoted");
     await_state(&cell, "paused");
-    let tolerant = write_plan(folder, "100%");
+    assert_why_paused(&cell);
+    let tolerant = write_plan(folder, "automatic", "100%", "100%");
     cell.ask(&["campaign", "revise", &tolerant, "--yes"]).expect("the plan is revised");
     cell.ask(&["campaign", "resume", "return", "--yes"]).expect("the campaign goes on");
     await_state(&cell, "ended");
     assert_waves_in_order(&cell);
+    assert_eq!(paused(&cell), 1, "losses inside the budget pause nothing");
     cell.ask(&["journal", "verify"]).expect("the journal is intact");
     let outcome = Outcome { states: states(&cell), findings: findings(&cell) };
     cell.stop().expect("the cell stops");
@@ -87,18 +100,21 @@ fn run(folder: &Path, corpus: &Corpus, kill: bool) -> Outcome {
 }
 
 /// A slow pace, so that there is a middle to be killed in; a seed, so that both runs have the same waves.
-fn write_plan(folder: &Path, budget: &str) -> String {
+fn write_plan(folder: &Path, promotion: &str, budget_canary: &str, budget: &str) -> String {
     let path = folder.join("plan.toml");
     let seed = "07".repeat(32);
     let text = format!(
-        "name = \"return\"\nseed = \"{seed}\"\n[covers]\nall = true\n[waves]\nlist = [\"2 shards\", \"4 shards\", \"rest\"]\nbake = \"1s\"\n\
-         error_budget_canary = \"{budget}\"\nerror_budget = \"{budget}\"\n[tries]\nbackoff = \"1s\"\nattempts = 5\n[pace]\nbytes_per_second = \"512 KiB\"\nreaders = 2\n"
+        "name = \"return\"\nseed = \"{seed}\"\n[covers]\nall = true\n\
+         [[class]]\nshards = {CANARY:?}\nweight = 30\n[[class]]\nshards = {SECOND:?}\nweight = 20\n\
+         [waves]\nlist = [\"2 shards\", \"4 shards\", \"rest\"]\npromotion = {promotion:?}\nbake = \"1s\"\n\
+         error_budget_canary = {budget_canary:?}\nerror_budget = {budget:?}\n\
+         [tries]\nbackoff = \"1s\"\nattempts = 5\n[pace]\nbytes_per_second = \"512 KiB\"\nreaders = 2\n"
     );
     std::fs::write(&path, text).expect("the plan is written");
     path.to_str().expect("temporary folders have plain names").to_owned()
 }
 
-fn kill_in_the_middle(cell: &mut Cell) {
+fn kill_while_verifying(cell: &mut Cell) {
     let verifying = |cell: &Cell| states(cell).values().any(|state| state == "verifying");
     assert!(wait::until(LIMIT, || verifying(cell)), "nothing is being verified");
     cell.kill_agent(0).expect("the agent is killed");
@@ -106,8 +122,41 @@ fn kill_in_the_middle(cell: &mut Cell) {
     cell.start_orchestrator().expect("the orchestrator comes back");
     cell.start_agent(0).expect("the agent comes back");
     assert!(wait::until(LIMIT, || verifying(cell)), "nothing goes on");
-    cell.kill_orchestrator().expect("the orchestrator is killed again");
-    cell.start_orchestrator().expect("the orchestrator comes back again");
+}
+
+/// The canary has lost what its budget allows, is settled and bakes; it waits for its promotion.
+fn await_baking(cell: &Cell) {
+    let canary = || json(cell, &["campaign", "show", "return"])["waves"][0].clone();
+    let baking = || text(&canary()["state"]).starts_with("bak");
+    assert!(wait::until(LIMIT, baking), "the canary does not bake: {:?}", states(cell));
+    assert_eq!(canary()["mailboxes_lost"], MAILBOXES);
+    assert_eq!(canary()["mailboxes_lost_max"], MAILBOXES);
+    assert_eq!(text(&json(cell, &["campaign", "show", "return"])["state"]), "running");
+}
+
+/// R3: paused for the loss of the second wave, by its number and by what it lost; nothing of the third wave is open.
+fn assert_why_paused(cell: &Cell) {
+    let campaign = json(cell, &["campaign", "show", "return"]);
+    assert_eq!(campaign["wave"], 1);
+    let lost = format!("paused: wave 1 has {MAILBOXES} of {} mailboxes", MAILBOXES * SECOND.len() as u64);
+    let why = text(&campaign["state_why"]);
+    assert_eq!(why, format!("{lost} held or failed, its budget is 0%"));
+    assert_eq!(text(&campaign["waves"][0]["state"]), "passed");
+    let listed = json(cell, &["shard", "list", "--max", "0"]);
+    let states_of = |wave: u64| {
+        let shards = listed.as_array().expect("a list of shards").iter();
+        shards.filter(|shard| shard["wave"] == wave).map(|shard| text(&shard["state"])).collect::<Vec<_>>()
+    };
+    assert_eq!(states_of(0).len(), CANARY.len());
+    assert!(states_of(0).contains(&"open".to_owned()) && states_of(0).contains(&"held".to_owned()));
+    let opening = |state: &String| state == "open" || state == "opening";
+    assert!(!states_of(2).iter().any(opening), "{:?}", states_of(2));
+    assert_eq!(paused(cell), 1);
+}
+
+fn paused(cell: &Cell) -> usize {
+    let records = json_lines(cell, &["journal", "tail", "--last", "0"]);
+    records.iter().filter(|record| record["record"] == "campaign-paused").count()
 }
 
 fn json(cell: &Cell, args: &[&str]) -> Value {
@@ -180,7 +229,7 @@ fn assert_waves_in_order(cell: &Cell) {
         }
     }
     assert_eq!((passed, started.len()), (3, 3));
-    assert_eq!(opened, waves.len() - BROKEN_SHARDS);
+    assert_eq!(opened, waves.len() - BROKEN.len());
 }
 
 /// Exactly the damage that can be found without a baseline is found, nothing whole is reported, and what is damaged is held.
@@ -204,7 +253,7 @@ fn judge(outcome: &Outcome, corpus: &Corpus, broken: &Broken) {
         .filter(|damage| damage.findable())
         .map(|damage| &damage.mailbox.shard)
         .collect();
-    assert_eq!(findable.len(), BROKEN_SHARDS);
+    assert_eq!(findable.len(), BROKEN.len());
     for (shard, state) in &outcome.states {
         let expected = if findable.contains(shard) { "held" } else { "open" };
         assert_eq!(state, expected, "{shard}");

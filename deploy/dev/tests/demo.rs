@@ -73,7 +73,6 @@ impl Demo {
     fn ended(mut self, out: String) -> Ended {
         let code = self.child.wait().expect("it ends").code();
         let told = self.told.join().expect("its words were read");
-        println!("{out}\n{told}\nexit {code:?}");
         Ended { code, out, told }
     }
 }
@@ -104,12 +103,12 @@ fn an_interrupted_demo_goes_on() {
     let folder = tempfile::tempdir().expect("a folder for the demo");
     let small = ["--shards", "9", "--messages", "900"];
     let first = Demo::start(folder.path(), &small).interrupted_at("may open its shards");
-    assert_eq!(first.code, Some(130));
+    assert_eq!(first.code, Some(130), "{}", first.told);
     assert!(first.told.contains("run this again"), "{}", first.told);
     assert_nothing_runs(folder.path());
 
     let second = Demo::start(folder.path(), &small).run();
-    assert_eq!(second.code, Some(0));
+    assert_eq!(second.code, Some(0), "{}", second.told);
     assert!(second.told.contains("the campaign of an interrupted run goes on"), "{}", second.told);
     assert_nothing_runs(folder.path());
 
@@ -184,7 +183,7 @@ fn mail_of_ones_own_is_read_and_never_written() {
 
     let text = mail.path().to_str().expect("temporary folders have plain names");
     let ended = Demo::start(folder.path(), &["--mail", text]).run();
-    assert_eq!(ended.code, Some(0));
+    assert_eq!(ended.code, Some(0), "{}", ended.told);
     assert!(ended.told.contains("6 mailboxes in"), "{}", ended.told);
     assert!(ended.told.contains("6 shards on 3 agents"), "{}", ended.told);
     assert!(ended.told.contains("left out: 1 symbolic links"), "{}", ended.told);
@@ -195,7 +194,7 @@ fn mail_of_ones_own_is_read_and_never_written() {
     // One Maildir is a fleet too.
     let one = mail.path().join("anna");
     let ended = Demo::start(folder.path(), &["--mail", one.to_str().expect("plain")]).run();
-    assert_eq!(ended.code, Some(0));
+    assert_eq!(ended.code, Some(0), "{}", ended.told);
     assert!(ended.told.contains("1 mailboxes in"), "{}", ended.told);
     assert_nothing_runs(folder.path());
     assert!(state_of(mail.path()) == before, "the mail has changed");
