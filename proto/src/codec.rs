@@ -39,11 +39,9 @@ pub fn encode_entry(entry: &Entry) -> Vec<u8> {
 pub fn decode_entry(bytes: &[u8]) -> Result<Entry, ConvertError> {
     let message: v1::JournalEntry = decode(bytes)?;
     check_format(message.format)?;
-    let canonical = check_canonical(&message, bytes);
-    // An unknown variant breaks both; the conversion knows where it stands.
-    let word = message.try_into()?;
-    canonical?;
-    Ok(word)
+    let entry = Entry::try_from(message)?;
+    check_canonical(&v1::JournalEntry::from(entry.clone()), bytes)?;
+    Ok(entry)
 }
 
 /// The bytes of a snapshot record. Equal records have equal bytes, in every build.
@@ -68,11 +66,9 @@ pub fn encode_snapshot_record(record: &SnapshotRecord) -> Vec<u8> {
 pub fn decode_snapshot_record(bytes: &[u8]) -> Result<SnapshotRecord, ConvertError> {
     let message: v1::SnapshotRecord = decode(bytes)?;
     check_format(message.format)?;
-    let canonical = check_canonical(&message, bytes);
-    // An unknown variant breaks both; the conversion knows where it stands.
-    let word = message.try_into()?;
-    canonical?;
-    Ok(word)
+    let record = SnapshotRecord::try_from(message)?;
+    check_canonical(&v1::SnapshotRecord::from(record.clone()), bytes)?;
+    Ok(record)
 }
 
 fn decode<M: Message + Default>(bytes: &[u8]) -> Result<M, ConvertError> {
@@ -86,6 +82,7 @@ fn check_format(format: u32) -> Result<(), ConvertError> {
     if format == JOURNAL_FORMAT { Ok(()) } else { Err(Problem::FormatUnknown(format)).inside("format") }
 }
 
+/// Compares what was read with what it would be written as: from the words, so that a set listed in another order is found too.
 fn check_canonical<M: Message>(message: &M, bytes: &[u8]) -> Result<(), ConvertError> {
     let same = message.encoded_len() == bytes.len() && message.encode_to_vec() == bytes;
     if same { Ok(()) } else { Err(Problem::NotCanonical.into()) }

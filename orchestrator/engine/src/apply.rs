@@ -8,7 +8,7 @@ use std::fmt;
 
 use rientro_types::{
     AttemptNo, CampaignId, CellTime, Claim, CloseCause, Decision, HeldReason, LabelKey, LabelValue, NodeId,
-    NodeIncarnation, Phase, Placement, PlacementNo, Record, Seq, ServiceSet, ShardId, Span,
+    NodeIncarnation, Phase, Placement, PlacementNo, Record, Seq, ServiceSet, ShardId, Span, TaskFailure,
 };
 
 use crate::state::{CampaignIx, Cell, Node, NodeIx, Shard, ShardIx, State};
@@ -169,7 +169,7 @@ impl State {
     fn absent(&mut self, span: Span) {
         for ix in self.campaign_ixs() {
             let campaign = self.campaign_mut(ix);
-            if campaign.paused_since.is_none() && campaign.state.is_live() {
+            if campaign.paused.is_none() && campaign.state.is_live() {
                 campaign.clock_behind = campaign.clock_behind.plus(span);
             }
         }
@@ -269,23 +269,36 @@ impl State {
         Ok(())
     }
 
-    /// T28: the same volume elsewhere keeps what it serves and its verification; a try on the old node is given up. Another
-    /// volume is other data: it is closed, and verified from the start.
+    /// T28: the same volume elsewhere keeps what it serves and its verification. Another volume is other data: it is closed,
+    /// and verified from the start. T4: a try that the move has cut off failed, so that a volume that moves to and fro
+    /// spends its shards' tries and does not begin for ever.
     fn place(&mut self, shard: ShardId, placement: Placement) -> Applied {
         let ix = self.find_shard(shard)?;
         let node = self.find_node(placement.node)?;
+        let attempts_max = self.campaign_of(self.shard(ix)).map(|campaign| campaign.plan.tries.attempts_max);
         let at = self.at;
         self.change(ix, |s| {
+            let cut_off = s.current_attempt().is_some();
+            s.failures = s.failures.saturating_add(u32::from(cut_off));
             if s.volume != placement.volume {
-                s.forget_data(at);
-            } else if s.current_attempt().is_some() {
+                s.standing = None;
+                s.accepted = None;
+            }
+            if cut_off && attempts_max.is_some_and(|max| s.failures >= max) {
+                s.charged = true;
+                s.enter(Phase::Failed { last: TaskFailure::ShardMissing }, at);
+            } else if s.volume != placement.volume {
+                s.start_over(at);
+            } else if cut_off {
                 s.enter(s.resting(), at);
+            }
+            if s.node != node {
+                s.seen = ServiceSet::NONE;
+                s.told = None;
             }
             s.placement_no = placement.no;
             s.node = node;
             s.volume = placement.volume;
-            s.seen = ServiceSet::NONE;
-            s.told = None;
             s.blocked = None;
         });
         Ok(())
@@ -300,10 +313,8 @@ impl State {
 }
 
 impl Shard {
-    /// What was known of the data holds no longer.
-    fn forget_data(&mut self, at: CellTime) {
-        self.standing = None;
-        self.accepted = None;
+    /// Its data is not what it was: what is in service is closed, what is on its way begins anew.
+    fn start_over(&mut self, at: CellTime) {
         match self.phase {
             Phase::Open { .. } | Phase::Opening { .. } => {
                 self.services = ServiceSet::NONE;

@@ -1,7 +1,7 @@
 //! Applies the records of campaigns and waves.
 
 use rientro_types::{
-    CampaignState, CloseCause, PauseCause, Phase, Record, Revision, ServiceSet, ShardId, WAVE_UNASSIGNED,
+    CampaignState, CloseCause, Pause, Phase, Policy, Record, Revision, ServiceSet, ShardId, WAVE_UNASSIGNED,
     WaveNo, WaveState,
 };
 
@@ -47,7 +47,8 @@ impl State {
                 let at = self.at;
                 let campaign = self.moved(self.find_campaign(*campaign)?);
                 campaign.state = CampaignState::Paused(*cause);
-                campaign.paused_since = campaign.paused_since.or(Some(at));
+                let since = campaign.paused.map_or(at, |pause| pause.since);
+                campaign.paused = Some(Pause { since, cause: *cause });
                 Ok(())
             }
             Record::CampaignResumed { campaign } => {
@@ -159,8 +160,8 @@ impl State {
         }
         let campaign = self.moved(ix);
         // A campaign that was paused when its plan was revised stays so: going on is a decision of its own.
-        campaign.state = match campaign.paused_since {
-            Some(_) => CampaignState::Paused(PauseCause::Operator),
+        campaign.state = match campaign.paused {
+            Some(pause) => CampaignState::Paused(pause.cause),
             None => CampaignState::Running,
         };
     }
@@ -172,7 +173,10 @@ impl State {
         let Some(standing) = &s.standing else { return };
         let breach = policy.judge(&standing.verification.verdict).err().filter(|_| s.accepted.is_none());
         match (&s.phase, breach) {
+            // What is in service stays so, on what it was opened on.
+            (Phase::Opening { .. } | Phase::Open { .. }, _) => {}
             (Phase::Held { .. }, None) => self.change(shard, |s| {
+                s.judged_by(policy);
                 s.charged = false;
                 s.enter(Phase::Verified, at);
             }),
@@ -180,11 +184,12 @@ impl State {
             (Phase::Verified | Phase::Confirming { .. } | Phase::Backoff { .. }, Some(breach)) => {
                 let reason = crate::progress::held_for(breach, standing.verification.verdict.outcome);
                 self.change(shard, |s| {
+                    s.judged_by(policy);
                     s.charged = true;
                     s.enter(Phase::Held { reason }, at);
                 });
             }
-            _ => {}
+            _ => self.change(shard, |s| s.judged_by(policy)),
         }
     }
 
@@ -209,8 +214,8 @@ impl State {
     fn resume(&mut self, ix: CampaignIx) {
         let at = self.at;
         let campaign = self.moved(ix);
-        if let Some(since) = campaign.paused_since.take() {
-            campaign.clock_behind = campaign.clock_behind.plus(at.since(since));
+        if let Some(pause) = campaign.paused.take() {
+            campaign.clock_behind = campaign.clock_behind.plus(at.since(pause.since));
         }
         campaign.state = CampaignState::Running;
         if let Some(current) = campaign.current_wave()
@@ -239,6 +244,12 @@ impl State {
 }
 
 impl Shard {
+    fn judged_by(&mut self, policy: Policy) {
+        if let Some(standing) = &mut self.standing {
+            standing.policy = policy;
+        }
+    }
+
     /// Closes: nothing is open, and what was known of the data no longer counts.
     pub(crate) fn close(&mut self, cause: CloseCause, at: rientro_types::CellTime) {
         self.services = ServiceSet::NONE;

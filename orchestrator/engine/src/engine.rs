@@ -31,6 +31,8 @@ pub struct Engine {
     pub(crate) marked_at: CellTime,
     pub(crate) step: Step,
     pub(crate) broken: Vec<Violation>,
+    /// How far the sampled audit is in its round over all shards.
+    pub(crate) audited: usize,
 }
 
 impl Default for Engine {
@@ -52,6 +54,7 @@ impl Engine {
             marked_at: CellTime::default(),
             step: Step::default(),
             broken: Vec::new(),
+            audited: 0,
         }
     }
 

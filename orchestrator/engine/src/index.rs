@@ -21,7 +21,9 @@ fn footprint(shard: &Shard, ix: ShardIx) -> Footprint {
         | ShardState::Verified
         | ShardState::Confirming => true,
     };
-    let in_flight = matches!(shard.phase, Phase::Confirming { .. } | Phase::Opening { .. });
+    // T10: what is stuck is charged to its wave, and does not keep the others from opening.
+    let in_flight =
+        matches!(shard.phase, Phase::Confirming { .. } | Phase::Opening { .. }) && !blocked && !overdue;
     let steppable = matches!(shard.phase, Phase::Opening { .. }) && shard.seen == shard.services && !blocked;
     Footprint {
         node: shard.node,

@@ -137,7 +137,8 @@ impl State {
         let at = self.at;
         let campaign = self.campaign_of(self.shard(ix)).ok_or("the shard is in no campaign")?;
         let verdict = &verification.verdict;
-        let judged = campaign.plan.policy.judge(verdict);
+        let policy = campaign.plan.policy;
+        let judged = policy.judge(verdict);
         let blind = match judged {
             Err(PolicyBreach::Unknown) => self.mutant == Mutant::PassUnknown,
             _ => self.mutant == Mutant::OpenUnverified,
@@ -148,7 +149,7 @@ impl State {
             Err(breach) => Phase::Held { reason: held_for(breach, verdict.outcome) },
         };
         let standing =
-            Standing { verification: verification.clone(), at, attempt, damaged: damaged.to_vec() };
+            Standing { verification: verification.clone(), at, attempt, policy, damaged: damaged.to_vec() };
         self.change(ix, |s| {
             s.charged |= matches!(next, Phase::Held { .. });
             s.standing = Some(Box::new(standing));

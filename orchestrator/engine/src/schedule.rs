@@ -108,7 +108,7 @@ impl Engine {
         let node = self.state.node(ix);
         let full = node.verifying >= self.state.limits.verifies_per_node
             && self.state.mutant != Mutant::IgnoreBudget;
-        if !node.is_ready() || full || self.full_domain(ix).is_some() {
+        if !node.is_ready() || full || self.domains_at_limit(ix).next().is_some() {
             return None;
         }
         let campaigns = self.state.campaigns.iter().filter(|campaign| campaign.is_running());
@@ -116,10 +116,13 @@ impl Engine {
         first.map(|(_, _, shard)| *shard)
     }
 
-    /// A failure domain of the node that has no free place.
-    pub(crate) fn full_domain(&self, ix: NodeIx) -> Option<(LabelKey, LabelValue, u32, u32)> {
+    /// Failure domains of the node that have no free place, with how many verifications they have and may have.
+    pub(crate) fn domains_at_limit(
+        &self,
+        ix: NodeIx,
+    ) -> impl Iterator<Item = (LabelKey, LabelValue, u32, u32)> + '_ {
         let limits = &self.state.limits.verifies_per_domain;
-        self.state.node(ix).labels.iter().find_map(|(label, value)| {
+        self.state.node(ix).labels.iter().filter_map(|(label, value)| {
             let max = *limits.get(label)?;
             let busy = self.state.domains.get(&(*label, *value)).map_or(0, |domain| domain.verifying);
             (busy >= max).then_some((*label, *value, busy, max))
@@ -280,6 +283,7 @@ impl Engine {
         self.housekeeping_at = self.now + HOUSEKEEPING_EVERY;
         self.find_silent();
         self.find_stalled();
+        self.audit_sample();
         let live = self.state.campaigns.iter().any(|campaign| campaign.state.is_live());
         if live && self.now.since(self.marked_at) >= CLOCK_MARK_EVERY {
             self.marked_at = self.now;

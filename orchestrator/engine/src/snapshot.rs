@@ -49,7 +49,7 @@ fn campaign_snapshot(campaign: &Campaign) -> CampaignSnapshot {
         state: campaign.state,
         started: campaign.started,
         ended: campaign.ended,
-        paused_since: campaign.paused_since,
+        paused: campaign.paused,
         clock_behind: campaign.clock_behind,
         waves: campaign.waves.iter().map(wave).collect(),
     }
@@ -159,7 +159,7 @@ impl State {
             state,
             started,
             ended,
-            paused_since,
+            paused,
             clock_behind,
             waves,
         } = snapshot;
@@ -172,7 +172,7 @@ impl State {
             revision,
             state,
             ended,
-            paused_since,
+            paused,
             clock_behind,
             waves: waves.into_iter().map(wave).collect(),
             ..Campaign::new(plan, source, seed, started)

@@ -7,9 +7,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use rientro_types::{
     Acceptance, ActiveTime, AttemptNo, CampaignId, CampaignState, CellId, CellTime, Digest, Exception,
-    FleetLimits, HeldReason, Incarnation, LabelKey, LabelValue, MailboxId, NodeId, NodeIncarnation, Phase,
-    Placement, PlacementNo, Plan, Progress, Revision, Seq, ServiceSet, ShardId, ShardState, Span, Standing,
-    StateCounts, TaskKind, VolumeId, WAVE_UNASSIGNED, WaveNo, WaveState, shard_state,
+    FleetLimits, HeldReason, Incarnation, LabelKey, LabelValue, MailboxId, NodeId, NodeIncarnation, Pause,
+    Phase, Placement, PlacementNo, Plan, Progress, Revision, Seq, ServiceSet, ShardId, ShardState, Span,
+    Standing, StateCounts, TaskKind, VolumeId, WAVE_UNASSIGNED, WaveNo, WaveState, shard_state,
 };
 
 use crate::contract::{Ignored, SessionNo};
@@ -242,7 +242,7 @@ pub(crate) struct Campaign {
     pub(crate) state: CampaignState,
     pub(crate) started: CellTime,
     pub(crate) ended: Option<CellTime>,
-    pub(crate) paused_since: Option<CellTime>,
+    pub(crate) paused: Option<Pause>,
     pub(crate) clock_behind: Span,
     pub(crate) waves: Vec<Wave>,
 
@@ -269,7 +269,7 @@ impl Campaign {
             state: CampaignState::Forming,
             started,
             ended: None,
-            paused_since: None,
+            paused: None,
             clock_behind: Span::ZERO,
             waves: Vec::new(),
             counts: StateCounts::default(),
@@ -284,7 +284,7 @@ impl Campaign {
 
     /// The campaign's own clock: it stands still while the campaign is paused and moved back by every absence.
     pub(crate) fn active(&self, now: CellTime) -> ActiveTime {
-        let real = self.paused_since.unwrap_or(now).since(self.started).ms();
+        let real = self.paused.map_or(now, |pause| pause.since).since(self.started).ms();
         ActiveTime::from_ms(real.saturating_sub(self.clock_behind.ms()))
     }
 

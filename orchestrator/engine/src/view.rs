@@ -208,7 +208,7 @@ impl Engine {
         if let Some(budget) = self.node_budget(node, TaskKind::Verify) {
             return budget;
         }
-        match self.full_domain(node) {
+        match self.domains_at_limit(node).next() {
             Some((label, value, busy, max)) => WaitingOn::DomainBudget { label, value, busy, max },
             None => WaitingOn::Turn,
         }

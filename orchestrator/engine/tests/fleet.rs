@@ -63,6 +63,28 @@ fn a_remounted_volume_moves_its_shard() {
     cell.assert_replays();
 }
 
+/// T4, T28: a volume that moves to and fro under running tries spends them; it does not begin for ever.
+#[test]
+fn a_flapping_volume_fails_its_shards() {
+    let mut cell = Cell::with_fleet(2, 1);
+    cell.start(generous());
+    let b1 = || claim("b1", "b");
+    for moves in 1..=3_u32 {
+        assert_eq!(cell.state("a1"), ShardState::Verifying, "before move {moves}");
+        let (left, right) = if moves % 2 == 1 { ("a", "b") } else { ("b", "a") };
+        cell.inventory(left, if left == "b" { vec![b1()] } else { vec![] });
+        let there = claim_on("a1", "a");
+        cell.inventory(right, if right == "b" { vec![b1(), there] } else { vec![there] });
+    }
+    let view = cell.view("a1").shard;
+    assert_eq!((view.failures, view.placement.node), (3, node("b")));
+    assert!(matches!(view.phase, Phase::Failed { last: TaskFailure::ShardMissing }), "{:?}", view.phase);
+    cell.play();
+    cell.pass(61);
+    assert_eq!(cell.campaign("return").state, CampaignState::Ended, "the wave does not wait for it");
+    cell.assert_replays();
+}
+
 /// A shard in service that moves is served by its new node, and no longer by the old one.
 #[test]
 fn a_remounted_volume_is_served_where_it_is() {
@@ -137,6 +159,21 @@ fn another_copy_is_not_the_same_shard() {
     cell.assert_replays();
 }
 
+/// R8: another copy on the same node is other data too: what was open is closed, and the node is told.
+#[test]
+fn another_copy_on_the_same_node_is_closed_there() {
+    let mut cell = Cell::with_fleet(1, 1);
+    cell.start(generous());
+    cell.play();
+    cell.inventory("a", vec![claim_on("a1", "z")]);
+    assert_eq!(cell.state("a1"), ShardState::Open, "nobody has decided yet");
+    let settle = Verb::Settle { shard: shard("a1"), node: node("a"), reason: "restored".to_owned() };
+    cell.ask(settle).unwrap();
+    assert_eq!(cell.told(), vec![(node("a"), shard("a1"), ServiceSet::NONE)]);
+    assert_eq!(cell.view("a1").shard.placement.volume, volume_of("z"));
+    cell.assert_replays();
+}
+
 /// T24: the wrong volume holds the shard, and the right one releases it.
 #[test]
 fn a_wrong_volume_holds_until_the_right_one_is_back() {
@@ -206,6 +243,56 @@ fn a_stuck_shard_blocks_no_other() {
     }
     cell.play();
     assert_eq!(cell.campaign("return").counts.shards_in(ShardState::Open), 7);
+}
+
+/// T10, R6: an opening its node never confirms is overdue and lost to its wave; the others open, even one at a time.
+#[test]
+fn a_stuck_opening_blocks_no_other() {
+    let mut cell = Cell::with_fleet(1, 4);
+    let mut one_at_a_time = generous();
+    one_at_a_time.opening.in_flight_max = 1;
+    cell.start(one_at_a_time);
+    let verifications = cell.ordered();
+    for (_, task) in verifications {
+        cell.result("a", task.shard.as_str(), 1, verified(Outcome::Clean, "a"));
+    }
+    let [(_, confirm)] = cell.ordered().try_into().unwrap();
+    let stuck = confirm.shard;
+    cell.result("a", stuck.as_str(), confirm.attempt.raw(), TaskEnd::Confirmed);
+    assert_eq!(cell.told(), vec![(node("a"), stuck, ServiceSet::ALL)]);
+    cell.pass(29);
+    assert_eq!(cell.ordered(), vec![], "one opening at a time");
+    cell.pass(2);
+    let phase = cell.view(stuck.as_str()).shard.phase;
+    assert!(matches!(phase, Phase::Opening { overdue: true, .. }), "{phase:?}");
+    cell.play();
+    let view = cell.campaign("return");
+    assert_eq!(view.counts.shards_in(ShardState::Open), 3);
+    assert_eq!(view.waves[0].mailboxes_lost, 100);
+    cell.seen("a", stuck.as_str(), ServiceSet::ALL);
+    assert_eq!(cell.campaign("return").counts.shards_in(ShardState::Open), 4, "late is not never");
+    cell.assert_replays();
+}
+
+/// T10, T1: an opening on a node that fell silent does not keep other nodes from opening.
+#[test]
+fn an_opening_on_a_silent_node_blocks_no_other() {
+    let mut cell = Cell::with_fleet(2, 1);
+    let mut one_at_a_time = generous();
+    one_at_a_time.opening.in_flight_max = 1;
+    cell.start(one_at_a_time);
+    cell.result("a", "a1", 1, verified(Outcome::Clean, "a"));
+    cell.result("a", "a1", 2, TaskEnd::Confirmed);
+    cell.result("b", "b1", 1, verified(Outcome::Clean, "b"));
+    assert_eq!((cell.state("a1"), cell.state("b1")), (ShardState::Opening, ShardState::Verified));
+    cell.disconnect("a");
+    cell.commands.clear();
+    for _ in 0..30 {
+        cell.pass_with(5, &["b"]);
+        cell.play();
+    }
+    assert_eq!((cell.state("a1"), cell.state("b1")), (ShardState::Held, ShardState::Open));
+    cell.assert_replays();
 }
 
 /// T29: a journal restored from a backup begins a new life, believes nothing it does not agree on with the nodes, and never

@@ -154,6 +154,40 @@ fn a_sweep_is_one_record() {
     cell.assert_replays();
 }
 
+/// T33: four thousand shards held for one cause are accepted by one command, as one decision; others are not touched.
+#[test]
+fn thousands_are_accepted_as_one_decision() {
+    let mut cell = Cell::with_fleet(4, 1_010);
+    cell.start(tolerant());
+    let spared = |id: ShardId| id.as_str().len() == 2;
+    cell.play_finding(&|id| if spared(id) { Outcome::Damaged } else { Outcome::Unreadable });
+    let findings =
+        Verb::Accept { selector: in_state(ShardState::Held), reason: "checked by hand".to_owned() };
+    assert_eq!(cell.rehearse(findings).unwrap().shards, 4_040);
+    let unreadable: Vec<ShardId> = cell
+        .engine
+        .shard_views(&in_state(ShardState::Held), None, usize::MAX)
+        .into_iter()
+        .map(|view| view.shard.shard)
+        .filter(|id| !spared(*id))
+        .collect();
+    let selector = Selector { shards: unreadable, ..Selector::default() };
+    let receipt = cell.ask(Verb::Accept { selector, reason: "checked by hand".to_owned() }).unwrap();
+    assert_eq!((receipt.shards, receipt.mailboxes), (4_004, 400_400));
+    let entry = cell.journal.last().unwrap();
+    let accepted = entry.decisions.iter().filter(|d| matches!(d.record, Record::Accepted { .. })).count();
+    assert_eq!(accepted, 1);
+    cell.play();
+    let counts = cell.campaign("return").counts;
+    assert_eq!((counts.shards_in(ShardState::Open), counts.shards_in(ShardState::Held)), (4_004, 36));
+}
+
+fn tolerant() -> Plan {
+    let mut plan = plan("return");
+    plan.waves.error_budget_canary = Ppm::ONE;
+    plan
+}
+
 #[test]
 fn selections_must_be_meant() {
     let mut cell = Cell::with_fleet(1, 1);
@@ -229,6 +263,33 @@ fn waves_keep_the_caps_of_failure_domains() {
     assert!(problems(&mut cell, capped)[0].1.contains("can never be taken at once"));
 }
 
+/// Shares are parts of the mailboxes, not of the shards.
+#[test]
+fn waves_are_cut_by_mailboxes() {
+    let mut cell = Cell::new();
+    cell.connect("a", 1);
+    let sizes = [("a1", 700), ("a2", 100), ("a3", 100), ("a4", 50), ("a5", 50)];
+    let claims = sizes.map(|(id, mailboxes)| Claim { mailboxes, ..claim(id, "a") });
+    cell.inventory("a", claims.to_vec());
+    let mut shares =
+        waves(vec![Share::Mailboxes(percent("10%")), Share::Mailboxes(percent("20%")), Share::Rest]);
+    shares.classes = (1..=5).map(|no| class(&format!("a{no}"), no)).collect();
+    let cut = |plan: &Plan| -> Vec<(u64, Vec<ShardId>)> {
+        let waves = cell.engine.forecast(plan, [1; 32]).unwrap();
+        waves.into_iter().map(|wave| (wave.mailboxes, wave.shards)).collect()
+    };
+    let expected = vec![
+        (100, vec![shard("a5"), shard("a4")]),
+        (200, vec![shard("a3"), shard("a2")]),
+        (700, vec![shard("a1")]),
+    ];
+    assert_eq!(cut(&shares), expected);
+}
+
+fn class(id: &str, weight: u32) -> Class {
+    Class { covers: Coverage::Shards(vec![shard(id)]), weight }
+}
+
 #[test]
 fn growing_waves_cover_everything() {
     let cell = Cell::with_fleet(4, 25);
@@ -270,7 +331,13 @@ fn a_revised_plan_takes_over() {
     cell.ask(Verb::Revise { plan: Box::new(tolerant), source: Digest::ZERO }).unwrap();
     let view = cell.campaign("return");
     assert_eq!((view.revision.raw(), view.waves.len()), (2, 2));
-    assert!(matches!(view.state, CampaignState::Paused(_)), "going on is a decision of its own");
+    let lost = PauseCause::ErrorBudget {
+        wave: WaveNo::from_raw(0),
+        mailboxes_lost: 100,
+        mailboxes: 100,
+        budget: Ppm::ZERO,
+    };
+    assert_eq!(view.state, CampaignState::Paused(lost), "going on is a decision of its own");
     assert_eq!(view.counts.shards_in(ShardState::Verified), 4);
     cell.ask(Verb::Resume { campaign: campaign("return") }).unwrap();
     cell.play_finding(&|_| Outcome::Damaged);

@@ -1,4 +1,4 @@
-//! Transition tests for what the simulator has found: each stands for a seed that once broke a rule.
+//! Transitions that need several faults to meet: each of these sequences breaks a rule when one branch of the engine is left out.
 #![allow(missing_docs, clippy::wildcard_enum_match_arm, reason = "a test binary")]
 
 mod support;

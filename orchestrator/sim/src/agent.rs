@@ -409,7 +409,23 @@ impl Agent {
                 let progress = Progress { bytes: u64::MAX / 2, ..Progress::default() };
                 scene.out.push(FromAgent::Progress(shard, attempt, progress));
             }
+            4 => scene.out.push(claim(scene.truth, self.host, shard)),
+            5 => {
+                let others: Vec<_> = scene.truth.volumes.values().flat_map(|on| on.shards.keys()).collect();
+                if let Some(other) = scene.rng.pick(&others).copied().copied() {
+                    scene.out.push(claim(scene.truth, self.host, other));
+                }
+            }
             _ => {}
         }
     }
+}
+
+/// A claim on a shard, with services nobody ordered, in the middle of no listing.
+fn claim(truth: &Truth, host: Host, shard: ShardId) -> FromAgent {
+    let shown = truth.shown(host).find(|(id, _, _)| *id == shard).map(|(_, volume, _)| volume);
+    let of = || truth.volumes.iter().find(|(_, on)| on.shards.contains_key(&shard)).map(|(id, _)| *id);
+    let volume = shown.or_else(of).unwrap_or_else(|| crate::names::volume(9_998));
+    let claim = Claim { shard, volume, mailboxes: 7, bytes: 7, services: ServiceSet::ALL };
+    FromAgent::Inventory { first: false, claims: vec![claim], last: false }
 }

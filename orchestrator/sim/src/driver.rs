@@ -296,6 +296,7 @@ impl World {
         for stepped in steps {
             self.monitor.commands(self.now, stepped);
         }
+        self.monitor.closings(engine);
         self.monitor.strays(engine);
         if engine.now() <= self.cell_now() {
             self.monitor.silence(self.now);

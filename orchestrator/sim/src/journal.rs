@@ -19,9 +19,8 @@ pub struct Journal {
 #[must_use]
 pub fn digest(entry: &Entry) -> Digest {
     // The text form names every field; a real journal hashes its own bytes.
-    entry
-        .previous
-        .chained(format!("{}|{}|{:?}|{}", entry.seq, entry.epoch, entry.at, entry.decisions.len()).as_bytes())
+    let Entry { seq, epoch, at, previous, decisions } = entry;
+    previous.chained(format!("{seq}|{epoch}|{at:?}|{decisions:?}").as_bytes())
 }
 
 impl Journal {

@@ -12,13 +12,15 @@ use rientro_sim::world::Config;
 const USAGE: &str = "\
 Runs seeds of a simulated Rientro cell under faults; exits with 1 when a rule is broken.
 
-usage: rientro-sim [--seed N] [--iterations M] [--shards K] [--threads T] [--trace] [--require-coverage]
+usage: rientro-sim [--seed N] [--iterations M] [--shards K] [--threads T] [--trace]
+                   [--show-coverage] [--require-coverage]
 
   --seed N             the first seed (1)
   --iterations M       how many seeds, one after the other (1)
   --shards K           shards of each cell, at least 200 (230)
   --threads T          seeds at once (2)
   --trace              print everything that happens in the run
+  --show-coverage      print every pair of state and event that was met, and how often
   --require-coverage   exit with 1 when a fault or a pair of state and event that can be met was not";
 
 /// Lines of a failing run's trace that are shown.
@@ -30,6 +32,7 @@ struct Args {
     shards: usize,
     threads: usize,
     trace: bool,
+    show_coverage: bool,
     require_coverage: bool,
 }
 
@@ -54,6 +57,7 @@ fn parse(mut words: impl Iterator<Item = String>) -> Result<Option<Args>, String
         shards: run::SHARDS,
         threads: 2,
         trace: false,
+        show_coverage: false,
         require_coverage: false,
     };
     while let Some(word) = words.next() {
@@ -68,6 +72,7 @@ fn parse(mut words: impl Iterator<Item = String>) -> Result<Option<Args>, String
             "--shards" => args.shards = usize::try_from(number(200)?).map_err(|e| e.to_string())?,
             "--threads" => args.threads = usize::try_from(number(1)?).map_err(|e| e.to_string())?,
             "--trace" => args.trace = true,
+            "--show-coverage" => args.show_coverage = true,
             "--require-coverage" => args.require_coverage = true,
             "--help" | "-h" => return Ok(None),
             unknown => return Err(format!("there is no option {unknown}")),
@@ -106,6 +111,9 @@ fn run_all(args: &Args) -> ExitCode {
         per_second / 10,
         per_second % 10
     );
+    if args.show_coverage {
+        coverage.pairs.iter().for_each(|((state, what), count)| println!("{count:>9} {what} while {state}"));
+    }
     let missing = tell_coverage(&coverage);
     ExitCode::from(u8::from(broken > 0 || (args.require_coverage && missing)))
 }

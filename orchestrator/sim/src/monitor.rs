@@ -63,6 +63,10 @@ pub struct Monitor {
     /// Whether the run cannot go on.
     pub fatal: bool,
     cancel_sent: BTreeSet<(NodeId, ShardId, AttemptNo)>,
+    /// What the present batch has closed, where it was told to be closed, and which sessions began in it.
+    closed: BTreeSet<(NodeId, ShardId)>,
+    close_sent: BTreeSet<(NodeId, ShardId)>,
+    begun: BTreeSet<NodeId>,
     decided: BTreeMap<Seq, &'static str>,
     /// Whether the journal ever went back to a backup, and whether no leader has taken it over since.
     restored: bool,
@@ -85,6 +89,9 @@ impl Monitor {
             now: CellTime::default(),
             fatal: false,
             cancel_sent: BTreeSet::new(),
+            closed: BTreeSet::new(),
+            close_sent: BTreeSet::new(),
+            begun: BTreeSet::new(),
             decided: BTreeMap::new(),
             restored: false,
             restoring: false,
@@ -277,6 +284,7 @@ impl Monitor {
         }
         if let Command::Welcome { node, .. } = command {
             self.cancel_sent.retain(|(n, _, _)| n != node);
+            self.begun.insert(*node);
         }
     }
 

@@ -11,7 +11,6 @@
 
 mod archive;
 mod backup;
-mod chunks;
 #[cfg(any(test, feature = "testing"))]
 pub mod conformance;
 mod entry;
@@ -30,7 +29,6 @@ use bytes::Bytes;
 use rientro_types::{Digest, Epoch, Seq, SnapshotPoint};
 
 pub use backup::{BackupContent, Restored, backup, check_backup};
-pub use chunks::{CHUNK_FILE_BYTES_MAX, Chunks, ChunksError, FileChunks};
 pub use entry::{ENTRY_BYTES_MAX, SealedEntry};
 pub use error::{JournalError, Recourse};
 pub use redb::{RedbJournal, RedbOptions};

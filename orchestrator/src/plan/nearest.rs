@@ -9,25 +9,9 @@ pub(crate) fn nearest<'a>(word: &str, known: &[&'a str]) -> Option<&'a str> {
     if chars > WORD_CHARS_MAX {
         return None;
     }
-    let near = known.iter().map(|known| (edits(word, known), *known)).min()?;
+    let near = known.iter().map(|known| (strsim::levenshtein(word, known), *known)).min()?;
     // A word of which a third is wrong is still recognised.
     (near.0 <= (chars / 3).max(2)).then_some(near.1)
-}
-
-/// Characters to insert, drop or replace to make one word of the other.
-fn edits(from: &str, to: &str) -> usize {
-    let to: Vec<char> = to.chars().collect();
-    let mut row: Vec<usize> = (0..=to.len()).collect();
-    for (at, a) in from.chars().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = at + 1;
-        for (column, b) in to.iter().enumerate() {
-            let replaced = diagonal + usize::from(a != *b);
-            diagonal = row[column + 1];
-            row[column + 1] = replaced.min(row[column] + 1).min(diagonal + 1);
-        }
-    }
-    row[to.len()]
 }
 
 #[cfg(test)]

@@ -5,8 +5,8 @@ use std::ops::RangeInclusive;
 
 use rientro_types::{
     ACTOR_ID_BYTES_MAX, Acceptance, Busy, CampaignSnapshot, CampaignState, CellSnapshot, CloseCause,
-    DAMAGED_MAILBOXES_MAX, EXCEPTIONS_MAX, Exception, LABELS_MAX, MailboxId, Membership, NodeSnapshot, Phase,
-    REASON_BYTES_MAX, ShardSnapshot, Standing, WAVES_MAX, WaveSnapshot, WaveState,
+    DAMAGED_MAILBOXES_MAX, EXCEPTIONS_MAX, Exception, LABELS_MAX, MailboxId, Membership, NodeSnapshot, Pause,
+    Phase, REASON_BYTES_MAX, ShardSnapshot, Standing, WAVES_MAX, WaveSnapshot, WaveState,
 };
 
 use super::{ConvertError, Inside, Problem, Put, Take, TakeWithin};
@@ -46,10 +46,12 @@ message!(v1::CampaignSnapshot => CampaignSnapshot {
     state,
     started as started_unix_ms,
     ended as ended_unix_ms,
-    paused_since as paused_since_unix_ms,
+    paused,
     clock_behind as clock_behind_ms,
     waves in 0..=WAVES_MAX,
 });
+
+message!(v1::Pause => Pause { since as since_unix_ms, cause });
 
 oneof!(CampaignState in campaign_state, state: State => CampaignState {
     Forming,
@@ -93,6 +95,7 @@ message!(v1::Standing => Standing {
     verification,
     at as at_unix_ms,
     attempt,
+    policy,
     damaged in 0..=DAMAGED_MAILBOXES_MAX,
 });
 message!(v1::Acceptance => Acceptance { by in 1..=ACTOR_ID_BYTES_MAX, reason in 0..=REASON_BYTES_MAX });

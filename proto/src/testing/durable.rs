@@ -3,7 +3,7 @@
 use proptest::prelude::{BoxedStrategy, Just, Strategy};
 use rientro_types::{
     Acceptance, Busy, CampaignSnapshot, CampaignState, CellSnapshot, CloseCause, Decision, Entry, Membership,
-    NodeSnapshot, PassCause, PauseCause, Phase, Record, ShardSnapshot, SnapshotRecord, Standing,
+    NodeSnapshot, PassCause, Pause, PauseCause, Phase, Record, ShardSnapshot, SnapshotRecord, Standing,
     WaveSnapshot, WaveState,
 };
 
@@ -80,7 +80,7 @@ generate_struct! {
     NodeSnapshot { node, incarnation, retired, labels, silent, busy }
     Busy { shard, attempt, kind }
     CampaignSnapshot {
-        plan, source, revision, seed, state, started, ended, paused_since, clock_behind, waves,
+        plan, source, revision, seed, state, started, ended, paused, clock_behind, waves,
     }
     WaveSnapshot { state, forgiven }
     ShardSnapshot {
@@ -88,6 +88,7 @@ generate_struct! {
         charged, member, standing, accepted, exceptions,
     }
     Membership { campaign, wave, rank }
-    Standing { verification, at, attempt, damaged }
+    Standing { verification, at, attempt, policy, damaged }
+    Pause { since, cause }
     Acceptance { by = word(), reason }
 }

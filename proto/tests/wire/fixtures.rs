@@ -146,7 +146,7 @@ pub(crate) fn snapshots() -> Vec<(&'static str, SnapshotRecord)> {
         state: CampaignState::Paused(pause()),
         started: CellTime::from_unix_ms(1),
         ended: None,
-        paused_since: Some(CellTime::from_unix_ms(2)),
+        paused: Some(Pause { since: CellTime::from_unix_ms(2), cause: pause() }),
         clock_behind: Span::from_ms(3),
         waves: waves.into_iter().map(|state| WaveSnapshot { state, forgiven: 12 }).collect(),
     };
@@ -163,6 +163,7 @@ fn shard_snapshot() -> ShardSnapshot {
         verification: verification(),
         at: CellTime::from_unix_ms(8),
         attempt: AttemptNo::from_raw(4),
+        policy: policy(),
         damaged: vec![MailboxId::from_raw([5; 16])],
     };
     ShardSnapshot {
@@ -205,13 +206,7 @@ pub(crate) fn plan() -> Plan {
             error_budget_canary: ppm(0),
             error_budget: ppm(20_000),
         },
-        policy: Policy {
-            level: Level::Structure,
-            coverage_min: Ppm::ONE,
-            damaged_per_million_max: 100,
-            unreadable_mailboxes_max: 1,
-            verified_age_max: Span::from_secs(86_400),
-        },
+        policy: policy(),
         tries: Tries {
             attempts_max: 3,
             backoff_first: Span::from_secs(30),
@@ -261,6 +256,16 @@ fn pause() -> PauseCause {
         mailboxes_lost: 40,
         mailboxes: 1_000,
         budget: ppm(20_000),
+    }
+}
+
+pub(crate) fn policy() -> Policy {
+    Policy {
+        level: Level::Structure,
+        coverage_min: Ppm::ONE,
+        damaged_per_million_max: 100,
+        unreadable_mailboxes_max: 1,
+        verified_age_max: Span::from_secs(86_400),
     }
 }
 

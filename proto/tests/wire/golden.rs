@@ -11,6 +11,7 @@ use std::mem::discriminant;
 use std::path::PathBuf;
 
 use prost::Message;
+use rientro_types::{FindingKind, FindingKinds, Selector};
 use rientro_wire::codec::{decode_entry, decode_snapshot_record, encode_entry, encode_snapshot_record};
 use rientro_wire::{Problem, v1};
 
@@ -106,4 +107,20 @@ fn nothing_unknown_is_skipped() {
     let mut spelled_out = vec![0x08, 0x81, 0x00];
     spelled_out.extend(&bytes[2..]);
     assert_eq!(decode_entry(&spelled_out).unwrap_err().problem, Problem::NotCanonical);
+}
+
+/// A set is written in one order; the same set in another order has another digest, so it is no entry of this journal.
+#[test]
+fn a_set_in_another_order_is_refused() {
+    use v1::record::Record;
+    let mut findings = FindingKinds::NONE;
+    findings.insert(FindingKind::ZeroBlock);
+    findings.insert(FindingKind::SizeMismatch);
+    let retried = rientro_types::Record::Retried { selector: Selector { findings, ..Selector::default() } };
+    let mut message = v1::JournalEntry::decode(encode_entry(&fixtures::entry(retried)).as_slice()).unwrap();
+    let Some(v1::Record { record: Some(Record::Retried(record)) }) = &mut message.decisions[0].record else {
+        panic!("it was a retry");
+    };
+    record.selector.as_mut().unwrap().findings.reverse();
+    assert_eq!(decode_entry(&message.encode_to_vec()).unwrap_err().problem, Problem::NotCanonical);
 }

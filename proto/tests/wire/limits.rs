@@ -88,6 +88,7 @@ fn largest_shard() -> ShardSnapshot {
         verification: largest_verification(),
         at: CellTime::from_unix_ms(u64::MAX),
         attempt: ATTEMPT,
+        policy: fixtures::policy(),
         damaged: damaged(),
     };
     let campaign = CampaignId::new(&name(0)).unwrap();

@@ -8,7 +8,8 @@ use std::collections::BTreeMap;
 use crate::{
     ActiveTime, AttemptNo, CampaignId, CellId, CellTime, CloseCause, Digest, Epoch, Exception, FleetLimits,
     HeldReason, Incarnation, LabelKey, LabelValue, MailboxId, NodeId, NodeIncarnation, PauseCause, Placement,
-    Plan, Revision, Seq, ServiceSet, ShardId, ShardState, Span, TaskFailure, TaskKind, Verification, WaveNo,
+    Plan, Policy, Revision, Seq, ServiceSet, ShardId, ShardState, Span, TaskFailure, TaskKind, Verification,
+    WaveNo,
 };
 
 /// Where a shard is in its life. All transitions are listed in the engine's `shard` module.
@@ -98,6 +99,8 @@ pub struct Standing {
     pub at: CellTime,
     /// Which try it was.
     pub attempt: AttemptNo,
+    /// What it was judged by last: the policy of the plan in force then.
+    pub policy: Policy,
     /// Mailboxes with damage, as far as the agent named them.
     pub damaged: Vec<MailboxId>,
 }
@@ -221,6 +224,15 @@ pub struct NodeSnapshot {
     pub busy: Vec<Busy>,
 }
 
+/// A pause.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pause {
+    /// Since when; a second pause does not begin it anew.
+    pub since: CellTime,
+    /// Why; of several causes the newest.
+    pub cause: PauseCause,
+}
+
 /// Where a campaign is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CampaignState {
@@ -301,8 +313,8 @@ pub struct CampaignSnapshot {
     pub started: CellTime,
     /// When it ended or was aborted.
     pub ended: Option<CellTime>,
-    /// Since when it is paused.
-    pub paused_since: Option<CellTime>,
+    /// Its pause, if it is paused; kept while a revised plan's waves are formed.
+    pub paused: Option<Pause>,
     /// How far its own clock is behind real time, pauses and absences together, the present pause not yet counted.
     pub clock_behind: Span,
     /// Its waves, in order.

@@ -146,12 +146,17 @@ impl Cell {
         step
     }
 
-    fn run(&mut self, event: Event) {
+    pub fn run(&mut self, event: Event) {
         drop(self.step(event));
     }
 
     pub fn connect(&mut self, name: &str, incarnation: u64) {
         self.connect_with(name, incarnation, Vec::new(), Vec::new());
+    }
+
+    /// Connects in a rack that other nodes may be in too.
+    pub fn connect_in(&mut self, name: &str, rack: &str) {
+        self.greet(name, rack, 1, Vec::new(), Vec::new());
     }
 
     pub fn connect_with(
@@ -161,8 +166,19 @@ impl Cell {
         running: Vec<Busy>,
         served: Vec<(ShardId, ServiceSet)>,
     ) {
+        self.greet(name, &format!("rack-{name}"), incarnation, running, served);
+    }
+
+    fn greet(
+        &mut self,
+        name: &str,
+        rack: &str,
+        incarnation: u64,
+        running: Vec<Busy>,
+        served: Vec<(ShardId, ServiceSet)>,
+    ) {
         self.sessions += 1;
-        let rack = (LabelKey::new("rack").unwrap(), LabelValue::new(&format!("rack-{name}")).unwrap());
+        let rack = (LabelKey::new("rack").unwrap(), LabelValue::new(rack).unwrap());
         let hello = Hello {
             session: SessionNo(self.sessions),
             node: node(name),

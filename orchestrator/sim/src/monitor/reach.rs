@@ -91,8 +91,15 @@ impl Monitor {
                 self.cancel_sent.insert((node, *shard, *attempt));
             }
             OrderKind::Serve { shard, services } => {
+                if services.is_empty() {
+                    self.close_sent.insert((node, *shard));
+                } else {
+                    self.close_sent.remove(&(node, *shard));
+                }
                 let Some(book) = self.books.shard(*shard) else { return Ok(()) };
-                let allowed = book.node == node && book.services == *services;
+                // What the same batch has closed again is told so after this.
+                let allowed = book.node == node && book.services == *services
+                    || self.closed.contains(&(node, *shard));
                 if !allowed && !services.is_empty() {
                     let found = format!("{node} is told to serve {services} of shard {shard}");
                     return Err(("R4", Some(*shard), found));
@@ -142,6 +149,20 @@ impl Monitor {
             });
             if !told {
                 self.broken("R8", None, format!("pausing {campaign} did not reach {node}"));
+            }
+        }
+    }
+
+    /// R8: what a batch has closed was told to its node with it, if the node has a session.
+    pub fn closings(&mut self, engine: &Engine) {
+        let (closed, sent) = (std::mem::take(&mut self.closed), std::mem::take(&mut self.close_sent));
+        let begun = std::mem::take(&mut self.begun);
+        for (node, shard) in closed.difference(&sent) {
+            let connected = engine.node_view(*node).is_some_and(|view| view.connected);
+            // Who has just greeted has said itself what it serves.
+            if connected && !begun.contains(node) {
+                let found = format!("shard {shard} was closed, and {node} was not told");
+                self.broken("R8", Some(*shard), found);
             }
         }
     }

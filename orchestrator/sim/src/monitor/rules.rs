@@ -310,6 +310,10 @@ impl Monitor {
             let found = format!("shard {shard} went from {} to {} by a sweep", old.services, new.services);
             self.broken("R1", Some(shard), found);
         }
+        let stays = new.placement.node == old.placement.node;
+        if stays && new.services.is_empty() && !old.services.is_empty() && !old.doubted {
+            self.closed.insert((new.placement.node, shard));
+        }
         let member = new.member.map(|member| (member.campaign, member.wave));
         let Some(book) = self.books.shard_mut(shard) else { return };
         if adopts {
