@@ -5,6 +5,8 @@
 mod keys;
 
 use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Read;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -25,6 +27,8 @@ const ROOTS_MAX: usize = 1_024;
 const TASKS_MAX: usize = 256;
 /// Most findings files of one shard.
 const FINDINGS_KEPT_MAX: usize = 1_000;
+/// Largest settings file: all roots with paths as long as they may be, several times over.
+const FILE_BYTES_MAX: u64 = 16 << 20;
 /// Shortest time between two looks at all roots: each is a walk over every shard.
 const RESCAN_MIN: Duration = Duration::from_secs(1);
 
@@ -115,6 +119,12 @@ pub enum SettingsError {
         path: PathBuf,
         /// The reason.
         source: std::io::Error,
+    },
+    /// The file is larger than any settings are.
+    #[error("{path} is larger than {FILE_BYTES_MAX} bytes; it does not look like a settings file")]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
     },
     /// The file is no TOML, or a value has another type.
     #[error("{path}: {source}")]
@@ -227,8 +237,7 @@ impl Settings {
 }
 
 fn read(path: &Path) -> Result<FileSettings, SettingsError> {
-    let text = std::fs::read_to_string(path)
-        .map_err(|source| SettingsError::Read { path: path.to_owned(), source })?;
+    let text = text_of(path)?;
     let toml = |source| SettingsError::Toml { path: path.to_owned(), source: Box::new(source) };
     let table: toml::Table = toml::from_str(&text).map_err(toml)?;
     let unknown = |key, nearest| SettingsError::UnknownKey { path: path.to_owned(), key, nearest };
@@ -240,6 +249,19 @@ fn read(path: &Path) -> Result<FileSettings, SettingsError> {
         }
     }
     toml::from_str(&text).map_err(toml)
+}
+
+/// The file's text. Its length is counted while it is read: a device or a file that grows has no other bound.
+fn text_of(path: &Path) -> Result<String, SettingsError> {
+    let unreadable = |source| SettingsError::Read { path: path.to_owned(), source };
+    let file = File::open(path).map_err(unreadable)?;
+    let mut text = String::new();
+    let bytes = file.take(FILE_BYTES_MAX + 1).read_to_string(&mut text).map_err(unreadable)?;
+    if u64::try_from(bytes).is_ok_and(|bytes| bytes <= FILE_BYTES_MAX) {
+        Ok(text)
+    } else {
+        Err(SettingsError::TooLarge { path: path.to_owned() })
+    }
 }
 
 fn validate(file: FileSettings, over: Overrides) -> Result<Settings, SettingsError> {

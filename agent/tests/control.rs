@@ -5,12 +5,15 @@
 
 mod support;
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use rientro_types::{ByteSize, CampaignId, Pace, Progress, Task, TaskEnd, TaskFailure};
 use rientro_wire::session::{AgentMessage, OrchestratorMessage};
-use support::orchestrator::{Orchestrator, Session};
+use support::orchestrator::{Orchestrator, Session, within};
 use support::{Node, attempt, order, shard, slow_verify, verify, welcome};
+
+/// Seconds' worth of a pace that are read to measure it.
+const SECONDS_READ: u64 = 9;
 
 async fn slow_node() -> (Node, Orchestrator, support::Agent, Session) {
     let node = Node::new();
@@ -25,29 +28,27 @@ fn campaign() -> CampaignId {
     CampaignId::new("return").unwrap()
 }
 
-#[allow(clippy::disallowed_methods, reason = "what is asserted is a time")]
+#[allow(clippy::disallowed_methods, reason = "a rate is bytes in a time")]
 fn now() -> Instant {
     Instant::now()
 }
 
-/// R8, T3: a cancelled verification ends within a second, whatever it does; so does one that waits for its turn.
+/// R8, T3: a cancelled verification ends as cancelled, long before it would have ended by itself. How fast an abort is, the
+/// benchmark `decisions` of the orchestrator measures.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_cancel_ends_a_task_within_a_second() {
+async fn a_cancel_ends_a_task() {
     let (node, _orchestrator, _agent, mut session) = slow_node().await;
     session.start(order(1), slow_verify("s1", 1, node.volume.id)).await;
     session.progress().await;
-    let began = now();
     session
         .say(OrchestratorMessage::CancelTask { order: order(2), shard: shard("s1"), attempt: attempt(1) })
         .await;
-    let (_, _, end) = session.result().await;
-    let took = now().duration_since(began);
-    println!("from cancel to its result: {took:?}");
+    let (_, _, end) = within(session.result()).await;
     assert_eq!(end, TaskEnd::Failed(TaskFailure::Cancelled));
-    assert!(took < Duration::from_secs(1), "{took:?}");
 }
 
-/// T17: suspended, a task stands still; let go on it moves; a pace that is set is the pace that is measured.
+/// T17: suspended, a task stands still; let go on it moves, never faster than the pace that is set; and a pace that is raised
+/// is made use of.
 #[tokio::test(flavor = "multi_thread")]
 async fn suspension_and_pace_reach_a_running_task() {
     let node = Node::new();
@@ -58,26 +59,26 @@ async fn suspension_and_pace_reach_a_running_task() {
     let _agent = node.start(&[&orchestrator.endpoint()]);
     let (mut session, _) = orchestrator.greeted(&welcome()).await;
     session.start(order(1), Task { pace: mib_a_second(1), ..verify("s1", 1, node.volume.id) }).await;
-    session.progress().await;
-    session.say(OrchestratorMessage::SuspendCampaign { order: order(2), campaign: campaign() }).await;
-    // Progress is told only when there is any: heartbeats alone mean that it stands still.
-    let mut quiet = 0;
-    while quiet < 6 {
-        quiet = match session.hear_any().await.unwrap() {
-            AgentMessage::Heartbeat => quiet + 1,
-            AgentMessage::TaskProgress { .. } => 0,
-            other => panic!("{other:?}"),
-        };
-    }
-    session.say(OrchestratorMessage::ContinueCampaign { order: order(3), campaign: campaign() }).await;
-    session.progress().await;
-    for mib in [2, 8] {
+    let (_, _, mut told) = session.progress().await;
+    // Without the raise, a whole minute would not do for the second one.
+    for (no, mib) in [(1, 1), (2, 8)] {
+        session
+            .say(OrchestratorMessage::SuspendCampaign { order: order(no * 3), campaign: campaign() })
+            .await;
+        let first = standing_still(&mut session, told.bytes).await;
         let pace = mib_a_second(mib);
-        session.say(OrchestratorMessage::SetPace { order: order(mib), campaign: campaign(), pace }).await;
-        session.progress().await;
-        let rate = measured(&mut session).await;
-        println!("set {mib} MiB/s, measured {} KiB/s", rate >> 10);
-        assert!(rate > (mib << 20) / 2 && rate < (mib << 20) * 2, "{mib} MiB/s wanted, {rate} B/s measured");
+        session
+            .say(OrchestratorMessage::SetPace { order: order(no * 3 + 1), campaign: campaign(), pace })
+            .await;
+        let began = now();
+        let order = order(no * 3 + 2);
+        session.say(OrchestratorMessage::ContinueCampaign { order, campaign: campaign() }).await;
+        let wanted = SECONDS_READ * (mib << 20);
+        told = within(progress_to(&mut session, first + wanted)).await;
+        let read = told.bytes - first;
+        // Counted from before it was let go: a machine that lags can only make the rate look lower.
+        let rate = read * 1000 / u64::try_from(now().duration_since(began).as_millis()).unwrap();
+        assert!(rate < (mib << 20) * 2, "{mib} MiB/s wanted, {rate} B/s measured");
     }
 }
 
@@ -85,15 +86,28 @@ fn mib_a_second(mib: u64) -> Pace {
     Pace { bytes_per_second: ByteSize::from_bytes(mib << 20), readers: 2 }
 }
 
-/// Bytes a second between two looks some seconds apart.
-async fn measured(session: &mut Session) -> u64 {
-    let (_, _, Progress { bytes: first, .. }) = session.progress().await;
-    let began = now();
-    let mut last = first;
-    while now().duration_since(began) < Duration::from_secs(4) {
-        last = session.progress().await.2.bytes;
+/// Waits until a suspended task has told all it did; gives the bytes it has read.
+async fn standing_still(session: &mut Session, mut bytes: u64) -> u64 {
+    // Progress is told only when there is any: heartbeats alone mean that it stands still.
+    let mut quiet = 0;
+    while quiet < 6 {
+        match session.hear_any().await.unwrap() {
+            AgentMessage::Heartbeat => quiet += 1,
+            AgentMessage::TaskProgress { progress, .. } => (quiet, bytes) = (0, progress.bytes),
+            other => panic!("{other:?}"),
+        }
     }
-    (last - first) * 1000 / u64::try_from(now().duration_since(began).as_millis()).unwrap()
+    bytes
+}
+
+/// Waits until so many bytes are read.
+async fn progress_to(session: &mut Session, bytes: u64) -> Progress {
+    loop {
+        let progress = session.progress().await.2;
+        if progress.bytes >= bytes {
+            return progress;
+        }
+    }
 }
 
 /// T12: verifications of 160 shards at once all end, and orders are answered meanwhile.

@@ -1,16 +1,18 @@
-//! How fast verification is, against the bare floor in the same run: open, fstat, read and close of the same files.
+//! How fast verification is, against two others on the same files in the same run: the bare floor (open, fstat, read and
+//! close), and `xargs -0 -P2 b3sum`, which only hashes them.
 //!
-//! `cargo bench -p rientro-mailstore` makes a corpus of its own. Settings by environment:
+//! `cargo bench -p rientro-mailstore --bench verify` makes a corpus of its own. Without `b3sum` (`cargo install b3sum`) or `xargs`
+//! the second comparison says so and is left out. Settings by environment:
 //!
 //! | variable | meaning | default |
 //! | --- | --- | --- |
 //! | `RIENTRO_BENCH_MESSAGES` | messages of the corpus that is made | 20000 |
 //! | `RIENTRO_BENCH_MAILBOXES` | mailboxes of it | 200 |
 //! | `RIENTRO_BENCH_ROOT` | a corpus that is there, laid out `{hash}/{user}/Maildir`; read only | none |
-//! | `RIENTRO_BENCH_READERS` | readers, for both | 2 |
+//! | `RIENTRO_BENCH_READERS` | readers, floor's threads and processes of `xargs` | 2 |
 //! | `RIENTRO_BENCH_ROUNDS` | rounds, of which medians are told | 5 |
 //! | `RIENTRO_BENCH_COLD` | `1` drops the page cache before each run (root only) | 0 |
-//! | `RIENTRO_BENCH_ONLY` | `verify` leaves the floor out, so that the peak memory is verification's own | both |
+//! | `RIENTRO_BENCH_ONLY` | `verify` leaves the others out, so that the peak memory is verification's own | all |
 
 #![allow(
     clippy::unwrap_used,
@@ -21,8 +23,10 @@
 
 use std::ffi::CStr;
 use std::fs;
+use std::io::Write;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
@@ -50,7 +54,8 @@ fn main() {
     let only_verify = std::env::var("RIENTRO_BENCH_ONLY").is_ok_and(|only| only == "verify");
     let layout = Layout::whole("{hash}/{user}/Maildir", "bench").unwrap();
     let task = Task { root: &root, layout: &layout, shard: b"", volume: None, expected: None };
-    let (mut floors, mut verifies, mut walks) = (Vec::new(), Vec::new(), Vec::new());
+    let hasher = Hasher::find(&root, readers).filter(|_| !only_verify);
+    let (mut floors, mut verifies, mut walks, mut hashes) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for round in 0..setting("RIENTRO_BENCH_ROUNDS", 5) + usize::from(!cold) {
         let counted = cold || round > 0;
         if !only_verify {
@@ -63,6 +68,10 @@ fn main() {
             println!("verify: {}, {:?}", report.verdict, control.progress());
         });
         verifies.extend(counted.then_some(spent));
+        if let Some(hasher) = &hasher {
+            let spent = timed(cold, || hasher.run());
+            hashes.extend(counted.then_some(spent));
+        }
         let control = Control::new(Pace { readers, bytes_per_second: 0 });
         let spent = timed(cold, || println!("stat walk: {}", stat_walk(&task, &control).unwrap()));
         walks.extend(counted.then_some(spent));
@@ -74,6 +83,13 @@ fn main() {
         println!(
             "floor, {readers} threads: {floor:?}; ratio {}%",
             verified.as_micros() * 100 / floor.as_micros()
+        );
+    }
+    if hasher.is_some() {
+        let hashed = median(&mut hashes);
+        println!(
+            "xargs -0 -P{readers} b3sum: {hashed:?}; verification takes {}% of it",
+            verified.as_micros() * 100 / hashed.as_micros()
         );
     }
     let status = fs::read_to_string("/proc/self/status").unwrap();
@@ -93,6 +109,54 @@ fn timed(cold: bool, run: impl FnOnce()) -> Duration {
 fn median(times: &mut [Duration]) -> Duration {
     times.sort_unstable();
     times[times.len() / 2]
+}
+
+/// `b3sum` over the list of files that verification reads, by as many processes as it has readers.
+struct Hasher {
+    list: tempfile::NamedTempFile,
+    processes: usize,
+    files: usize,
+}
+
+impl Hasher {
+    /// Makes the list; nothing, with a message, when a program is missing.
+    fn find(root: &Path, processes: usize) -> Option<Self> {
+        for program in ["b3sum", "xargs"] {
+            let found = Command::new(program).arg("--version").stdout(Stdio::null()).status();
+            if !found.is_ok_and(|status| status.success()) {
+                println!(
+                    "{program} is not installed: the comparison with `xargs -0 -P{processes} b3sum` is left out"
+                );
+                return None;
+            }
+        }
+        let mut list = tempfile::NamedTempFile::new().unwrap();
+        let (mut folders, mut files) = (vec![root.to_owned()], 0);
+        while let Some(folder) = folders.pop() {
+            for entry in fs::read_dir(folder).unwrap().map(Result::unwrap) {
+                let kind = entry.file_type().unwrap();
+                if kind.is_dir() {
+                    folders.push(entry.path());
+                } else if kind.is_file() {
+                    list.write_all(entry.path().as_os_str().as_encoded_bytes()).unwrap();
+                    list.write_all(b"\0").unwrap();
+                    files += 1;
+                }
+            }
+        }
+        list.flush().unwrap();
+        Some(Self { list, processes, files })
+    }
+
+    /// One thread for each process, and batches so large that starting processes costs next to nothing, yet enough of them
+    /// that all are busy.
+    fn run(&self) {
+        let batch = (self.files / self.processes / 4).clamp(1, 2_000).to_string();
+        let mut hash = Command::new("xargs");
+        hash.args(["-0", &format!("-P{}", self.processes), "-n", &batch, "b3sum", "--num-threads", "1"]);
+        hash.stdin(self.list.reopen().unwrap()).stdout(Stdio::null());
+        assert!(hash.status().unwrap().success(), "b3sum failed");
+    }
 }
 
 /// Files and bytes read by the least work there is.

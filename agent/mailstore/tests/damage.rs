@@ -8,14 +8,13 @@ use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::Write;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{FileExt, PermissionsExt, symlink};
-use std::path::Path;
+use std::os::unix::fs::{PermissionsExt, symlink};
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use rientro_mailstore::{Control, Pace, verify};
+use rientro_mailstore::{Control, verify};
 use rientro_types::{Finding, FindingKind as Kind, Level, Outcome, Ppm, UnknownCause, VolumeId};
-use store::{Store, log_header, log_record, message, stem};
+use store::{Store, changed_midway, gzip, log_header, log_record, message, overwrite, stem, unprivileged};
 
 /// Kind and path of each finding.
 fn seen(findings: &[Finding]) -> Vec<(Kind, String)> {
@@ -44,16 +43,6 @@ fn clean(change: impl FnOnce(&store::Maildir)) {
 
 fn unreadable(change: impl FnOnce(&store::Maildir), expected: &[Kind]) {
     assert_eq!(after(change), (Outcome::Unreadable, expected.to_vec()));
-}
-
-fn gzip(text: &[u8]) -> Vec<u8> {
-    let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
-    encoder.write_all(text).unwrap();
-    encoder.finish().unwrap()
-}
-
-fn overwrite(path: &Path, at: u64, bytes: &[u8]) {
-    File::options().write(true).open(path).unwrap().write_all_at(bytes, at).unwrap();
 }
 
 #[test]
@@ -119,7 +108,7 @@ fn compressed_mail_is_clean() {
     });
 }
 
-/// T17, mail.md D7 "4K block zeroed": the sizes and the run both tell.
+/// mail.md D7 "4K block zeroed": the sizes and the run both tell.
 #[test]
 fn a_zeroed_block() {
     let (store, anna) = Store::with_anna();
@@ -468,19 +457,6 @@ fn streams_that_are_not_decoded_and_bombs() {
     unreadable(|anna| fs::create_dir_all(anna.0.join("d/".repeat(40))).unwrap(), &[Kind::LimitReached]);
 }
 
-/// Runs as a reader without root's power to read what it may not: threads inherit capabilities.
-fn unprivileged<T: Send>(work: impl FnOnce() -> T + Send) -> T {
-    std::thread::scope(|scope| {
-        let run = || {
-            let mut sets = rustix::thread::capabilities(None).unwrap();
-            sets.effective = rustix::thread::CapabilitySet::empty();
-            rustix::thread::set_capabilities(None, sets).unwrap();
-            work()
-        };
-        scope.spawn(run).join().unwrap()
-    })
-}
-
 #[test]
 fn files_and_directories_that_may_not_be_read() {
     let (store, anna) = Store::with_anna();
@@ -501,26 +477,6 @@ fn files_and_directories_that_may_not_be_read() {
     );
     assert_eq!(report.verdict.tally.mailboxes_unreadable, 2);
     fs::set_permissions(carl.0.parent().unwrap(), fs::Permissions::from_mode(0o700)).unwrap();
-}
-
-/// Verifies with one reader, which is still inside the first mailbox when the first finding is handed out.
-///
-/// More findings than are gathered, handed on and waiting together keep it there until `change` is done.
-fn changed_midway(store: &Store, change: impl Fn()) -> (Outcome, Vec<Kind>) {
-    let first = store.maildir("ex.org/aaron");
-    for number in 0..1000 {
-        fs::write(first.0.join(format!("new/1600000000.M{number:06}P1.host")), b"").unwrap();
-    }
-    let mut kinds = Vec::new();
-    let control = Control::new(Pace { readers: 1, bytes_per_second: 0 });
-    let report = verify(&store.task(), Level::Structure, &control, &mut |finding| {
-        if kinds.is_empty() {
-            change();
-        }
-        kinds.push(finding.kind);
-    });
-    kinds.retain(|kind| *kind != Kind::EmptyMessage);
-    (report.verdict.outcome, kinds)
 }
 
 /// What vanishes while it is read is named, and ends in no panic.

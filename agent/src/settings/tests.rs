@@ -1,3 +1,5 @@
+//! Settings that are read, and settings that are refused by the name of what is wrong.
+
 use super::*;
 
 fn load(text: &str) -> Result<Settings, SettingsError> {
@@ -36,6 +38,14 @@ fn a_whole_file_is_read() {
     let path = dir.path().join("agent.toml");
     std::fs::write(&path, GOOD).unwrap();
     assert_eq!(Settings::load(Some(&path), over).unwrap().node.as_str(), "n2");
+}
+
+#[test]
+fn a_file_beyond_its_bound_is_refused() {
+    let long = GOOD.to_owned() + &"#".repeat(usize::try_from(FILE_BYTES_MAX).unwrap());
+    assert!(matches!(load(&long), Err(SettingsError::TooLarge { .. })));
+    let endless = Settings::load(Some(Path::new("/dev/zero")), Overrides::default());
+    assert!(matches!(endless, Err(SettingsError::TooLarge { .. })), "{endless:?}");
 }
 
 #[test]

@@ -1,3 +1,5 @@
+//! What the state directory holds after everything that may happen to it: restarts, torn files, orders of other lives.
+
 use rientro_types::{
     AttemptNo, CellId, Digest, Epoch, Incarnation, Level, MailboxId, Order, Outcome, Ppm, Seq, Service,
     Tally, TaskEnd, TaskFailure, TaskKind, Verdict, Verification, VolumeId,

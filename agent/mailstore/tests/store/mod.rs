@@ -3,12 +3,16 @@
 #![allow(dead_code, reason = "each test file uses its part")]
 #![allow(clippy::unwrap_used, reason = "a fixture that cannot be built fails its test")]
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::Write;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-use rientro_mailstore::{Control, Expected, Layout, Report, Task, verify};
-use rientro_types::{Finding, Level};
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use rientro_mailstore::{Control, Expected, Layout, Pace, Report, Task, verify};
+use rientro_types::{Finding, FindingKind, Level, Outcome};
 
 /// A volume in a temporary directory, with the layout `{domain}/{user}`.
 pub(crate) struct Store {
@@ -166,4 +170,49 @@ pub(crate) fn log_record(kind: u32, words: &[u32]) -> Vec<u8> {
     record.extend(kind.to_le_bytes());
     record.extend(words.iter().flat_map(|word| word.to_le_bytes()));
     record
+}
+
+/// A gzip stream of the text.
+pub(crate) fn gzip(text: &[u8]) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
+    encoder.write_all(text).unwrap();
+    encoder.finish().unwrap()
+}
+
+/// Puts bytes into a file, whose length stays.
+pub(crate) fn overwrite(path: &Path, at: u64, bytes: &[u8]) {
+    File::options().write(true).open(path).unwrap().write_all_at(bytes, at).unwrap();
+}
+
+/// Runs as a reader without root's power to read what it may not: threads inherit capabilities.
+pub(crate) fn unprivileged<T: Send>(work: impl FnOnce() -> T + Send) -> T {
+    std::thread::scope(|scope| {
+        let run = || {
+            let mut sets = rustix::thread::capabilities(None).unwrap();
+            sets.effective = rustix::thread::CapabilitySet::empty();
+            rustix::thread::set_capabilities(None, sets).unwrap();
+            work()
+        };
+        scope.spawn(run).join().unwrap()
+    })
+}
+
+/// Verifies with one reader, which is still inside the first mailbox when the first finding is handed out.
+///
+/// More findings than are gathered, handed on and waiting together keep it there until `change` is done.
+pub(crate) fn changed_midway(store: &Store, change: impl Fn()) -> (Outcome, Vec<FindingKind>) {
+    let first = store.maildir("ex.org/aaron");
+    for number in 0..1000 {
+        fs::write(first.0.join(format!("new/1600000000.M{number:06}P1.host")), b"").unwrap();
+    }
+    let mut kinds = Vec::new();
+    let control = Control::new(Pace { readers: 1, bytes_per_second: 0 });
+    let report = verify(&store.task(), Level::Structure, &control, &mut |finding| {
+        if kinds.is_empty() {
+            change();
+        }
+        kinds.push(finding.kind);
+    });
+    kinds.retain(|kind| *kind != FindingKind::EmptyMessage);
+    (report.verdict.outcome, kinds)
 }

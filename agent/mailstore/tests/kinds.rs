@@ -1,0 +1,95 @@
+//! Every kind of finding has a fixture: a store in which this was broken, and in which it is seen.
+
+#![allow(clippy::unwrap_used, reason = "a fixture that cannot be built fails its test")]
+
+mod store;
+
+use std::ffi::OsStr;
+use std::fs::{self, File, Permissions};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{PermissionsExt, symlink};
+
+use rientro_mailstore::{Control, Task, verify};
+use rientro_types::{Finding, FindingKind as Kind, Level, VolumeId};
+use rustix::fs::{CWD, Mode, mkfifoat};
+use store::{Store, changed_midway, gzip, message, overwrite, stem, unprivileged};
+
+fn kinds(findings: &[Finding]) -> Vec<Kind> {
+    findings.iter().map(|finding| finding.kind).collect()
+}
+
+/// A store that must hold these mailboxes.
+fn expecting(store: &mut Store, mailboxes: [&str; 2]) {
+    store.expected = Some(mailboxes.map(|path| path.as_bytes().to_vec()).into_iter().collect());
+}
+
+/// Breaks a store in the way of this kind; gives every kind that is seen then.
+fn seen(kind: Kind) -> Vec<Kind> {
+    let (mut store, anna) = Store::with_anna();
+    let (root, at) = (store.dir.path().to_owned(), |path: &str| anna.0.join(path));
+    match kind {
+        Kind::SizeMismatch | Kind::MimeTruncated => {
+            File::options().write(true).open(anna.file(1)).unwrap().set_len(10_000).unwrap();
+        }
+        Kind::VirtualSizeMismatch | Kind::NulRun => overwrite(&anna.file(1), 5_000, &[0; 600]),
+        Kind::ZeroBlock => overwrite(&anna.file(1), 8_192, &[0; 4_096]),
+        Kind::CompressedStream => fs::write(anna.file(1), &gzip(&message(1))[..200]).unwrap(),
+        Kind::EmptyMessage => fs::write(anna.file(1), b"").unwrap(),
+        Kind::HeaderMalformed => fs::write(at("cur/1700000040.M40P1.host:2,"), b"\x89PNG junk\n\n").unwrap(),
+        Kind::FileUnreadable => {
+            fs::set_permissions(anna.file(1), Permissions::from_mode(0o0)).unwrap();
+            return kinds(&unprivileged(|| store.verify()).1);
+        }
+        Kind::DirectoryUnreadable => {
+            fs::set_permissions(at("cur"), Permissions::from_mode(0o0)).unwrap();
+            return kinds(&unprivileged(|| store.verify()).1);
+        }
+        Kind::DirectoryMissing => fs::remove_dir(at("tmp")).unwrap(),
+        Kind::MailboxMissing => expecting(&mut store, ["ex.org/anna", "ex.org/bert"]),
+        Kind::MailboxUnrecognised => fs::create_dir_all(root.join("ex.org/empty")).unwrap(),
+        Kind::MessageMissing => fs::remove_file(anna.file(1)).unwrap(),
+        Kind::UidlistMissing => fs::remove_file(at("dovecot-uidlist")).unwrap(),
+        Kind::UidlistMalformed => fs::write(at("dovecot-uidlist"), [0; 300]).unwrap(),
+        Kind::UidlistStale => {
+            anna.write_uids(&[1]);
+            anna.write_index(&[1, 2, 3], 4);
+        }
+        Kind::IndexMalformed => overwrite(&at("dovecot.index"), 0, &[0; 64]),
+        Kind::DuplicateName => fs::write(at("new").join(stem(1, &message(1))), message(1)).unwrap(),
+        Kind::StrayFile => fs::write(at("cur/README"), b"not mail").unwrap(),
+        Kind::SymbolicLink => symlink("/etc", at(".Shared")).unwrap(),
+        Kind::SpecialFile => {
+            mkfifoat(CWD, at("cur/1700000050.M50P1.host,S=5:2,"), Mode::RWXU).unwrap();
+        }
+        Kind::NameNotUtf8 => {
+            let name = OsStr::from_bytes(b"1700000060.M60P1.h\xff\xfe:2,");
+            fs::write(at("cur").join(name), message(60)).unwrap();
+        }
+        Kind::VolumeEmpty => {
+            store = Store::new();
+            expecting(&mut store, ["ex.org/anna", "ex.org/bert"]);
+        }
+        Kind::VolumeWrong => {
+            let volume = Some(VolumeId::new("marker:6f1c9a52-0b1d-4c61-9d0a-3f1b2c4d5e6f").unwrap());
+            let (task, mut findings) = (Task { volume, ..store.task() }, Vec::new());
+            verify(&task, Level::Structure, &Control::default(), &mut |finding| findings.push(finding));
+            return kinds(&findings);
+        }
+        Kind::ChangedWhileRead => {
+            let late = root.join("ex.org/aaron/new/1600000000.M000999P1.host");
+            return changed_midway(&store, || fs::remove_file(&late).unwrap()).1;
+        }
+        Kind::LimitReached => fs::create_dir_all(at(&"d/".repeat(40))).unwrap(),
+    }
+    kinds(&store.verify().1)
+}
+
+/// A kind that is added without a way to break a store for it does not compile; one that is not seen fails here.
+#[test]
+fn every_kind_of_finding_has_a_fixture() {
+    assert_eq!(kinds(&Store::with_anna().0.verify().1), []);
+    for kind in Kind::ALL {
+        let seen = seen(*kind);
+        assert!(seen.contains(kind), "{kind}: {seen:?}");
+    }
+}

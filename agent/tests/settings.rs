@@ -1,0 +1,46 @@
+//! Which setting is in force: the file's, the environment's above it, a flag's above both.
+
+#![allow(clippy::unwrap_used, reason = "what cannot be set up fails its test")]
+
+use std::fs;
+use std::process::Command;
+
+/// What the agent says its settings lead to, or why it refuses them.
+fn checked(config: &str, environment: &[(&str, &str)], flags: &[&str]) -> String {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_rientro-agent"));
+    for name in ["CONFIG", "NODE", "STATE", "ENDPOINTS"] {
+        command.env_remove(format!("RIENTRO_AGENT_{name}"));
+    }
+    command.env("RIENTRO_AGENT_CONFIG", config).envs(environment.iter().copied());
+    let output = command.args(["run", "--check"]).args(flags).output().unwrap();
+    String::from_utf8([output.stdout, output.stderr].concat()).unwrap()
+}
+
+#[test]
+fn flags_stand_above_the_environment_and_that_above_the_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let text = |node: &str, endpoint: &str| {
+        format!(
+            "node = {node:?}\nstate = \"/s\"\nendpoints = [{endpoint:?}]\n[[roots]]\npath = {:?}\nlayout = \"{{user}}\"\nshard_id = \"v\"\n",
+            dir.path()
+        )
+    };
+    let (file, other) = (dir.path().join("agent.toml"), dir.path().join("other.toml"));
+    fs::write(&file, text("of-file", "http://127.0.0.1:1")).unwrap();
+    fs::write(&other, text("of-other", "http://127.0.0.1:1")).unwrap();
+    let file = file.to_str().unwrap();
+    assert!(checked(file, &[], &[]).contains("node of-file with"));
+    let environment = [("RIENTRO_AGENT_NODE", "of-environment")];
+    assert!(checked(file, &environment, &[]).contains("node of-environment with"));
+    assert!(checked(file, &environment, &["--node", "of-flag"]).contains("node of-flag with"));
+    assert!(checked(file, &[], &["--config", other.to_str().unwrap()]).contains("node of-other with"));
+
+    // What is refused shows where it came from.
+    let environment =
+        [("RIENTRO_AGENT_ENDPOINTS", "http://10.0.0.1:1"), ("RIENTRO_AGENT_STATE", "of-environment")];
+    assert!(checked(file, &environment, &[]).contains("endpoint `http://10.0.0.1:1` cannot be used"));
+    let flags = ["--endpoint", "http://127.0.0.1:2"];
+    assert!(checked(file, &environment, &flags).contains("`state` is of-environment, which is not absolute"));
+    let flags = ["--endpoint", "http://127.0.0.1:2", "--state", "of-flag"];
+    assert!(checked(file, &environment, &flags).contains("`state` is of-flag, which is not absolute"));
+}
