@@ -91,6 +91,11 @@ impl Cell {
         &self.running.addresses("agents")[0]
     }
 
+    /// The address of metrics.
+    pub(crate) fn metrics(&self) -> &Address {
+        &self.running.addresses("metrics")[0]
+    }
+
     pub(crate) async fn operator(&self) -> Operator {
         let tcp = self.running.addresses("operators").iter().find(|a| matches!(a, Address::Loopback(_)));
         Operator::connect(tcp.unwrap()).await

@@ -1,22 +1,23 @@
 //! The real binary, killed at any moment.
 
 use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader};
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
 
-use rientro_orchestrator::{Address, plan};
+use rientro_orchestrator::plan;
 use rientro_types::{CampaignId, Record, Verb};
 use rientro_wire::operator::ActAnswer;
 use rientro_wire::session::OrchestratorMessage;
 use tokio::sync::watch;
 
-use crate::agent::{Agent, Manner, claim};
-use crate::cell::{Operator, flags, until, within};
+use crate::agent::{Agent, Heard, Manner, claim};
+use crate::cell::{Operator, within};
 use crate::journal_calls::records;
+use crate::process::Process;
 
-/// Lives of the orchestrator; each is killed after another number of answers.
-const LIVES: usize = 8;
+/// Decides at which moment each life ends; another seed gives other moments.
+const SEED: u64 = 1;
+
+/// Lives of the orchestrator: three for each thing that a kill may fall into.
+const LIVES: usize = 12;
 
 /// Shards that each life's campaign is about.
 const SHARDS: usize = 20;
@@ -24,56 +25,61 @@ const SHARDS: usize = 20;
 /// Records that an operator was told of, and whether they pause.
 type Acknowledged = BTreeMap<u64, bool>;
 
-/// A running binary.
-struct Process {
-    child: Child,
-    /// Where it listens for agents, and for operators too.
-    address: Address,
-    log: std::thread::JoinHandle<Vec<String>>,
+/// When a life ends: as soon as so many of these were heard or acknowledged.
+#[derive(Clone, Copy, Debug)]
+enum Moment {
+    /// Tasks commanded: at none, the start of the campaign is still on its way.
+    Tasks(usize),
+    /// Openings commanded.
+    Openings(usize),
+    /// Messages of any kind.
+    Messages(usize),
+    /// Pauses and resumptions acknowledged.
+    Acknowledged(usize),
 }
 
-impl Process {
-    /// Starts it and waits until it listens.
-    fn start(folder: &Path) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_rientro-orchestrator"))
-            .args(flags(folder).into_iter().skip(1))
-            .args(["--log-format", "json"])
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
-        let address = lines
-            .by_ref()
-            .map(|line| line.unwrap())
-            .find(|line| line.contains("\"whom\":\"agents\""))
-            .and_then(|line| {
-                let (_, rest) = line.split_once("\"address\":\"")?;
-                Some(rest.split_once('"')?.0.parse().unwrap())
-            })
-            .expect("it tells where it listens");
-        let log = std::thread::spawn(move || lines.map_while(Result::ok).collect());
-        Self { child, address, log }
+impl Moment {
+    /// Each life has another kind of moment; the seed says how many.
+    fn of(life: usize) -> Self {
+        // SplitMix64: every life its own number.
+        let mut bits = (SEED ^ life as u64).wrapping_add(0x9e37_79b9_7f4a_7c15);
+        bits = (bits ^ bits >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        bits = (bits ^ bits >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+        let below = |most: u64| usize::try_from((bits ^ bits >> 31) % most).unwrap();
+        match life % 4 {
+            0 => Self::Tasks(below(4)),
+            1 => Self::Openings(1 + below(SHARDS as u64 / 2)),
+            2 => Self::Messages(1 + below(80)),
+            _ => Self::Acknowledged(1 + below(20)),
+        }
     }
 
-    /// An operator, once it leads.
-    async fn operator(&self) -> Operator {
-        let operator = Operator::connect(&self.address).await;
-        until(|| operator.cell(), Result::is_ok).await.unwrap();
-        operator
+    fn has_come(self, heard: &Heard, acknowledged: usize) -> bool {
+        let count = |wanted: fn(&OrchestratorMessage) -> bool| {
+            heard.messages.iter().filter(|message| wanted(message)).count()
+        };
+        match self {
+            Self::Tasks(most) => count(|m| matches!(m, OrchestratorMessage::StartTask { .. })) >= most,
+            Self::Openings(most) => count(|m| matches!(m, OrchestratorMessage::SetServices { .. })) >= most,
+            Self::Messages(most) => heard.messages.len() >= most,
+            Self::Acknowledged(most) => acknowledged >= most,
+        }
     }
 
-    fn kill(mut self) {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
-        self.log.join().unwrap();
-    }
-
-    /// Asks it to stop; gives its log.
-    fn terminate(mut self) -> Vec<String> {
-        let pid = rustix::process::Pid::from_child(&self.child);
-        rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
-        assert!(self.child.wait().unwrap().success(), "it ends well when asked to");
-        self.log.join().unwrap()
+    /// Waits for it, whatever the agent hears and the operator is told meanwhile.
+    async fn come(self, agent: &Agent, acknowledged: &watch::Sender<Acknowledged>) {
+        let before = acknowledged.borrow().len();
+        let (mut heard, mut told) = (agent.heard.clone(), acknowledged.subscribe());
+        let waiting = async {
+            while !self.has_come(&heard.borrow_and_update(), told.borrow_and_update().len() - before) {
+                // Cancel-safe: what changed is looked at again from the start.
+                tokio::select! {
+                    changed = heard.changed() => changed.unwrap(),
+                    changed = told.changed() => changed.unwrap(),
+                }
+            }
+        };
+        within(waiting).await;
     }
 }
 
@@ -104,22 +110,31 @@ async fn decide(
     }
 }
 
-/// Whether a task was started by a record before the order that commanded it.
+/// Whether a task was started, or services opened, by a record before the order that commanded it.
 fn is_recorded(message: &OrchestratorMessage, records: &BTreeMap<u64, Record>) -> bool {
-    let OrchestratorMessage::StartTask { order, task } = message else { return true };
-    let started = |record: &Record| matches!(record, Record::TaskStarted { shard, attempt, .. } if (*shard, *attempt) == (task.shard, task.attempt));
-    records.range(..=order.seq.raw()).any(|(_, record)| started(record))
+    let until = |seq: u64| records.range(..=seq).map(|(_, record)| record);
+    match message {
+        OrchestratorMessage::StartTask { order, task } => until(order.seq.raw()).any(|record| {
+            matches!(record, Record::TaskStarted { shard, attempt, .. } if (*shard, *attempt) == (task.shard, task.attempt))
+        }),
+        OrchestratorMessage::SetServices { order, shard: told, services: open } => {
+            until(order.seq.raw()).any(|record| {
+                matches!(record, Record::StepOpening { shard, services, .. } if (shard, services) == (told, open))
+            })
+        }
+        _ => true,
+    }
 }
 
 /// T6, R4: whatever was acknowledged to the operator is in the journal after each kill, and no agent was ever commanded what
-/// the journal does not hold.
+/// the journal does not hold. Kills fall into starts of campaigns, tasks, openings, pauses and resumptions.
 #[tokio::test(flavor = "multi_thread")]
 async fn acknowledged_decisions_survive_kill_9_and_no_command_lacks_its_record() {
     let folder = tempfile::tempdir().unwrap();
     let acknowledged = watch::channel(Acknowledged::new()).0;
     let mut commanded: Vec<OrchestratorMessage> = Vec::new();
     for life in 0..LIVES {
-        let process = Process::start(folder.path());
+        let process = Process::start(folder.path(), &[]);
         let operator = process.operator().await;
         let agent = Agent::connect(&process.address, "n1", Manner::Diligent).await;
         let names = |life: usize| (0..SHARDS).map(move |n| format!("s{life}-{n}"));
@@ -128,20 +143,22 @@ async fn acknowledged_decisions_survive_kill_9_and_no_command_lacks_its_record()
         check(&acknowledged.borrow(), &found, &commanded);
         let shards: Vec<String> = names(life).collect();
         let campaign = format!("k{life}");
-        let before = acknowledged.borrow().len();
         let deciding = decide(&operator, &campaign, &shards, &acknowledged);
+        let moment = Moment::of(life);
         let killing = async {
-            within(acknowledged.subscribe().wait_for(|all| all.len() > before + 3 * life)).await.unwrap();
+            moment.come(&agent, &acknowledged).await;
             process.kill();
         };
         tokio::join!(deciding, killing);
         commanded.extend(agent.heard.borrow().messages.iter().cloned());
     }
-    let process = Process::start(folder.path());
+    let process = Process::start(folder.path(), &[]);
     let operator = process.operator().await;
     let found = within(records(&operator)).await;
     check(&acknowledged.borrow(), &found, &commanded);
-    assert!(acknowledged.borrow().len() >= LIVES);
+    assert!(!acknowledged.borrow().is_empty());
+    let openings = commanded.iter().filter(|m| matches!(m, OrchestratorMessage::SetServices { .. })).count();
+    assert!(openings >= LIVES / 4, "{openings} openings were commanded");
     drop(operator);
     let log = process.terminate();
     assert!(log.iter().any(|line| line.contains("asked to stop")));
@@ -159,24 +176,4 @@ fn check(acknowledged: &Acknowledged, found: &BTreeMap<u64, Record>, commanded: 
     for message in commanded {
         assert!(is_recorded(message, found), "commanded without a record: {message:?}");
     }
-}
-
-/// Settings are checked without starting anything; addresses that others can reach are refused.
-#[test]
-fn settings_are_printed_and_refused_by_name() {
-    let check = |arguments: &[&str]| {
-        let output =
-            Command::new(env!("CARGO_BIN_EXE_rientro-orchestrator")).args(arguments).output().unwrap();
-        (
-            output.status.success(),
-            String::from_utf8(output.stdout).unwrap(),
-            String::from_utf8(output.stderr).unwrap(),
-        )
-    };
-    let (fine, out, _) = check(&["--check", "--cell", "c", "--state-dir", "/nowhere"]);
-    assert!(fine && out.contains("cell = \"c\"") && out.contains("127.0.0.1:7400"), "{out}");
-    let open = ["--check", "--cell", "c", "--state-dir", "/nowhere", "--listen-agents", "0.0.0.0:1"];
-    let (fine, _, error) = check(&open);
-    assert!(!fine && error.contains("other hosts"), "{error}");
-    assert!(!Path::new("/nowhere").exists());
 }

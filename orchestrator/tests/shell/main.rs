@@ -8,6 +8,7 @@
     reason = "tests panic, spawn, and look at the variants that they are about"
 )]
 
+mod addresses;
 mod agent;
 mod bad_input;
 mod cell;
@@ -15,6 +16,10 @@ mod durable;
 mod journal_calls;
 mod killed;
 mod lost;
+mod process;
+mod revised;
 mod script;
+mod served;
 mod sessions;
+mod settings;
 mod watching;

@@ -1,0 +1,66 @@
+//! The real binary, as a process of its own.
+
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+use rientro_orchestrator::Address;
+
+use crate::cell::{Operator, flags, until};
+
+/// A running binary.
+pub(crate) struct Process {
+    child: Child,
+    /// Where it listens for agents, and for operators too.
+    pub(crate) address: Address,
+    /// Where its metrics are.
+    pub(crate) metrics: Address,
+    log: std::thread::JoinHandle<Vec<String>>,
+}
+
+impl Process {
+    /// Starts it with more flags, and waits until it listens.
+    pub(crate) fn start(folder: &Path, more: &[&str]) -> Self {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_rientro-orchestrator"))
+            .args(flags(folder).into_iter().skip(1))
+            .args(["--log-format", "json"])
+            .args(more)
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map_while(Result::ok);
+        let mut said = Vec::new();
+        let mut address = |whom: &str| {
+            let line =
+                lines.by_ref().inspect(|line| said.push(line.clone())).find(|line| line.contains(whom));
+            let line = line.expect("it tells where it listens");
+            let (_, rest) = line.split_once("\"address\":\"").unwrap();
+            rest.split_once('"').unwrap().0.parse().unwrap()
+        };
+        let (agents, metrics) = (address("\"whom\":\"agents\""), address("\"whom\":\"metrics\""));
+        let log = std::thread::spawn(move || said.into_iter().chain(lines).collect());
+        Self { child, address: agents, metrics, log }
+    }
+
+    /// An operator, once it leads.
+    pub(crate) async fn operator(&self) -> Operator {
+        let operator = Operator::connect(&self.address).await;
+        until(|| operator.cell(), Result::is_ok).await.unwrap();
+        operator
+    }
+
+    /// kill -9, and wait until it is gone.
+    pub(crate) fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+        self.log.join().unwrap();
+    }
+
+    /// Asks it to stop; gives its log.
+    pub(crate) fn terminate(mut self) -> Vec<String> {
+        let pid = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+        assert!(self.child.wait().unwrap().success(), "it ends well when asked to");
+        self.log.join().unwrap()
+    }
+}
