@@ -5,6 +5,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use clap::{Parser, ValueEnum};
@@ -282,10 +283,15 @@ fn metrics(text: Option<String>) -> Result<Option<Address>, SettingsError> {
 
 fn read(path: &Path) -> Result<File, SettingsError> {
     let unreadable = |source| SettingsError::Unreadable { path: path.to_owned(), source };
-    if std::fs::metadata(path).map_err(unreadable)?.len() > FILE_BYTES_MAX {
-        return Err(SettingsError::TooLarge { path: path.to_owned() });
+    let file = std::fs::File::open(path).map_err(unreadable)?;
+    let mut text = String::new();
+    // Counted while it is read: a device or a file that grows has no other bound.
+    let bytes = file.take(FILE_BYTES_MAX + 1).read_to_string(&mut text).map_err(unreadable)?;
+    if u64::try_from(bytes).is_ok_and(|bytes| bytes <= FILE_BYTES_MAX) {
+        parse(path, &text)
+    } else {
+        Err(SettingsError::TooLarge { path: path.to_owned() })
     }
-    parse(path, &std::fs::read_to_string(path).map_err(unreadable)?)
 }
 
 fn parse(path: &Path, text: &str) -> Result<File, SettingsError> {
@@ -361,6 +367,13 @@ mod tests {
         assert!(refused.to_string().contains("is `listen.agents` meant?"), "{refused}");
         let refused = load("cells = \"x\"\n", Flags::default()).unwrap_err();
         assert!(refused.to_string().contains("is `cell` meant?"), "{refused}");
+    }
+
+    #[test]
+    fn a_file_beyond_its_bound_is_refused() {
+        let config = Some(PathBuf::from("/dev/zero"));
+        let refused = Settings::load(Flags { config, ..Flags::default() });
+        assert!(matches!(refused, Err(SettingsError::TooLarge { .. })), "{refused:?}");
     }
 
     #[test]

@@ -39,7 +39,7 @@
 //! rack = "25%"
 //!
 //! [verify]                     # what a verification must show before a shard may open
-//! level = "structure"          # presence, structure or baseline
+//! level = "structure"          # presence or structure
 //! coverage = "100%"            # messages looked at
 //! damaged_per_million = 0      # damaged messages allowed
 //! unreadable_mailboxes = 0     # mailboxes of a shard that may be unreadable

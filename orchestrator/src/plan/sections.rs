@@ -176,12 +176,29 @@ fn policy(reader: &mut Reader, whole: &Section<'_>) -> Policy {
     let keys = ["level", "coverage", "damaged_per_million", "unreadable_mailboxes", "verified_age_max"];
     reader.check_keys(&verify, &keys);
     Policy {
-        level: reader.parsed_or(&verify, "level", Level::Structure, "\"structure\""),
+        level: level(reader, &verify),
         coverage_min: reader.parsed_or(&verify, "coverage", Ppm::ONE, "\"100%\""),
         damaged_per_million_max: reader.small_or(&verify, "damaged_per_million", 0),
         unreadable_mailboxes_max: reader.number_or(&verify, "unreadable_mailboxes", 0, &(0..=u64::MAX)),
         verified_age_max: span(reader, &verify, "verified_age_max", Span::from_secs(6 * 3600)),
     }
+}
+
+/// A level that verifications can have. Without baselines every shard of a plan that asks for one would be held.
+fn level(reader: &mut Reader, verify: &Section<'_>) -> Level {
+    let Some(setting) = reader.get(verify, "level") else { return Level::Structure };
+    let problem = match reader.text(&setting, "\"structure\"") {
+        None => return Level::Structure,
+        Some(text) => match text.parse() {
+            Ok(level @ (Level::Presence | Level::Structure)) => return level,
+            Ok(Level::Baseline) => {
+                "baseline is not possible: no baselines are made, and every shard would be held".to_owned()
+            }
+            Err(_) => format!("{} is not a level", quote(text)),
+        },
+    };
+    reader.fault(&setting, format!("{problem}; the levels are presence and structure"));
+    Level::Structure
 }
 
 fn tries(reader: &mut Reader, whole: &Section<'_>) -> Tries {
