@@ -111,6 +111,7 @@ fn damaged() -> Standing {
         },
         at: at(minutes(40)),
         attempt: AttemptNo::from_raw(2),
+        policy: plan().policy,
         damaged: vec![mailbox_id()],
     }
 }

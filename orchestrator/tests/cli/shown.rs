@@ -1,6 +1,6 @@
 //! What is shown of each noun, as tables and as JSON.
 
-use rientro_types::Seq;
+use rientro_types::{HeldReason, Seq};
 use rientro_wire::operator::{FindingsAnswer, FindingsGap, JournalCheck};
 
 use crate::server::Canned;
@@ -71,6 +71,35 @@ async fn why_a_mailbox_is_closed_and_until_when() {
     let unknown = Cell::new(Canned { mailbox_shard: None, ..Canned::default() }).await;
     text.push_str(&unknown.run(&["mailbox", "show", "nobody@libero.example"]).await.transcript());
     insta::assert_snapshot!(text);
+}
+
+/// T28: what is wrong with a shard that is in service is said beside why it is open, with what can be done.
+#[tokio::test]
+async fn an_open_shard_shows_the_circumstance_it_is_in() {
+    let mut shards = fixtures::shards();
+    let missing = HeldReason::ShardMissing { node: fixtures::node_id("n1") };
+    let why = format!("it passed its verification and was opened; but {missing}");
+    shards[0].shard.blocked = Some(missing);
+    let cell = Cell::new(Canned { shards, ..Canned::default() }).await;
+    let shown = cell.run(&["shard", "show", "vol-01"]).await.stdout;
+    let rows = ["state", "why"].map(|name| shown.lines().find_map(|line| line.strip_prefix(name)));
+    assert_eq!(rows.map(|row| row.map(str::trim)), [Some("open"), Some(&*why)], "{shown}");
+    assert!(shown.contains("rientro node show n1"), "{shown}");
+    let listed = cell.run(&["shard", "list"]).await.stdout;
+    assert!(listed.contains("was opened; but"), "{listed}");
+}
+
+/// Nothing promises what only a gate does.
+#[tokio::test]
+async fn an_exception_says_that_a_gate_enforces_it() {
+    let cell = Cell::new(Canned::default()).await;
+    for (how, done) in [("--keep-closed", "is to stay closed"), ("--accept", "is accepted as it is")] {
+        let args = ["--yes", "mailbox", "except", "mario@libero.example", how, "--reason", "asked"];
+        let run = cell.run(&args).await;
+        let said = run.stdout + &run.stderr;
+        assert!(said.contains("Recorded that this mailbox") && said.contains(done), "{said}");
+        assert!(said.contains("only a gate enforces it, and no gate is registered"), "{said}");
+    }
 }
 
 #[tokio::test]

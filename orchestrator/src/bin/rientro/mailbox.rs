@@ -22,7 +22,7 @@ pub(crate) enum MailboxCommand {
         /// Its address as the provider writes it, or its id (mb- and 32 hexadecimal digits)
         mailbox: String,
     },
-    /// Let one mailbox differ from its shard
+    /// Record that one mailbox is to differ from its shard; a gate is what enforces it, and this cell has none
     Except(ExceptArgs),
 }
 
@@ -31,19 +31,23 @@ pub(crate) enum MailboxCommand {
 pub(crate) struct ExceptArgs {
     /// Its address or its id
     mailbox: String,
-    /// It stays closed when its shard opens
+    /// It is to stay closed when its shard opens
     #[arg(long, group = "how")]
     keep_closed: bool,
-    /// It opens with its shard, though it is damaged
+    /// It is to open with its shard, though it is damaged
     #[arg(long, group = "how")]
     accept: bool,
-    /// It is like its shard again
+    /// It is to be like its shard again
     #[arg(long, group = "how")]
     lift: bool,
     /// Why, for the journal
     #[arg(long)]
     reason: String,
 }
+
+/// What an exception does not do by itself.
+const UNENFORCED: &str =
+    "The journal holds it and it is shown; only a gate enforces it, and no gate is registered.";
 
 pub(crate) async fn run(session: &Session, command: MailboxCommand) -> Result<(), Failure> {
     let mut client = session.connect().await?;
@@ -87,12 +91,18 @@ async fn except(session: &Session, client: &mut Client, args: ExceptArgs) -> Res
         (false, false) => None,
     };
     let (verb, done) = match exception {
-        Some(Exception::Closed) => ("keep this mailbox closed", "Kept this mailbox closed"),
-        Some(Exception::Accepted) => ("accept this mailbox", "Accepted this mailbox"),
+        Some(Exception::Closed) => {
+            ("record that this mailbox is to stay closed", "Recorded that this mailbox is to stay closed")
+        }
+        Some(Exception::Accepted) => (
+            "record that this mailbox is accepted as it is",
+            "Recorded that this mailbox is accepted as it is",
+        ),
         None => ("lift the exception", "Lifted the exception"),
     };
+    let warning = if exception.is_some() { UNENFORCED } else { "" };
     let decision = Verb::Except { shard: view.shard.shard.shard, mailbox: answer.mailbox, exception, reason };
-    decide_plainly(session, client, decision, Telling { verb, done, warning: "", asks: true }).await
+    decide_plainly(session, client, decision, Telling { verb, done, warning, asks: true }).await
 }
 
 async fn show(session: &Session, client: &mut Client, mailbox: &str) -> Result<(), Failure> {
@@ -155,8 +165,9 @@ impl Story {
             let state = words::campaign_state(&campaign.state);
             more.push(("campaign", format!("{}, wave {wave}; {state}", campaign.campaign)));
         }
-        let kept = (alone && !shard.services.is_empty())
-            .then(|| "an operator keeps this mailbox closed, though its shard is open".to_owned());
+        let kept = (alone && !shard.services.is_empty()).then(|| {
+            format!("an operator decided that it stays closed, though its shard is open. {UNENFORCED}")
+        });
         let (why, until, waits_for) = match kept {
             Some(why) => (why, "no time can be said: until an operator lifts the exception".to_owned(), None),
             None => {

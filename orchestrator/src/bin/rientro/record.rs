@@ -11,6 +11,9 @@ use crate::words::{clean, services};
 /// Most shards of a selector that a sentence names.
 const SHARDS_TOLD: usize = 3;
 
+/// Kind of a record for which there are no words; a test sees to it that there is none.
+const UNTOLD: &str = "untold";
+
 /// What a record is about.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Subject {
@@ -38,6 +41,54 @@ pub(crate) struct Told {
 /// Tells a record.
 pub(crate) fn tell(record: &Record) -> Told {
     match record {
+        Record::CellFounded { .. }
+        | Record::CellRestored { .. }
+        | Record::LeaderTook { .. }
+        | Record::Absent { .. }
+        | Record::ClockMarked
+        | Record::LimitsSet { .. }
+        | Record::NodeEnrolled { .. }
+        | Record::NodeSilent { .. }
+        | Record::NodeHeard { .. } => tell_cell(record),
+        Record::CampaignStarted { .. }
+        | Record::CampaignReady { .. }
+        | Record::CampaignRevised { .. }
+        | Record::CampaignPaused { .. }
+        | Record::CampaignResumed { .. }
+        | Record::CampaignAborted { .. }
+        | Record::CampaignEnded { .. } => tell_campaign(record),
+        Record::WaveFormed { .. }
+        | Record::WaveStarted { .. }
+        | Record::WaveSettled { .. }
+        | Record::WaveUnsettled { .. }
+        | Record::WavePassed { .. } => tell_wave(record),
+        Record::ShardMet { .. }
+        | Record::ShardMeasured { .. }
+        | Record::ShardPlaced { .. }
+        | Record::ShardHeld { .. }
+        | Record::ShardReleased { .. }
+        | Record::ShardSettled { .. }
+        | Record::ExceptionSet { .. } => tell_shard(record),
+        Record::TaskStarted { .. }
+        | Record::TaskEnded { .. }
+        | Record::TaskReleased { .. }
+        | Record::VerificationExpired { .. }
+        | Record::StepOpening { .. }
+        | Record::OpeningOverdue { .. }
+        | Record::ServicesSeen { .. }
+        | Record::ShardOpened { .. } => tell_progress(record),
+        Record::Closed { .. }
+        | Record::Retried { .. }
+        | Record::Accepted { .. }
+        | Record::Prioritised { .. }
+        | Record::Adopted { .. } => tell_sweep(record),
+    }
+}
+
+/// A record of the cell and its nodes.
+#[allow(clippy::wildcard_enum_match_arm, reason = "`tell` lists every record and sends only these here")]
+fn tell_cell(record: &Record) -> Told {
+    match record {
         Record::CellFounded { cell, .. } => told("cell-founded", true, format!("cell {cell} was founded")),
         Record::CellRestored { incarnation } => told(
             "cell-restored",
@@ -57,6 +108,14 @@ pub(crate) fn tell(record: &Record) -> Told {
             told("node-silent", true, format!("node {node} is silent for {}", span(*silent_for)))
         }
         Record::NodeHeard { node } => told("node-heard", true, format!("node {node} is heard again")),
+        _ => untold(),
+    }
+}
+
+/// A record of a campaign.
+#[allow(clippy::wildcard_enum_match_arm, reason = "`tell` lists every record and sends only these here")]
+fn tell_campaign(record: &Record) -> Told {
+    match record {
         Record::CampaignStarted { plan, .. } => of_campaign(plan.name, "campaign-started", true, "begins"),
         Record::CampaignReady { campaign } => {
             of_campaign(*campaign, "campaign-ready", false, "has its waves; work may begin")
@@ -75,6 +134,14 @@ pub(crate) fn tell(record: &Record) -> Told {
             of_campaign(*campaign, "campaign-aborted", true, "is given up")
         }
         Record::CampaignEnded { campaign } => of_campaign(*campaign, "campaign-ended", true, "has ended"),
+        _ => untold(),
+    }
+}
+
+/// A record of a wave.
+#[allow(clippy::wildcard_enum_match_arm, reason = "`tell` lists every record and sends only these here")]
+fn tell_wave(record: &Record) -> Told {
+    match record {
         Record::WaveFormed { campaign, wave, shards } => {
             let sentence = format!("gets {}", plural(shards.len() as u64, "shard"));
             Told { notable: false, ..of_wave(*campaign, *wave, "wave-formed", sentence) }
@@ -91,6 +158,14 @@ pub(crate) fn tell(record: &Record) -> Told {
         Record::WavePassed { campaign, wave, cause } => {
             of_wave(*campaign, *wave, "wave-passed", pass_cause(*cause))
         }
+        _ => untold(),
+    }
+}
+
+/// A record of where a shard is and what holds it.
+#[allow(clippy::wildcard_enum_match_arm, reason = "`tell` lists every record and sends only these here")]
+fn tell_shard(record: &Record) -> Told {
+    match record {
         Record::ShardMet { node, claim } => {
             of_shard(claim.shard, "shard-met", false, format!("was met on node {node}"))
         }
@@ -106,6 +181,26 @@ pub(crate) fn tell(record: &Record) -> Told {
         Record::ShardReleased { shard } => {
             of_shard(*shard, "shard-released", true, "is no longer held by circumstance")
         }
+        Record::ShardSettled { shard, placement, reason } => of_shard(
+            *shard,
+            "shard-settled",
+            true,
+            format!("is settled to be on node {}: {}", placement.node, clean(reason)),
+        ),
+        Record::ExceptionSet { shard, mailbox, exception, reason } => of_shard(
+            *shard,
+            "exception-set",
+            true,
+            format!("mailbox {mailbox} {}: {}", exception_words(*exception), clean(reason)),
+        ),
+        _ => untold(),
+    }
+}
+
+/// A record of a shard's way from its verification to its opening.
+#[allow(clippy::wildcard_enum_match_arm, reason = "`tell` lists every record and sends only these here")]
+fn tell_progress(record: &Record) -> Told {
+    match record {
         Record::TaskStarted { shard, kind, attempt, node, .. } => of_shard(
             *shard,
             "task-started",
@@ -132,12 +227,14 @@ pub(crate) fn tell(record: &Record) -> Told {
             format!("is known by its node to serve {}", services(*seen)),
         ),
         Record::ShardOpened { shard } => of_shard(*shard, "shard-opened", false, "is open"),
-        Record::ShardSettled { shard, placement, reason } => of_shard(
-            *shard,
-            "shard-settled",
-            true,
-            format!("is settled to be on node {}: {}", placement.node, clean(reason)),
-        ),
+        _ => untold(),
+    }
+}
+
+/// A record of an operator's decision about many shards.
+#[allow(clippy::wildcard_enum_match_arm, reason = "`tell` lists every record and sends only these here")]
+fn tell_sweep(record: &Record) -> Told {
+    match record {
         Record::Closed { selector, reason } => swept("closed", "close", selector, Some(reason)),
         Record::Retried { selector } => swept("retried", "verify again", selector, None),
         Record::Accepted { selector, reason } => {
@@ -147,13 +244,13 @@ pub(crate) fn tell(record: &Record) -> Told {
         Record::Adopted { selector, reason, .. } => {
             swept("adopted", "take as in service", selector, Some(reason))
         }
-        Record::ExceptionSet { shard, mailbox, exception, reason } => of_shard(
-            *shard,
-            "exception-set",
-            true,
-            format!("mailbox {mailbox} {}: {}", exception_words(*exception), clean(reason)),
-        ),
+        _ => untold(),
     }
+}
+
+/// A record that its noun's function does not know.
+fn untold() -> Told {
+    told(UNTOLD, true, "something was decided that this command has no words for")
 }
 
 /// An actor, unless it is the orchestrator itself.
@@ -214,9 +311,9 @@ const fn pass_cause(cause: PassCause) -> &'static str {
 
 const fn exception_words(exception: Option<Exception>) -> &'static str {
     match exception {
-        Some(Exception::Closed) => "stays closed alone",
-        Some(Exception::Accepted) => "opens with it, though damaged",
-        None => "no longer differs from it",
+        Some(Exception::Closed) => "is to stay closed alone",
+        Some(Exception::Accepted) => "is to open with it, though damaged",
+        None => "is to differ from it no longer",
     }
 }
 
@@ -274,6 +371,21 @@ mod tests {
         selector.campaign = Some(CampaignId::new("r").expect("a name"));
         selector.wave = Some(WaveNo::from_raw(2));
         assert_eq!(selection(&selector), "shards: v0, v1, v2 and 2 more, of wave 2, of campaign r");
+    }
+
+    /// The golden journal holds a record of every kind.
+    #[test]
+    fn every_record_is_told_by_its_noun() {
+        let golden = concat!(env!("CARGO_MANIFEST_DIR"), "/../proto/tests/golden/journal-1.txt");
+        let text = std::fs::read_to_string(golden).expect("the golden journal is in the tree");
+        let byte = |hex: &str, at| u8::from_str_radix(&hex[at..at + 2], 16).expect("hexadecimal digits");
+        let mut kinds = std::collections::BTreeSet::new();
+        for hex in text.lines().filter_map(|line| line.split(' ').next_back()) {
+            let bytes: Vec<u8> = (0..hex.len()).step_by(2).map(|at| byte(hex, at)).collect();
+            let entry = rientro_wire::codec::decode_entry(&bytes).into_iter();
+            kinds.extend(entry.flat_map(|entry| entry.decisions).map(|decision| tell(&decision.record).kind));
+        }
+        assert!(kinds.len() > 30 && !kinds.contains(UNTOLD), "{kinds:?}");
     }
 
     /// T25: what an operator or an agent wrote cannot steer the terminal that shows it.

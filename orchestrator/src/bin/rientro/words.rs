@@ -44,11 +44,16 @@ pub(crate) fn services(set: ServiceSet) -> String {
     }
 }
 
-/// Why a shard is in the state it is in.
+/// Why a shard is in the state it is in, and the circumstance it is in besides.
 pub(crate) fn why(shard: &ShardSnapshot) -> String {
-    if let (Some(blocked), ShardState::Held) = (&shard.blocked, shard.state()) {
-        return blocked.to_string();
+    match &shard.blocked {
+        None => phase(shard),
+        Some(blocked) if shard.state() == ShardState::Held => blocked.to_string(),
+        Some(blocked) => format!("{}; but {blocked}", phase(shard)),
     }
+}
+
+fn phase(shard: &ShardSnapshot) -> String {
     match &shard.phase {
         Phase::Closed { cause } => closed_by(*cause).to_owned(),
         Phase::Waiting => "it has not been verified since it was closed".to_owned(),
@@ -219,7 +224,7 @@ pub(crate) fn bakes_left<'a>(waves: impl Iterator<Item = &'a WaveView>, bake: Sp
 /// A command an operator could run, and what for.
 pub(crate) type NextStep = (String, &'static str);
 
-/// What could be done about a shard that is not open.
+/// What could be done about a shard that is not open, or is open in a circumstance that someone must look at.
 pub(crate) fn next_steps(view: &ShardView) -> Vec<NextStep> {
     let shard = &view.shard;
     let id = shard.shard;
@@ -248,7 +253,9 @@ pub(crate) fn next_steps(view: &ShardView) -> Vec<NextStep> {
         | Phase::Verified
         | Phase::Confirming { .. }
         | Phase::Opening { .. } => on_its_way(view),
-        Phase::Open { .. } => Vec::new(),
+        Phase::Open { .. } => {
+            shard.blocked.as_ref().map(|reason| held_steps(view, reason)).unwrap_or_default()
+        }
     }
 }
 
@@ -379,8 +386,8 @@ pub(crate) fn lost_shards(campaign: &CampaignView) -> u64 {
 /// How a mailbox differs from its shard.
 pub(crate) const fn exception(exception: rientro_types::Exception) -> &'static str {
     match exception {
-        rientro_types::Exception::Closed => "stays closed alone",
-        rientro_types::Exception::Accepted => "opens with its shard, though damaged",
+        rientro_types::Exception::Closed => "is to stay closed alone",
+        rientro_types::Exception::Accepted => "is to open with its shard, though damaged",
     }
 }
 
