@@ -313,6 +313,7 @@ impl Engine {
         node.cancelled.clear();
         node.listing = None;
         node.listed = None;
+        node.strangers.clear();
         for shard in node.shards.clone() {
             self.state.shards[shard.at()].told = None;
         }

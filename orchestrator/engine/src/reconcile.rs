@@ -30,6 +30,7 @@ impl Engine {
         state.cancelled.clear();
         state.listing = None;
         state.listed = None;
+        state.strangers.clear();
         self.step.commands.push(Command::Welcome { session, node });
         if self.state.node(ix).silent.is_some() {
             self.decide(Record::NodeHeard { node });
@@ -173,9 +174,23 @@ impl Engine {
         }
         // What moved to another node is served there alone.
         for (id, _) in served.iter().filter(|(_, services)| !services.is_empty()) {
-            let elsewhere = self.state.shard_ix.get(id).is_some_and(|s| self.state.shard(*s).node != ix);
-            if elsewhere {
-                self.send(ix, OrderKind::Serve { shard: *id, services: ServiceSet::NONE });
+            match self.state.shard_ix.get(id).map(|shard| self.state.shard(*shard).node) {
+                Some(holder) if holder == ix => {}
+                Some(_) => self.send(ix, OrderKind::Serve { shard: *id, services: ServiceSet::NONE }),
+                None => {
+                    self.state.node_mut(ix).strangers.insert(*id);
+                }
+            }
+        }
+    }
+
+    /// A shard is met on one node. Others that said they serve it, when nobody knew it, hold it no more.
+    fn meet(&mut self, ix: NodeIx, claim: &Claim) {
+        let node = self.state.node(ix).id;
+        self.decide_for(ix, Record::ShardMet { node, claim: *claim });
+        for other in self.state.node_ixs() {
+            if self.state.node_mut(other).strangers.remove(&claim.shard) && other != ix {
+                self.send(other, OrderKind::Serve { shard: claim.shard, services: ServiceSet::NONE });
             }
         }
     }
@@ -259,10 +274,7 @@ impl Engine {
         for claim in claims {
             match self.state.shard_ix.get(&claim.shard).copied() {
                 Some(shard) => self.claimed(ix, shard, claim),
-                None => {
-                    let node = self.state.node(ix).id;
-                    self.decide_for(ix, Record::ShardMet { node, claim: *claim });
-                }
+                None => self.meet(ix, claim),
             }
             listing.insert(self.state.shard_ix[&claim.shard]);
         }

@@ -177,6 +177,8 @@ pub(crate) struct Node {
     pub(crate) listing: Option<BTreeSet<ShardIx>>,
     /// Shards in its newest complete inventory under the present leader.
     pub(crate) listed: Option<BTreeSet<ShardIx>>,
+    /// Shards it said it serves that no node has shown yet.
+    pub(crate) strangers: BTreeSet<ShardId>,
 }
 
 impl Node {
@@ -197,6 +199,7 @@ impl Node {
             cancelled: BTreeSet::new(),
             listing: None,
             listed: None,
+            strangers: BTreeSet::new(),
         }
     }
 

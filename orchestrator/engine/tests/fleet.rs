@@ -85,6 +85,18 @@ fn a_flapping_volume_fails_its_shards() {
     cell.assert_replays();
 }
 
+/// R8, T28: a node that serves what nobody had met, and what then shows on another node, is told to stop.
+#[test]
+fn a_stranger_met_elsewhere_is_closed_where_it_was() {
+    let mut cell = Cell::new();
+    cell.connect_with("a", 1, Vec::new(), vec![(shard("x1"), ServiceSet::ALL)]);
+    cell.inventory("a", vec![]);
+    assert_eq!(cell.told(), vec![], "nothing is known of it");
+    cell.connect("b", 1);
+    cell.inventory("b", vec![claim_on("x1", "b")]);
+    assert_eq!(cell.told(), vec![(node("a"), shard("x1"), ServiceSet::NONE)]);
+}
+
 /// A shard in service that moves is served by its new node, and no longer by the old one.
 #[test]
 fn a_remounted_volume_is_served_where_it_is() {

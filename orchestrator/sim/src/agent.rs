@@ -399,7 +399,10 @@ impl Agent {
     /// Says things nobody asked for.
     fn lie(&self, scene: &mut Scene<'_>) {
         let shown: Vec<_> = scene.truth.shown(self.host).map(|(shard, _, _)| shard).collect();
-        let Some(shard) = scene.rng.pick(&shown).copied() else { return };
+        let busy: Vec<_> =
+            self.disk.tries.iter().filter(|(_, ended)| !**ended).map(|((shard, _), _)| *shard).collect();
+        let about = if scene.rng.percent(30) { &busy } else { &shown };
+        let Some(shard) = scene.rng.pick(about).copied() else { return };
         let attempt = AttemptNo::from_raw(u32::try_from(scene.rng.below(40)).unwrap_or(0));
         match scene.rng.below(12) {
             0 => scene.out.push(FromAgent::Result(shard, attempt, TaskEnd::Confirmed)),

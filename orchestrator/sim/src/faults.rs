@@ -1,8 +1,8 @@
 //! What goes wrong: which kinds a run draws, when they strike, and when they are over.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use rientro_types::{ShardId, VolumeId};
+use rientro_types::{ShardId, ShardState, VolumeId};
 
 use crate::agent::Mood;
 use crate::names;
@@ -263,7 +263,25 @@ impl World {
             .iter()
             .flat_map(|(volume, on)| on.shards.keys().map(|shard| (*volume, *shard)))
             .collect();
-        self.rng.pick(&copies).copied()
+        if self.rng.percent(50) {
+            return self.rng.pick(&copies).copied();
+        }
+        let shard = self.shard_in_any_state()?;
+        let of_shard: Vec<_> = copies.into_iter().filter(|(_, id)| *id == shard).collect();
+        self.rng.pick(&of_shard).copied()
+    }
+
+    /// A shard in a state that is drawn first: so that what happens in a short state is met too.
+    pub(crate) fn shard_in_any_state(&mut self) -> Option<ShardId> {
+        let mut by_state: BTreeMap<ShardState, Vec<ShardId>> = BTreeMap::new();
+        for (shard, _) in self.monitor.books.shards() {
+            if let Some(view) = self.monitor.follower().shard_view(*shard) {
+                by_state.entry(view.shard.state()).or_default().push(*shard);
+            }
+        }
+        let states: Vec<ShardState> = by_state.keys().copied().collect();
+        let state = self.rng.pick(&states)?;
+        self.rng.pick(&by_state[state]).copied()
     }
 
     fn fault_of_shard(&mut self, kind: &str) -> bool {

@@ -21,7 +21,11 @@ usage: rientro-sim [--seed N] [--iterations M] [--shards K] [--threads T] [--tra
   --threads T          seeds at once (2)
   --trace              print everything that happens in the run
   --show-coverage      print every pair of state and event that was met, and how often
-  --require-coverage   exit with 1 when a fault or a pair of state and event that can be met was not";
+  --require-coverage   exit with 1 when a fault or a pair of state and event that can be met was not, though up to
+                       as many seeds again were tried";
+
+/// Seeds of one more look for what was never met.
+const SLICE: u64 = 50;
 
 /// Lines of a failing run's trace that are shown.
 const TRACE_SHOWN: usize = 60;
@@ -88,24 +92,20 @@ fn config(args: &Args, seed: u64, trace: bool) -> Config {
 fn run_all(args: &Args) -> ExitCode {
     #[allow(clippy::disallowed_methods, reason = "the binary measures its own speed; no run reads a clock")]
     let began = std::time::Instant::now();
-    let seeds: Vec<u64> = (0..args.iterations).map(|at| args.seed.wrapping_add(at)).collect();
-    let mut coverage = Coverage::default();
-    let (mut broken, mut records, mut driven) = (0u64, 0u64, 0usize);
-    run::run_many(&seeds, args.threads, &|seed| config(args, seed, args.trace), &mut |outcome: Outcome| {
-        outcome.trace.iter().for_each(|line| println!("{line}"));
-        if !outcome.violations.is_empty() {
-            broken += 1;
-            tell(args, &outcome);
-        }
-        coverage.add(&outcome.coverage);
-        records += outcome.records;
-        driven += outcome.driven;
-    });
+    let mut total = Total::default();
+    run_seeds(args, 0..args.iterations, &mut total);
+    // What is rare may be met a little later: a slice at a time, and never more than as many seeds again.
+    let mut more = args.iterations..args.iterations.saturating_mul(2);
+    while args.require_coverage && !more.is_empty() && !coverage::missing(&total.coverage).is_empty() {
+        let slice = more.start..more.end.min(more.start + SLICE);
+        more.start = slice.end;
+        run_seeds(args, slice, &mut total);
+    }
     let ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX).max(1);
-    let per_second = args.iterations * 10_000 / ms;
+    let Total { coverage, seeds, broken, records, driven } = total;
+    let per_second = seeds * 10_000 / ms;
     println!(
-        "{} seeds in {}.{} s ({}.{} seeds/s), {driven} shards driven, {records} records, {broken} broken",
-        args.iterations,
+        "{seeds} seeds in {}.{} s ({}.{} seeds/s), {driven} shards driven, {records} records, {broken} broken",
         ms / 1000,
         ms % 1000 / 100,
         per_second / 10,
@@ -116,6 +116,32 @@ fn run_all(args: &Args) -> ExitCode {
     }
     let missing = tell_coverage(&coverage);
     ExitCode::from(u8::from(broken > 0 || (args.require_coverage && missing)))
+}
+
+/// What all seeds have met and broken.
+#[derive(Default)]
+struct Total {
+    coverage: Coverage,
+    seeds: u64,
+    broken: u64,
+    records: u64,
+    driven: usize,
+}
+
+/// Runs the seeds at these places after the first.
+fn run_seeds(args: &Args, places: std::ops::Range<u64>, total: &mut Total) {
+    let seeds: Vec<u64> = places.map(|at| args.seed.wrapping_add(at)).collect();
+    run::run_many(&seeds, args.threads, &|seed| config(args, seed, args.trace), &mut |outcome: Outcome| {
+        outcome.trace.iter().for_each(|line| println!("{line}"));
+        if !outcome.violations.is_empty() {
+            total.broken += 1;
+            tell(args, &outcome);
+        }
+        total.seeds += 1;
+        total.coverage.add(&outcome.coverage);
+        total.records += outcome.records;
+        total.driven += outcome.driven;
+    });
 }
 
 /// What was broken, the line that repeats it, and what happened last around it.

@@ -107,7 +107,8 @@ impl World {
             _ => {
                 let count = self.rng.between(1, 6);
                 for _ in 0..count {
-                    selector.shards.push(*self.rng.pick(&shards)?);
+                    let drawn = if self.rng.percent(50) { self.shard_in_any_state() } else { None };
+                    selector.shards.push(drawn.or_else(|| self.rng.pick(&shards).copied())?);
                 }
             }
         }
@@ -136,8 +137,7 @@ impl World {
     }
 
     fn except_verb(&mut self) -> Option<Verb> {
-        let shards = self.shard_ids();
-        let shard = *self.rng.pick(&shards)?;
+        let shard = self.shard_in_any_state()?;
         let mailbox = MailboxId::from_raw([u8::try_from(self.rng.below(4)).unwrap_or(0); 16]);
         let exception = self.rng.one_of(&[Some(Exception::Closed), Some(Exception::Accepted), None]);
         Some(Verb::Except { shard, mailbox, exception, reason: "asked by the customer".to_owned() })

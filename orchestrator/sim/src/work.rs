@@ -87,7 +87,7 @@ impl Work {
 
 /// What a lying agent makes of an end.
 pub fn twisted(end: TaskEnd, scene: &mut Scene<'_>) -> TaskEnd {
-    match (end, scene.rng.below(4)) {
+    match (end, scene.rng.below(5)) {
         (TaskEnd::Verified { mut verification, damaged }, 0) => {
             verification.verdict.outcome = Outcome::Clean;
             verification.verdict.tally.messages_damaged = 0;
@@ -100,6 +100,7 @@ pub fn twisted(end: TaskEnd, scene: &mut Scene<'_>) -> TaskEnd {
             TaskEnd::Verified { verification, damaged }
         }
         (TaskEnd::Verified { .. }, 2) => TaskEnd::Confirmed,
+        (TaskEnd::Verified { .. }, 3) => TaskEnd::Failed(TaskFailure::Changed),
         (TaskEnd::Verified { mut verification, damaged }, _) => {
             verification.verdict.level = rientro_types::Level::Presence;
             TaskEnd::Verified { verification, damaged }

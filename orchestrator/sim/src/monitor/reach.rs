@@ -98,8 +98,8 @@ impl Monitor {
                 }
                 let Some(book) = self.books.shard(*shard) else { return Ok(()) };
                 // What the same batch has closed again is told so after this.
-                let allowed = book.node == node && book.services == *services
-                    || self.closed.contains(&(node, *shard));
+                let allowed =
+                    book.node == node && book.services == *services || self.closed.contains(&(node, *shard));
                 if !allowed && !services.is_empty() {
                     let found = format!("{node} is told to serve {services} of shard {shard}");
                     return Err(("R4", Some(*shard), found));
