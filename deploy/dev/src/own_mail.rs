@@ -49,26 +49,38 @@ impl LeftOut {
     /// What was left out and why, as a sentence about so many.
     #[must_use]
     pub fn told(self, count: usize) -> String {
-        match self {
-            Self::Unlistable => format!("{count} folders: they may not be listed"),
-            Self::TooDeep => {
-                format!("{count} folders: they lie more than {DEPTH_MAX} levels down; name a deeper folder")
-            }
-            Self::TooMany => {
-                format!("{count} folders: {FOLDERS_MAX} others were looked at before; name a deeper folder")
-            }
-            Self::Links => format!("{count} symbolic links to folders: links are not followed"),
-            Self::Names => format!(
-                "{count} mailboxes: a name on their path is not UTF-8 or has one of % {{ }}, and they stand beside folders that are no mailboxes"
+        let shards_max = AGENTS * SHARDS_PER_AGENT_MAX;
+        let (what, why) = match self {
+            Self::Unlistable => (counted(count, "folder", "folders"), "may not be listed".to_owned()),
+            Self::TooDeep => (
+                counted(count, "folder", "folders"),
+                format!("more than {DEPTH_MAX} levels down; name a deeper folder"),
             ),
-            Self::Shards => {
-                format!(
-                    "{count} mailboxes: {AGENTS} agents take {} shards; name a deeper folder",
-                    AGENTS * SHARDS_PER_AGENT_MAX
-                )
-            }
-        }
+            Self::TooMany => (
+                counted(count, "folder", "folders"),
+                format!("{FOLDERS_MAX} others were looked at before; name a deeper folder"),
+            ),
+            Self::Links => (
+                counted(count, "symbolic link to a folder", "symbolic links to folders"),
+                "links are not followed".to_owned(),
+            ),
+            Self::Names => (
+                counted(count, "mailbox", "mailboxes"),
+                "a name on the path is not UTF-8 or has one of % { }, and beside stands what is no mailbox"
+                    .to_owned(),
+            ),
+            Self::Shards => (
+                counted(count, "mailbox", "mailboxes"),
+                format!("{AGENTS} agents take {shards_max} shards; name a deeper folder"),
+            ),
+        };
+        format!("{what}: {why}")
     }
+}
+
+/// A number with its word.
+fn counted(count: usize, one: &str, more: &str) -> String {
+    format!("{count} {}", if count == 1 { one } else { more })
 }
 
 /// One shard of one's own mail.
@@ -347,9 +359,10 @@ impl OwnMail {
 impl fmt::Display for OwnMail {
     /// What is brought back and what is not, a line each.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (shards, agents) = (self.shards.len(), self.nodes().len());
-        write!(f, "{} mailboxes in {}: {shards} shards on {agents} ", self.mailboxes, self.root.display())?;
-        f.write_str(if agents == 1 { "agent, too few for three" } else { "agents" })?;
+        let mailboxes = counted(self.mailboxes, "mailbox", "mailboxes");
+        let shards = counted(self.shards.len(), "shard", "shards");
+        let agents = counted(self.nodes().len(), "agent", "agents");
+        write!(f, "{mailboxes} in {}: {shards} on {agents}", self.root.display())?;
         self.left_out.iter().try_for_each(|(why, count)| write!(f, "\nleft out: {}", why.told(*count)))
     }
 }

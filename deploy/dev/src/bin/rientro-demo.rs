@@ -70,7 +70,7 @@ fn main() -> Result<ExitCode> {
     forget_finished(&folder)?;
     // From here on processes run that must end with this one.
     let interrupt = Interrupt::listen()?;
-    say(&format!("starting an orchestrator and {} agents", nodes.len()))?;
+    say("starting an orchestrator and its agents")?;
     let mut cell = Cell::start(&folder.join(CELL), nodes)?;
     cell.await_shards(shards)?;
     let ended = !interrupt.came() && return_fleet(&cell, &plan_file, &interrupt)?;
