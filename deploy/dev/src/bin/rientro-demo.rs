@@ -23,6 +23,8 @@ use rientro_dev::wait;
 const INTERRUPTED: u8 = 130;
 /// Time between two looks at whether somebody still looks around; nothing depends on it.
 const LINGER_LOOK: Duration = Duration::from_secs(60);
+/// Longest that one process notices a signal after another one did.
+const NOTICE_LIMIT: Duration = Duration::from_secs(2);
 /// Folder of the cell.
 const CELL: &str = "cell";
 /// File that says that the campaign has ended.
@@ -99,13 +101,14 @@ fn return_fleet(cell: &Cell, plan: &Path, interrupt: &Interrupt) -> Result<bool>
         return Ok(false);
     };
     // 1 says that not everything is back.
-    if interrupt.came() {
+    if ended.code().is_some_and(|code| code <= 1) {
+        return Ok(true);
+    }
+    // A terminal interrupts all at once, and the watch may be the first to notice.
+    if wait::until(NOTICE_LIMIT, || interrupt.came()) {
         return Ok(false);
     }
-    if ended.code().is_none_or(|code| code > 1) {
-        bail!("the campaign was not watched to its end; run this again and it goes on");
-    }
-    Ok(true)
+    bail!("the campaign was not watched to its end; run this again and it goes on")
 }
 
 /// Leaves the cell running while somebody looks around.
