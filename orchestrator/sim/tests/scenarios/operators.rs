@@ -52,6 +52,32 @@ fn a_failing_wave_can_be_paused() {
     s.assert_well();
 }
 
+/// T8: undoing and trying again go ahead while everything is unhealthy: one node is gone, what is on the other is damaged.
+#[test]
+fn undoing_goes_ahead_while_everything_is_unhealthy() {
+    let campaign = names::campaign(0);
+    let mut s = Script::new(2, 2);
+    s.start(tolerant());
+    s.until("all are open", |s| s.count(ShardState::Open) == 4);
+    s.cut_off(1);
+    s.make(shard(0), Condition::Damaged(5));
+    s.make(shard(1), Condition::Unreadable(1));
+    s.until("the node counts as silent", |s| s.decided("node-silent") == 1);
+    let close = Verb::Close { selector: all(), reason: "the storage is bad".to_owned() };
+    assert_eq!(s.ask(close).unwrap().shards, 4);
+    assert_eq!(s.count(ShardState::Open), 0);
+    let serves = |s: &Script, at: usize| !s.world.agents[at / 2].serves(shard(at)).is_empty();
+    s.until("who hears has closed", |s| !serves(s, 0) && !serves(s, 1));
+    assert!(serves(&s, 2) && serves(&s, 3), "who is gone cannot have heard");
+    assert!(s.ask(Verb::Retry { selector: all() }).is_ok());
+    s.until("what is damaged is held", |s| (0..2).all(|at| s.state(shard(at)) == ShardState::Held));
+    assert!(s.ask(Verb::Abort { campaign }).is_ok());
+    assert_eq!(s.count(ShardState::Closed), 4);
+    s.join(1);
+    s.until("who is back has closed too", |s| !serves(s, 2) && !serves(s, 3));
+    s.assert_well();
+}
+
 /// T5: the deadlines of a campaign stand still while it waits for people.
 #[test]
 fn a_pause_stops_the_deadlines() {
@@ -168,7 +194,7 @@ fn the_order_cannot_be_guessed() {
     assert_eq!(one, order(1), "and everything follows from the seed");
 }
 
-/// T33: many shards held for one cause are retried, or let go by a new plan, or accepted by one command: one decision.
+/// T33: many shards held for one cause are retried, let go by a new plan, closed or accepted by one command: one decision.
 #[test]
 fn many_held_shards_are_released_by_one_decision() {
     let held = Selector { states: vec![ShardState::Held], ..Selector::default() };
@@ -182,10 +208,17 @@ fn many_held_shards_are_released_by_one_decision() {
     let mut lenient = tolerant();
     lenient.policy.damaged_per_million_max = 10_000;
     s.ask(Verb::Start { plan: Box::new(lenient.clone()), source: Digest::ZERO }).unwrap_err();
-    s.ask(Verb::Retry { selector: held }).unwrap();
+    s.ask(Verb::Retry { selector: held.clone() }).unwrap();
     s.ask(Verb::Revise { plan: Box::new(lenient), source: Digest::ZERO }).unwrap();
     s.until("all are open", |s| s.count(ShardState::Open) == 100);
     s.ask(Verb::Close { selector: all(), reason: "once more".to_owned() }).unwrap();
     assert_eq!((s.count(ShardState::Closed), s.decided("closed")), (100, 1));
+    s.ask(Verb::Revise { plan: Box::new(tolerant()), source: Digest::ZERO }).unwrap();
+    s.ask(Verb::Retry { selector: all() }).unwrap();
+    s.until("all are held once more", |s| s.count(ShardState::Held) == 100);
+    let accept = Verb::Accept { selector: held, reason: "looked at by hand".to_owned() };
+    assert_eq!(s.ask(accept).unwrap().shards, 100);
+    assert_eq!(s.decided("accepted"), 1);
+    s.until("all are open again", |s| s.count(ShardState::Open) == 100);
     s.assert_well();
 }
