@@ -221,7 +221,7 @@ impl Settings {
         let cell = flags.cell.or(file.cell).ok_or(SettingsError::Missing("cell"))?;
         let state_dir = flags.state_dir.or(file.state_dir).ok_or(SettingsError::Missing("state_dir"))?;
         let journal = RedbOptions {
-            cache_bytes: usize::try_from(size("journal.cache", file.journal.cache, "64 MiB")?)
+            cache_bytes: usize::try_from(size("journal.cache", file.journal.cache, "16 MiB")?)
                 .unwrap_or(usize::MAX),
             reserve_bytes: size("journal.reserve", file.journal.reserve, "16 MiB")?,
         };

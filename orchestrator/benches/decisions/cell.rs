@@ -20,7 +20,7 @@ use crate::process;
 /// Storage nodes of the cell.
 const NODES: usize = 16;
 /// Tasks of each kind at once on one node: enough to keep the journal busy, few enough to see its latency.
-const TASKS_PER_NODE: u32 = 32;
+const TASKS_PER_NODE: u32 = 16;
 /// How long an idle cell is looked at.
 const IDLE: Duration = Duration::from_secs(20);
 const MAILBOXES: u64 = 1_000;
@@ -105,7 +105,7 @@ fn claim(name: usize, at: usize) -> Claim {
 /// Runs a campaign over everything, from its start until every shard is open; gives the sorted times from each result's
 /// arrival to its acknowledgement.
 pub(crate) async fn campaign(rig: &Rig) -> Vec<Duration> {
-    let text = "name = \"bench\"\n[covers]\nall = true\n[waves]\nlist = [\"5%\", \"rest\"]\nbake = \"0s\"\n[open]\nin_flight = 1024\n";
+    let text = "name = \"bench\"\n[covers]\nall = true\n[waves]\nlist = [\"5%\", \"rest\"]\nbake = \"0s\"\n[open]\nin_flight = 512\n";
     let file = plan::read(text.as_bytes()).unwrap();
     let mut agents = tokio::task::JoinSet::new();
     for at in 0..NODES {

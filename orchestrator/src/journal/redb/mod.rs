@@ -35,7 +35,7 @@ pub struct RedbOptions {
 
 impl Default for RedbOptions {
     fn default() -> Self {
-        Self { cache_bytes: 64 << 20, reserve_bytes: 16 << 20 }
+        Self { cache_bytes: 16 << 20, reserve_bytes: 16 << 20 }
     }
 }
 
