@@ -14,5 +14,5 @@ step() {
 
 # A cold run compiles every dependency once for clippy and once more for the documentation.
 step fmt 30 cargo fmt --all --check
-step clippy 900 cargo clippy --workspace --all-targets -- -D warnings
-RUSTDOCFLAGS="-D warnings" step doc 400 cargo doc --workspace --no-deps --document-private-items
+step clippy 600 cargo clippy --workspace --all-targets -- -D warnings
+RUSTDOCFLAGS="-D warnings" step doc 300 cargo doc --workspace --no-deps --document-private-items

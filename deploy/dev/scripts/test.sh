@@ -9,9 +9,9 @@ cd "$workspace_folder"
 
 mode=${1:-ci}
 case $mode in
-    ci) sim_iterations=500 sim_seconds_max=400 tests_seconds_max=1500 ;;
+    ci) sim_iterations=500 sim_seconds_max=420 tests_seconds_max=900 all_seconds_max=1800 ;;
     soak)
-        sim_iterations=${SOAK_SIM_ITERATIONS:-50000} sim_seconds_max=86400 tests_seconds_max=86400
+        sim_iterations=${SOAK_SIM_ITERATIONS:-50000} sim_seconds_max=86400 tests_seconds_max=86400 all_seconds_max=259200
         export RIENTRO_LIVE_ROUNDS=${SOAK_LIVE_ROUNDS:-20} RIENTRO_BUDGET_FACTOR=100
         # Far more cases for every property test.
         export PROPTEST_CASES=${PROPTEST_CASES:-20000}
@@ -19,15 +19,17 @@ case $mode in
     *) die "the modes are ci and soak" ;;
 esac
 # A cold build of every test, dependencies included, on two cores.
-build_seconds_max=1200
+build_seconds_max=900
 
 times=$(mktemp)
 trap 'rm -f "$times"' EXIT
 failed=0
 
-# step NAME SECONDS COMMAND...: runs the command within its budget and notes the time; goes on after a failure, so that one run shows all.
+# step NAME SECONDS COMMAND...: runs the command within its budget, and all steps within theirs, and notes the time; goes on after a
+# failure, so that one run shows all.
 step() {
-    local name=$1 budget=$2 start=$SECONDS status=0; shift 2
+    local name=$1 budget=$2 left=$((all_seconds_max - SECONDS)) start=$SECONDS status=0; shift 2
+    ((budget <= left)) || budget=$((left > 0 ? left : 1))
     say "== $name"
     timeout --foreground --kill-after=10 "$budget" "$@" || status=$?
     ((status != 124)) || say "error: $name spent its budget of $budget s"
@@ -57,7 +59,7 @@ if ((failed == 0)); then
     if compgen -G 'orchestrator/sim/src/main.rs' >/dev/null || compgen -G 'orchestrator/sim/src/bin/rientro-sim*' >/dev/null; then
         unset "$runner"
         step "simulator, $sim_iterations seeds" "$sim_seconds_max" \
-            cargo run -p rientro-sim --bin rientro-sim -- --seed 1 --iterations "$sim_iterations"
+            cargo run -p rientro-sim --bin rientro-sim -- --seed 1 --iterations "$sim_iterations" --require-coverage
     fi
 fi
 say "== times"

@@ -11,11 +11,11 @@ use crate::state::{NodeIx, Shard, ShardIx, State};
 type Applied = Result<(), String>;
 
 /// The reason a shard is held for when its verification breaches the policy.
-pub(crate) fn held_for(breach: PolicyBreach, outcome: Outcome) -> HeldReason {
-    match (breach, outcome) {
+pub(crate) fn held_for(breach: PolicyBreach, outcome: Outcome) -> Box<HeldReason> {
+    Box::new(match (breach, outcome) {
         (PolicyBreach::Unknown, Outcome::Unknown(cause)) => HeldReason::Unknown(cause),
         (breach, _) => HeldReason::Policy(breach),
-    }
+    })
 }
 
 impl State {

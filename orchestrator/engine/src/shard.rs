@@ -58,7 +58,7 @@ mod tests {
             Phase::Confirming { attempt, deadline },
             Phase::Opening { step: 0, deadline, overdue: false },
             Phase::Open { adopted: false },
-            Phase::Held { reason: HeldReason::Unknown(UnknownCause::Empty) },
+            Phase::Held { reason: Box::new(HeldReason::Unknown(UnknownCause::Empty)) },
             Phase::Failed { last: TaskFailure::TimedOut },
         ]
     }

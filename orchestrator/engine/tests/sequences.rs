@@ -190,13 +190,17 @@ fn lives(life: u64) -> NodeIncarnation {
     NodeIncarnation::from_raw(life)
 }
 
+fn play(cell: &mut Cell, damaged: u16) {
+    cell.play_finding(&|id| {
+        let at = (0..SHARDS).position(|at| shard(&shard_name(at)) == id);
+        let harmed = at.is_some_and(|at| damaged & (1 << at) != 0);
+        if harmed { Outcome::Damaged } else { Outcome::Clean }
+    });
+}
+
 fn happen(cell: &mut Cell, what: &Happens) {
     match what {
-        Happens::Plays { damaged } => cell.play_finding(&|id| {
-            let at = (0..SHARDS).position(|at| shard(&shard_name(at)) == id);
-            let harmed = at.is_some_and(|at| damaged & (1 << at) != 0);
-            if harmed { Outcome::Damaged } else { Outcome::Clean }
-        }),
+        Happens::Plays { damaged } => play(cell, *damaged),
         Happens::Passes { secs, heard } => {
             let heard: Vec<&str> = (0..NODES).filter(|at| heard & (1 << at) == 0).map(node_name).collect();
             cell.pass_with(u64::from(*secs), &heard);

@@ -161,7 +161,8 @@ impl World {
     fn check_shard(&mut self, shard: &ShardSnapshot, waiting_on: Option<&WaitingOn>) {
         let id = shard.shard;
         let reason = match (&shard.blocked, &shard.phase) {
-            (Some(reason), _) | (None, Phase::Held { reason }) => Some(reason),
+            (Some(reason), _) => Some(reason),
+            (None, Phase::Held { reason }) => Some(reason.as_ref()),
             _ => None,
         };
         let ended = match shard.state() {

@@ -134,7 +134,7 @@ fn waits(mut view: ShardView, on: WaitingOn) -> ShardView {
 pub(crate) fn shards() -> Vec<ShardView> {
     let breach = PolicyBreach::Damaged { messages_damaged: 12, messages: 10_000, per_million_max: 0 };
     let mut held = waits(
-        shard("vol-07", "n1", 0, Phase::Held { reason: HeldReason::Policy(breach) }),
+        shard("vol-07", "n1", 0, Phase::Held { reason: Box::new(HeldReason::Policy(breach)) }),
         WaitingOn::Operator,
     );
     held.shard.standing = Some(damaged());
@@ -171,7 +171,12 @@ pub(crate) fn shards() -> Vec<ShardView> {
         ),
         silent,
         waits(
-            shard("vol-12", "n3", 2, Phase::Held { reason: HeldReason::Unknown(UnknownCause::Empty) }),
+            shard(
+                "vol-12",
+                "n3",
+                2,
+                Phase::Held { reason: Box::new(HeldReason::Unknown(UnknownCause::Empty)) },
+            ),
             WaitingOn::Operator,
         ),
     ]
@@ -314,7 +319,10 @@ pub(crate) fn decisions() -> Vec<Decision> {
         by(&Actor::orchestrator(), Record::ShardOpened { shard: shard_id("vol-01") }),
         by(
             &Actor::orchestrator(),
-            Record::ShardHeld { shard: shard_id("vol-12"), reason: HeldReason::Unknown(UnknownCause::Empty) },
+            Record::ShardHeld {
+                shard: shard_id("vol-12"),
+                reason: HeldReason::Unknown(UnknownCause::Empty),
+            },
         ),
     ]
 }

@@ -100,7 +100,7 @@ fn largest_shard() -> ShardSnapshot {
         bytes: u64::MAX,
         services: ServiceSet::ALL,
         seen: ServiceSet::ALL,
-        phase: Phase::Held { reason: reason.clone() },
+        phase: Phase::Held { reason: Box::new(reason.clone()) },
         since: CellTime::from_unix_ms(u64::MAX),
         blocked: Some(reason),
         doubted: true,

@@ -61,8 +61,8 @@ pub enum Phase {
     },
     /// Its verification does not allow it to go on.
     Held {
-        /// Why.
-        reason: HeldReason,
+        /// Why. Boxed: most shards are not held, and a phase is kept for each.
+        reason: Box<HeldReason>,
     },
     /// All tries are spent; an operator decides.
     Failed {

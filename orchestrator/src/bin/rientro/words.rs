@@ -130,7 +130,7 @@ pub(crate) fn waits_for(view: &ShardView) -> Option<String> {
 
 /// The event that releases a shard from the circumstance that holds it; a person decides where there is none.
 fn released_by(view: &ShardView) -> Option<String> {
-    let reason = match (&view.shard.blocked, &view.shard.phase) {
+    let reason: &HeldReason = match (&view.shard.blocked, &view.shard.phase) {
         (Some(reason), _) if view.shard.state() == ShardState::Held => reason,
         (_, Phase::Held { reason }) => reason,
         (_, _) => return None,
@@ -237,7 +237,7 @@ pub(crate) fn next_steps(view: &ShardView) -> Vec<NextStep> {
         return held_steps(view, reason);
     }
     match &shard.phase {
-        Phase::Held { reason: HeldReason::Policy(_) } => vec![findings, accept, retry],
+        Phase::Held { reason } if matches!(**reason, HeldReason::Policy(_)) => vec![findings, accept, retry],
         Phase::Held { reason } => held_steps(view, reason),
         Phase::Failed { .. } => vec![look, retry, accept],
         Phase::Backoff { .. } => vec![step(retry.0, "try again at once")],
@@ -393,7 +393,7 @@ pub(crate) const fn exception(exception: rientro_types::Exception) -> &'static s
 
 /// The sort of reason why a shard is not open, without its numbers: what many shards have in common.
 pub(crate) fn sort_of_reason(shard: &ShardSnapshot) -> &'static str {
-    let reason = match (&shard.blocked, &shard.phase) {
+    let reason: &HeldReason = match (&shard.blocked, &shard.phase) {
         (Some(reason), _) if shard.state() == ShardState::Held => reason,
         (_, Phase::Held { reason }) => reason,
         (_, Phase::Failed { .. }) => return "failed: all tries are spent",
