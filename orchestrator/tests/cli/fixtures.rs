@@ -319,10 +319,7 @@ pub(crate) fn decisions() -> Vec<Decision> {
         by(&Actor::orchestrator(), Record::ShardOpened { shard: shard_id("vol-01") }),
         by(
             &Actor::orchestrator(),
-            Record::ShardHeld {
-                shard: shard_id("vol-12"),
-                reason: HeldReason::Unknown(UnknownCause::Empty),
-            },
+            Record::ShardHeld { shard: shard_id("vol-12"), reason: HeldReason::Unknown(UnknownCause::Empty) },
         ),
     ]
 }
