@@ -26,7 +26,7 @@ use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Status};
 
 use crate::core::FindingsWanted;
-use crate::findings::{FindingsReader, FindingsStore, without_address};
+use crate::findings::{FindingsReader, FindingsStore};
 use crate::inventory::Scan;
 
 /// Pages made ahead of the network: one is sent while the next is made.
@@ -263,7 +263,7 @@ fn read_pages(
         if findings_total > wanted.max_findings {
             continue;
         }
-        page.push(if wanted.with_addresses { located } else { without_address(located) });
+        page.push(if wanted.with_addresses { located } else { located.without_address() });
         if page.len() == FINDINGS_PER_PAGE_MAX
             && parts.blocking_send(FindingsPart::Page(std::mem::take(&mut page))).is_err()
         {

@@ -208,17 +208,6 @@ impl FindingsReader {
     }
 }
 
-/// Takes away what says whose mailbox it is: the id alone stays. A path that begins at the shard leads through mailboxes.
-#[must_use]
-pub fn without_address(located: LocatedFinding) -> LocatedFinding {
-    let LocatedFinding { mailbox_id, address: _, mut finding } = located;
-    if finding.mailbox.is_empty() {
-        finding.path = Vec::new();
-    }
-    finding.mailbox = Vec::new();
-    LocatedFinding { mailbox_id, address: None, finding }
-}
-
 fn invalid(what: &str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, what.to_owned())
 }
@@ -287,19 +276,5 @@ mod tests {
         fs::write(&path, bytes).unwrap();
         let mut reader = store.read(shard, AttemptNo::from_raw(2)).unwrap().unwrap();
         assert_eq!(reader.read().unwrap_err().kind(), io::ErrorKind::InvalidData);
-    }
-
-    /// T25: without a request for addresses, nothing that tells one leaves.
-    #[test]
-    fn what_tells_an_address_is_taken_away() {
-        let bare = without_address(located(1));
-        assert_eq!(
-            (bare.address, &bare.finding.mailbox[..], &bare.finding.path[..]),
-            (None, &b""[..], &b"c\x01"[..])
-        );
-        let mut aside = located(1);
-        aside.finding.mailbox.clear();
-        aside.finding.path = b"ex.org/anna".to_vec();
-        assert!(without_address(aside).finding.path.is_empty());
     }
 }

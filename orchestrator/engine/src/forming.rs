@@ -7,8 +7,8 @@
 use std::collections::BTreeMap;
 
 use rientro_types::{
-    CampaignState, Coverage, DomainCap, LabelKey, LabelValue, Phase, Plan, PlanProblem, Ppm, Schedule, Share,
-    Span, WAVES_MAX, WaveForecast, WaveNo,
+    CampaignState, Coverage, DomainCap, LabelKey, LabelValue, Level, Phase, Plan, PlanProblem, Ppm, Schedule,
+    Share, Span, WAVES_MAX, WaveForecast, WaveNo,
 };
 
 use crate::engine::Engine;
@@ -339,6 +339,8 @@ pub fn check_values(plan: &Plan) -> Vec<PlanProblem> {
     };
     check_schedule(&plan.waves.schedule, &mut check);
     let policy = &plan.policy;
+    let text = "must be presence or structure: no baselines are made, and every shard would be held";
+    check(policy.level != Level::Baseline, "verify.level", text);
     check(policy.coverage_min > Ppm::ZERO, "verify.coverage", "must be above 0%: nothing opens unverified");
     check(policy.verified_age_max >= VERIFIED_AGE_MIN, "verify.verified_age_max", "must be at least 1m");
     check(policy.damaged_per_million_max < 1_000_000, "verify.damaged_per_million", "must be below 1000000");

@@ -188,6 +188,7 @@ impl State {
     /// Books a try on a node.
     pub(crate) fn book(&mut self, node: NodeIx, shard: ShardIx, attempt: AttemptNo, kind: TaskKind) {
         if self.node_mut(node).busy.insert((shard, attempt), kind).is_none() {
+            self.booked.insert((shard, attempt, node));
             self.shift_load(node, kind, 1);
         }
     }
@@ -195,6 +196,7 @@ impl State {
     /// Frees what a try took on a node; false when nothing was booked.
     pub(crate) fn unbook(&mut self, node: NodeIx, shard: ShardIx, attempt: AttemptNo) -> bool {
         let Some(kind) = self.node_mut(node).busy.remove(&(shard, attempt)) else { return false };
+        self.booked.remove(&(shard, attempt, node));
         self.node_mut(node).cancelled.remove(&(shard, attempt));
         self.shift_load(node, kind, -1);
         self.wake_neighbours(node);

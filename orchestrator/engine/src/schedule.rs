@@ -4,8 +4,8 @@
 //! decision, checked against every budget in force at that moment (R2), so that what is running never exceeds one.
 
 use rientro_types::{
-    CampaignState, LabelKey, LabelValue, Phase, Record, ServiceSet, Span, TaskEnd, TaskFailure, TaskKind,
-    WaveState,
+    AttemptNo, CampaignState, LabelKey, LabelValue, Phase, Record, ServiceSet, Span, TaskEnd, TaskFailure,
+    TaskKind, WaveState,
 };
 
 use crate::contract::OrderKind;
@@ -254,23 +254,18 @@ impl Engine {
     }
 
     fn cancel_strays(&mut self, shard: ShardIx) {
-        let from = (shard, rientro_types::AttemptNo::from_raw(0));
-        let to = (shard, rientro_types::AttemptNo::from_raw(u32::MAX));
-        let mut strays = Vec::new();
-        for node in self.state.node_ixs() {
-            let state = self.state.node(node);
-            if state.busy.is_empty() || state.session.is_none() {
-                continue;
-            }
-            let booked = state.busy.range(from..=to).map(|((_, attempt), _)| *attempt);
-            strays.extend(
-                booked
-                    .filter(|attempt| !state.cancelled.contains(&(shard, *attempt)))
-                    .filter(|attempt| !self.state.is_current(node, shard, *attempt))
-                    .map(|attempt| (node, attempt)),
-            );
-        }
-        for (node, attempt) in strays {
+        let first = (shard, AttemptNo::from_raw(0), NodeIx::for_len(0));
+        let of_shard = self.state.booked.range(first..).take_while(|(of, _, _)| *of == shard);
+        let strays: Vec<_> = of_shard
+            .map(|(_, attempt, node)| (*attempt, *node))
+            .filter(|(attempt, node)| {
+                let state = self.state.node(*node);
+                state.session.is_some()
+                    && !state.cancelled.contains(&(shard, *attempt))
+                    && !self.state.is_current(*node, shard, *attempt)
+            })
+            .collect();
+        for (attempt, node) in strays {
             self.cancel(node, shard, attempt);
         }
     }

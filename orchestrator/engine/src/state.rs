@@ -366,6 +366,8 @@ pub(crate) struct State {
     pub(crate) campaign_ix: BTreeMap<CampaignId, CampaignIx>,
     pub(crate) domains: BTreeMap<(LabelKey, LabelValue), Domain>,
     pub(crate) counts: StateCounts,
+    /// Every try that a node is booked with, by its shard.
+    pub(crate) booked: BTreeSet<(ShardIx, AttemptNo, NodeIx)>,
 
     /// While a snapshot is taken in: what nodes are busy with on shards that have not come yet.
     pub(crate) to_book: BTreeMap<ShardId, Vec<(NodeIx, AttemptNo, TaskKind)>>,
@@ -394,6 +396,7 @@ impl State {
             campaign_ix: BTreeMap::new(),
             domains: BTreeMap::new(),
             counts: StateCounts::default(),
+            booked: BTreeSet::new(),
             to_book: BTreeMap::new(),
             mutant: Mutant::None,
             watches: BTreeMap::new(),

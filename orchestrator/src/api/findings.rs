@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use rientro_types::{AttemptNo, FindingKinds, NodeId, Selector, ShardId, ShardView};
+use rientro_types::{AttemptNo, FindingKinds, LocatedFinding, NodeId, Selector, ShardId, ShardView};
 use rientro_wire::bulk::FindingsPart;
 use rientro_wire::limits::SHARDS_PER_PAGE_MAX;
 use rientro_wire::operator::{FindingsAnswer, FindingsGap, FindingsQuery};
@@ -124,6 +124,10 @@ impl Fetch {
                 FindingsPart::Header { .. } => {}
                 FindingsPart::Page(mut findings) => {
                     findings.truncate(usize::try_from(self.left).unwrap_or(usize::MAX));
+                    if !self.with_addresses {
+                        // The agent was asked for none; nobody has to trust it in this.
+                        findings = findings.into_iter().map(LocatedFinding::without_address).collect();
+                    }
                     self.left -= findings.len() as u64;
                     self.shown += findings.len() as u64;
                     let Kept { shard, node, attempt } = kept;

@@ -202,9 +202,47 @@ pub struct LocatedFinding {
     pub finding: Finding,
 }
 
+impl LocatedFinding {
+    /// Takes away what says whose mailbox it is: the id alone stays. Where there is none, the path begins at the shard and
+    /// leads through mailboxes.
+    #[must_use]
+    pub fn without_address(self) -> Self {
+        let Self { mailbox_id, address: _, mut finding } = self;
+        finding.mailbox = Vec::new();
+        if mailbox_id.is_none() {
+            finding.path = Vec::new();
+        }
+        Self { mailbox_id, address: None, finding }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// T25: without a request for addresses, nothing that tells one is handed on; taking it away twice takes no more.
+    #[test]
+    fn what_tells_an_address_is_taken_away() {
+        let finding = Finding {
+            kind: FindingKind::SizeMismatch,
+            mailbox: b"example.org/anna".to_vec(),
+            path: b"cur/1".to_vec(),
+            detail: "S=8, 7 bytes found".to_owned(),
+        };
+        let mailbox_id = Some(MailboxId::from_raw([1; 16]));
+        let of_mailbox = LocatedFinding { mailbox_id, address: Some(b"anna@example.org".to_vec()), finding };
+        let mut of_shard = of_mailbox.clone();
+        of_shard.mailbox_id = None;
+        of_shard.finding.path = b"example.org/anna".to_vec();
+        for (located, path) in [(of_mailbox, &b"cur/1"[..]), (of_shard, b"")] {
+            let bare = located.without_address();
+            assert_eq!(
+                (&bare.address, &bare.finding.mailbox[..], &bare.finding.path[..]),
+                (&None, &b""[..], path)
+            );
+            assert_eq!(bare.clone().without_address(), bare);
+        }
+    }
 
     #[test]
     fn numbers_are_positions_and_codes_are_unique() {
