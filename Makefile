@@ -15,7 +15,7 @@ help: ## list these commands
 
 demo: ## return a fleet on this machine, live; MAIL=/path/to/maildirs: your own mail, read-only
 	@$(with_protoc) cargo build --release -p rientro-orchestrator -p rientro-agent -p rientro-dev --bins
-	@$(with_protoc) cargo run --release --quiet -p rientro-dev --bin rientro-demo -- $(if $(MAIL),--mail "$(MAIL)")
+	@$${CARGO_TARGET_DIR:-target}/release/rientro-demo $(if $(MAIL),--mail "$(MAIL)")
 
 test: ## bring what the tests need and run every suite
 	@$(scripts)/test.sh

@@ -116,9 +116,12 @@ fn linger(cell: &Cell, interrupt: &Interrupt) -> Result<()> {
     if !std::io::stdin().is_terminal() {
         return Ok(());
     }
+    let here = std::env::current_exe().context("find this program")?;
+    let folder = here.parent().context("this program is in no folder")?;
     say(&format!(
-        "\nThe cell still runs. In another terminal:\n  export RIENTRO_ENDPOINT={}\nand try the commands above. Press Enter to stop it.",
-        cell.endpoint()
+        "\nThe cell still runs. In another terminal:\n  export RIENTRO_ENDPOINT={} PATH={}:$PATH\nand try the commands above. Press Enter to stop it.",
+        cell.endpoint(),
+        folder.display()
     ))?;
     // Reading cannot be interrupted; a thread that still reads ends with the process.
     let enter = thread::spawn(|| std::io::stdin().read_line(&mut String::new()));
