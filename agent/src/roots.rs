@@ -5,13 +5,13 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{self, BufRead, BufReader};
+use std::io::{self, BufRead, BufReader, Read};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use rientro_mailstore::{Expected, Layout, volume};
-use rientro_types::{ShardId, TaskFailure, VolumeId};
+use rientro_types::{PATH_BYTES_MAX, ShardId, TaskFailure, VolumeId};
 
 /// One place where a volume is mounted.
 #[derive(Clone, Debug)]
@@ -133,20 +133,66 @@ fn listed(root: &Arc<Root>, shard: ShardId) -> Option<Place> {
     Some(Place { root: Arc::clone(root), path })
 }
 
-/// The lines of a list that lie below the shard, as paths inside it. Lines are paths below the root; empty ones and those that
-/// begin with `#` are passed over.
+/// The lines of a list that lie below the shard, as paths inside it. Lines are paths below the root.
 fn expected_below(list: &Path, shard: &[u8]) -> io::Result<Expected> {
     let mut paths = Vec::new();
-    for line in BufReader::new(File::open(list)?).split(b'\n') {
-        let line = line?;
-        let line = line.strip_suffix(b"\r").unwrap_or(&line);
-        if !line.is_empty() && !line.starts_with(b"#") {
-            paths.extend(below(line, shard).map(<[u8]>::to_vec));
+    for_each_path(list, |path| paths.extend(below(path, shard).map(<[u8]>::to_vec)))?;
+    Ok(paths.into_iter().collect())
+}
+
+/// Longest line of a list, its end included.
+const LINE_BYTES_MAX: usize = PATH_BYTES_MAX + 2;
+
+/// Shows every path of a list, one a line; empty lines and those that begin with `#` are passed over.
+///
+/// # Errors
+/// The error of reading it; invalid input when it is no regular file or a line is longer than a path can be.
+pub(crate) fn for_each_path(list: &Path, mut show: impl FnMut(&[u8])) -> io::Result<()> {
+    let invalid = |problem: String| Err(io::Error::new(io::ErrorKind::InvalidInput, problem));
+    // Looked at before it is opened: opening a pipe would wait for its writer.
+    if !list.metadata()?.is_file() {
+        return invalid("it is no regular file".to_owned());
+    }
+    let mut input = BufReader::new(File::open(list)?);
+    let mut line = Vec::new();
+    for number in 1_u64.. {
+        line.clear();
+        input.by_ref().take(LINE_BYTES_MAX as u64).read_until(b'\n', &mut line)?;
+        if line.is_empty() {
+            break;
+        }
+        let Some(path) = line.strip_suffix(b"\n").or((line.len() < LINE_BYTES_MAX).then_some(&line)) else {
+            return invalid(format!("line {number} is longer than a path can be ({PATH_BYTES_MAX} bytes)"));
+        };
+        let path = path.strip_suffix(b"\r").unwrap_or(path);
+        if !path.is_empty() && !path.starts_with(b"#") {
+            show(path);
         }
     }
-    Ok(paths.into_iter().collect())
+    Ok(())
 }
 
 fn below<'p>(path: &'p [u8], shard: &[u8]) -> Option<&'p [u8]> {
     if shard.is_empty() { Some(path) } else { path.strip_prefix(shard)?.strip_prefix(b"/") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is no list is refused at once, and not read until memory ends.
+    #[test]
+    fn a_list_is_a_file_of_paths() {
+        let folder = tempfile::tempdir().unwrap();
+        let list = folder.path().join("list");
+        std::fs::write(&list, b"# mailboxes\n\nex.org/anna\r\nex.org/bo").unwrap();
+        let mut paths = Vec::new();
+        for_each_path(&list, |path| paths.push(path.to_vec())).unwrap();
+        assert_eq!(paths, [&b"ex.org/anna"[..], b"ex.org/bo"]);
+        assert!(for_each_path(Path::new("/dev/zero"), |_| ()).is_err());
+        assert!(for_each_path(folder.path(), |_| ()).is_err());
+        std::fs::write(&list, vec![b'a'; PATH_BYTES_MAX + 9]).unwrap();
+        let refused = for_each_path(&list, |_| ()).unwrap_err().to_string();
+        assert!(refused.starts_with("line 1 is longer"), "{refused}");
+    }
 }

@@ -20,13 +20,27 @@ const CACHE_BYTES: usize = 16 << 20;
 
 /// The directory could not be used.
 #[derive(Debug, thiserror::Error)]
-#[error(
-    "could not {what} the mailbox directory {path}: {source}; if it stays so, stop the orchestrator and remove the file"
-)]
-pub struct DirectoryError {
-    what: &'static str,
-    path: PathBuf,
-    source: Box<redb::Error>,
+pub enum DirectoryError {
+    /// Another process has it open.
+    #[error(
+        "another orchestrator runs on this state directory: it holds {path}; stop that one, or give this one a directory of its own"
+    )]
+    InUse {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Reading or writing failed.
+    #[error(
+        "could not {what} the mailbox directory {path}; if it stays so, stop the orchestrator and remove the file: agents tell it anew"
+    )]
+    Failed {
+        /// What was tried.
+        what: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: Box<redb::Error>,
+    },
 }
 
 /// The directory; clones are the same one.
@@ -96,7 +110,11 @@ impl Directory {
 }
 
 fn failed(what: &'static str, path: &Path, source: redb::Error) -> DirectoryError {
-    DirectoryError { what, path: path.to_owned(), source: Box::new(source) }
+    let path = path.to_owned();
+    if matches!(source, redb::Error::DatabaseAlreadyOpen) {
+        return DirectoryError::InUse { path };
+    }
+    DirectoryError::Failed { what, path, source: Box::new(source) }
 }
 
 impl File {

@@ -158,7 +158,13 @@ impl StateDir {
         }
         // First, so that no crash leaves a restored journal that is taken for one that was always there.
         self.write_whole("restored", b"")?;
-        Ok(RedbJournal::restore(&restore.backup, &target, restore.epoch_floor).await?)
+        let restored = RedbJournal::restore(&restore.backup, &target, restore.epoch_floor).await;
+        if restored.is_err() && !target.exists() {
+            // Nothing was restored: a journal that is put here later is not taken for one that was.
+            let path = self.marker();
+            fs::remove_file(&path).map_err(|source| StateDirError::Io { what: "remove", path, source })?;
+        }
+        Ok(restored?)
     }
 
     /// Writes a file that is there whole or not at all.
@@ -239,5 +245,16 @@ mod tests {
         assert!(matches!(state.mailbox_key(), Err(StateDirError::KeyMissing { .. })));
         fs::write(state.key_path(), b"short").unwrap();
         assert!(matches!(state.mailbox_key(), Err(StateDirError::KeyDamaged { bytes: 5, .. })));
+    }
+
+    /// T29: a restore that fails leaves nothing that would make a journal put there later a restored one.
+    #[tokio::test]
+    async fn a_failed_restore_leaves_no_mark() {
+        let folder = tempfile::tempdir().unwrap();
+        let state = StateDir::open(folder.path(), RedbOptions::default(), false).unwrap();
+        let backup = folder.path().join("damaged");
+        fs::write(&backup, b"no backup").unwrap();
+        assert!(state.restore(&Restore { backup, epoch_floor: None }).await.is_err());
+        assert!(!Source::restored(&state));
     }
 }

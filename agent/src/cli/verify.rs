@@ -1,6 +1,5 @@
 //! `rientro-agent verify`: the agent's verification without an orchestrator. Reads only.
 
-use std::io::BufRead;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -11,6 +10,7 @@ use rientro_types::{ByteSize, Level, Outcome};
 
 use super::report::{Report, Screen};
 use super::{COULD_NOT_TELL, detect};
+use crate::roots::for_each_path;
 
 /// Exit code when something is damaged.
 const DAMAGED: u8 = 1;
@@ -107,9 +107,8 @@ fn expected(list: &Path, path: &Path, root: &Path) -> Result<Expected> {
     if path.canonicalize()? != root {
         bail!("--expected needs a directory with mailboxes below it, and {} is one mailbox", path.display());
     }
-    let file = std::fs::File::open(list).with_context(|| format!("open {}", list.display()))?;
-    let lines = std::io::BufReader::new(file).split(b'\n').collect::<Result<Vec<_>, _>>();
-    let lines = lines.with_context(|| format!("read {}", list.display()))?;
-    let paths = lines.into_iter().filter(|line| !line.is_empty() && !line.starts_with(b"#"));
-    Ok(paths.map(|line| line.strip_suffix(b"\r").map_or(line.clone(), <[u8]>::to_vec)).collect())
+    let mut paths = Vec::new();
+    for_each_path(list, |path| paths.push(path.to_vec()))
+        .with_context(|| format!("read {}", list.display()))?;
+    Ok(paths.into_iter().collect())
 }

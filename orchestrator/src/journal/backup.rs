@@ -5,7 +5,7 @@
 //! embedded journal. The file gets its name once it is synced, and ends in a frame without which it is not accepted.
 
 use std::fs::File;
-use std::io::{BufReader, BufWriter, Write};
+use std::io::{BufRead, BufReader, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
@@ -243,6 +243,10 @@ pub(super) fn scan(
     loop {
         let (kind, body) = frame::read(&mut input).map_err(error)?;
         if kind == Kind::End {
+            let rest = input.fill_buf().map_err(|e| JournalError::io("read", path, e))?;
+            if !rest.is_empty() {
+                return Err(damaged("something follows its end"));
+            }
             return checker.end(&body).map_err(damaged);
         }
         visit(checker.part(kind, body).map_err(damaged)?)?;

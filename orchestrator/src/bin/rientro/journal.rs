@@ -90,6 +90,12 @@ async fn restore(session: &Session, state_dir: &Path, from: &Restore) -> Result<
         state_dir.display(),
         restored.fence
     ))?;
+    if !state_dir.join("mailbox.key").exists() {
+        note(&format!(
+            "Put the old state directory's mailbox.key into {} first: a backup does not hold it, and mailboxes are known by it.",
+            state_dir.display()
+        ));
+    }
     note("Start rientro-orchestrator; then look at what is held: rientro shard list --state held");
     Ok(())
 }

@@ -256,7 +256,7 @@ pub async fn a_restored_journal_is_above_every_epoch<L: Lab>(lab: &L) {
     assert_eq!(lower.head().await.unwrap().fence, Epoch::from_raw(6));
 }
 
-/// A backup that lost its end, or any byte of it, is not restored.
+/// A backup that lost its end, or any byte of it, or to which something was added, is not restored.
 pub async fn a_cut_or_changed_backup_is_refused<L: Lab>(lab: &L) {
     let mut journal = lab.open().await;
     let path = lab.folder().join("backup");
@@ -272,7 +272,8 @@ pub async fn a_cut_or_changed_backup_is_refused<L: Lab>(lab: &L) {
         bytes[at] ^= 0x10;
         bytes
     });
-    for bytes in cuts.chain(flips) {
+    let longer = [&whole[..], b"x"].concat();
+    for bytes in cuts.chain(flips).chain([longer]) {
         fs::write(&damaged, &bytes).unwrap();
         let refused = check_backup(&damaged).await;
         assert!(matches!(refused, Err(JournalError::Corrupt { .. })), "{refused:?}");
