@@ -91,7 +91,7 @@ async fn restore(session: &Session, state_dir: &Path, from: &Restore) -> Result<
         restored.fence
     ))?;
     if !state_dir.join("mailbox.key").exists() {
-        note(&format!(
+        note(format_args!(
             "Put the old state directory's mailbox.key into {} first: a backup does not hold it, and mailboxes are known by it.",
             state_dir.display()
         ));
