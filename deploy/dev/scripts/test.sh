@@ -56,11 +56,9 @@ export "$runner=$scripts_folder/suite.sh" RIENTRO_SUITE_TIMES=$times
 step "build of all tests" "$build_seconds_max" cargo test --workspace --no-run
 if ((failed == 0)); then
     step "all test suites" "$tests_seconds_max" cargo test --workspace --no-fail-fast
-    if compgen -G 'orchestrator/sim/src/main.rs' >/dev/null || compgen -G 'orchestrator/sim/src/bin/rientro-sim*' >/dev/null; then
-        unset "$runner"
-        step "simulator, $sim_iterations seeds" "$sim_seconds_max" \
-            cargo run -p rientro-sim --bin rientro-sim -- --seed 1 --iterations "$sim_iterations" --require-coverage
-    fi
+    unset "$runner"
+    step "simulator, $sim_iterations seeds" "$sim_seconds_max" \
+        cargo run -p rientro-sim --bin rientro-sim -- --seed 1 --iterations "$sim_iterations" --require-coverage
 fi
 say "== times"
 cat "$times" >&2

@@ -307,7 +307,8 @@ impl Engine {
         }
     }
 
-    fn forget_session(&mut self, ix: NodeIx) {
+    /// What was learned in the session of a node, which is over.
+    pub(crate) fn forget_session(&mut self, ix: NodeIx) {
         let node = self.state.node_mut(ix);
         node.session = None;
         node.cancelled.clear();

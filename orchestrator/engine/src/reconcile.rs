@@ -23,14 +23,11 @@ impl Engine {
         }
         let Hello { session, node, incarnation, labels, running, served } = hello;
         let ix = self.admit(node, incarnation, labels);
+        self.forget_session(ix);
         let now = self.now;
         let state = self.state.node_mut(ix);
         state.session = Some(session);
         state.heard = Some(now);
-        state.cancelled.clear();
-        state.listing = None;
-        state.listed = None;
-        state.strangers.clear();
         self.step.commands.push(Command::Welcome { session, node });
         if self.state.node(ix).silent.is_some() {
             self.decide(Record::NodeHeard { node });

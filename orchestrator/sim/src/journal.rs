@@ -54,12 +54,6 @@ impl Journal {
         self.entries.is_empty()
     }
 
-    /// Whether a prefix was replaced by a snapshot.
-    #[must_use]
-    pub fn is_trimmed(&self) -> bool {
-        self.trimmed > 0
-    }
-
     /// Puts a snapshot of the first `entries` entries in their place.
     pub fn trim(&mut self, entries: usize, snapshot: Vec<SnapshotRecord>) {
         self.trimmed = entries;

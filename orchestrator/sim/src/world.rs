@@ -226,27 +226,7 @@ impl World {
     /// Lets time pass.
     pub fn run_for(&mut self, span: Span) {
         let end = self.now + span;
-        self.run_while(end, |_| true);
-        self.now = self.now.max(end);
-    }
-
-    /// Lets time pass until the condition holds, at most for so long; whether it holds.
-    pub fn run_until(&mut self, within: Span, mut done: impl FnMut(&Self) -> bool) -> bool {
-        let end = self.now + within;
-        self.run_while(end, |world| !done(world));
-        done(self)
-    }
-
-    /// Lets the next thing happen.
-    pub fn step(&mut self) {
-        if let Some(((at, _), happening)) = self.queue.pop_first() {
-            self.now = self.now.max(CellTime::from_unix_ms(at));
-            self.happen(happening);
-        }
-    }
-
-    fn run_while(&mut self, end: CellTime, mut go_on: impl FnMut(&Self) -> bool) {
-        while go_on(self) && !self.monitor.fatal {
+        while !self.monitor.fatal {
             let Some(((at, _), _)) = self.queue.first_key_value().filter(|((at, _), _)| *at <= end.unix_ms())
             else {
                 break;
@@ -255,6 +235,15 @@ impl World {
             if let Some((_, happening)) = self.queue.pop_first() {
                 self.happen(happening);
             }
+        }
+        self.now = self.now.max(end);
+    }
+
+    /// Lets the next thing happen.
+    pub fn step(&mut self) {
+        if let Some(((at, _), happening)) = self.queue.pop_first() {
+            self.now = self.now.max(CellTime::from_unix_ms(at));
+            self.happen(happening);
         }
     }
 
