@@ -39,7 +39,7 @@ pub use driver::{
     ACTS_MAX, Answer, BATCH_INPUTS_MAX, DriverSettings, Handle, INBOX_MAX, LeadError, Source, Status,
     Unavailable,
 };
-pub use listen::{Address, AddressError, CONNECTIONS_MAX};
+pub use listen::{Address, AddressError, CONNECTIONS_MAX, raise_file_limit};
 pub use serve::{Running, ServeError, start, start_with};
 pub use session::{HEARTBEAT_EVERY, OUTGOING_MAX, SESSION_SILENCE, SESSIONS_MAX};
 pub use state_dir::{Restore, StateDir, StateDirError};

@@ -1,36 +1,39 @@
 //! Sockets: where the orchestrator listens, and how many and how idle its connections may be.
 //!
-//! Without TLS only loopback addresses and Unix sockets are accepted. A connection that does not begin to speak is closed,
-//! so that half-open ones hold nothing.
+//! Without TLS only loopback addresses and Unix sockets are accepted. Each listener has a share of the process's file
+//! descriptors and refuses what is above it at once, so that a caller is not left to wait and nobody else is shut out. A
+//! connection that says nothing is closed, so that idle ones hold nothing for long. What goes wrong for every caller is logged
+//! once in a while, with a count.
 
-use std::future::Future;
+mod connection;
+mod places;
+
 use std::io;
 use std::net::SocketAddr;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::pin::Pin;
 use std::str::FromStr;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
-use tokio::time::Sleep;
+use tokio::net::{TcpListener, UnixListener, UnixStream};
+use tokio::sync::{Semaphore, mpsc};
+use tokio::time::Instant;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tonic::transport::server::Connected;
 
-/// Most connections of one listener: two for each of the most sessions.
-pub const CONNECTIONS_MAX: usize = 8_192;
-/// A connection must have begun to speak within this time.
-const OPENING_TIME: Duration = Duration::from_secs(10);
-/// Bytes with which an HTTP/2 connection begins (RFC 9113 section 3.4); a request of HTTP/1 has no fewer.
-const OPENING_BYTES: usize = 24;
-/// Wait after a failed accept, which usually means that this process has no file descriptor left.
-const ACCEPT_RETRY: Duration = Duration::from_millis(100);
+pub(crate) use connection::{Connection, Peer};
+pub use places::{CONNECTIONS_MAX, raise_file_limit};
+pub(crate) use places::{Places, Share};
+
+use connection::Stream;
+
+/// Waits after failed accepts, which usually mean that this process has no file descriptor left: the first, and the longest.
+const ACCEPT_RETRY: Duration = Duration::from_millis(50);
+const ACCEPT_RETRY_MAX: Duration = Duration::from_secs(1);
+/// A trouble that meets every caller is logged at most so often.
+const LOG_EVERY: Duration = Duration::from_secs(10);
 /// Who may connect to a Unix socket: its owner and group.
 const SOCKET_MODE: u32 = 0o660;
 
@@ -81,15 +84,6 @@ impl std::fmt::Display for Address {
     }
 }
 
-/// Who is at the other end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Peer {
-    /// Somebody on this host.
-    Loopback,
-    /// This user, as the kernel says.
-    Unix { uid: u32 },
-}
-
 enum Socket {
     Tcp(TcpListener),
     Unix(UnixListener),
@@ -99,12 +93,37 @@ enum Socket {
 pub(crate) struct Listener {
     address: Address,
     socket: Socket,
+    places_max: usize,
     places: Arc<Semaphore>,
+    refused: Trouble,
+    failed: Trouble,
+    /// The next wait after a failed accept.
+    retry: Duration,
+}
+
+/// Something that may happen to every caller, told once in a while.
+#[derive(Debug, Default)]
+struct Trouble {
+    told: Option<Instant>,
+    times: u64,
+}
+
+impl Trouble {
+    /// It happened again. How often it has, since it was told last, when it is to be told.
+    fn happened(&mut self) -> Option<u64> {
+        self.times += 1;
+        let now = Instant::now();
+        if self.told.is_some_and(|told| now.saturating_duration_since(told) < LOG_EVERY) {
+            return None;
+        }
+        self.told = Some(now);
+        Some(std::mem::take(&mut self.times))
+    }
 }
 
 impl Listener {
-    /// Binds an address. A socket file that nobody listens on is replaced.
-    pub(crate) async fn bind(address: &Address) -> io::Result<Self> {
+    /// Binds an address, for so many connections at once. A socket file that nobody listens on is replaced.
+    pub(crate) async fn bind(address: &Address, places_max: usize) -> io::Result<Self> {
         let (address, socket) = match address {
             Address::Loopback(socket) => {
                 let listener = TcpListener::bind(socket).await?;
@@ -117,7 +136,9 @@ impl Listener {
                 (address.clone(), Socket::Unix(listener))
             }
         };
-        Ok(Self { address, socket, places: Arc::new(Semaphore::new(CONNECTIONS_MAX)) })
+        let places = Arc::new(Semaphore::new(places_max));
+        let (refused, failed) = (Trouble::default(), Trouble::default());
+        Ok(Self { address, socket, places_max, places, refused, failed, retry: ACCEPT_RETRY })
     }
 
     /// Where it listens; the port is the one that was given when any was asked for.
@@ -127,7 +148,7 @@ impl Listener {
 
     /// Accepts until stopped.
     pub(crate) fn connections(
-        self,
+        mut self,
         tracker: &TaskTracker,
         stop: CancellationToken,
     ) -> ReceiverStream<io::Result<Connection>> {
@@ -143,7 +164,7 @@ impl Listener {
         ReceiverStream::new(connections)
     }
 
-    async fn accept_all(&self, connections: mpsc::Sender<io::Result<Connection>>) {
+    async fn accept_all(&mut self, connections: mpsc::Sender<io::Result<Connection>>) {
         loop {
             if let Some(connection) = self.accept_one().await
                 && connections.send(Ok(connection)).await.is_err()
@@ -154,35 +175,53 @@ impl Listener {
     }
 
     /// The next connection, unless there is no place for it or accepting fails; waits a little after a failure.
-    async fn accept_one(&self) -> Option<Connection> {
+    async fn accept_one(&mut self) -> Option<Connection> {
         match self.accept().await {
-            Ok(Some(connection)) => return Some(connection),
-            Ok(None) => tracing::warn!(address = %self.address, "connection closed: too many are open"),
-            Err(error) => {
-                tracing::warn!(address = %self.address, %error, "could not accept a connection");
-                tokio::time::sleep(ACCEPT_RETRY).await;
+            Ok((stream, peer)) => {
+                self.retry = ACCEPT_RETRY;
+                self.seat(stream, peer)
             }
+            Err(error) => {
+                if let Some(times) = self.failed.happened() {
+                    tracing::warn!(
+                        address = %self.address, %error, times,
+                        "could not accept a connection; if files are too many, raise the limit of open files (LimitNOFILE= of the service, or ulimit -n)"
+                    );
+                }
+                tokio::time::sleep(self.retry).await;
+                self.retry = (self.retry * 2).min(ACCEPT_RETRY_MAX);
+                None
+            }
+        }
+    }
+
+    /// Gives a connection a place; without one it is closed.
+    fn seat(&mut self, stream: Stream, peer: Peer) -> Option<Connection> {
+        if let Ok(place) = Arc::clone(&self.places).try_acquire_owned() {
+            return Some(Connection::new(stream, peer, place));
+        }
+        if let Some(times) = self.refused.happened() {
+            tracing::warn!(
+                address = %self.address, open = self.places_max, times,
+                "connections closed at once, as no more may be open; idle ones are closed in time, or find out who holds them (ss -tnp, ss -xp)"
+            );
         }
         None
     }
 
-    /// The next connection; nothing when there is no place for it, and it was closed.
-    async fn accept(&self) -> io::Result<Option<Connection>> {
-        let (stream, peer) = match &self.socket {
+    async fn accept(&self) -> io::Result<(Stream, Peer)> {
+        match &self.socket {
             Socket::Tcp(listener) => {
                 let (stream, _) = listener.accept().await?;
                 stream.set_nodelay(true)?;
-                (Stream::Tcp(stream), Peer::Loopback)
+                Ok((Stream::Tcp(stream), Peer::Loopback))
             }
             Socket::Unix(listener) => {
                 let (stream, _) = listener.accept().await?;
                 let uid = stream.peer_cred()?.uid();
-                (Stream::Unix(stream), Peer::Unix { uid })
+                Ok((Stream::Unix(stream), Peer::Unix { uid }))
             }
-        };
-        let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else { return Ok(None) };
-        let opening = Some(Opening { bytes: 0, deadline: Box::pin(tokio::time::sleep(OPENING_TIME)) });
-        Ok(Some(Connection { stream, peer, opening, _place: place }))
+        }
     }
 
     fn remove_socket(&self) {
@@ -217,98 +256,6 @@ impl axum::serve::Listener for Listener {
 
     fn local_addr(&self) -> io::Result<Address> {
         Ok(self.address.clone())
-    }
-}
-
-enum Stream {
-    Tcp(TcpStream),
-    Unix(UnixStream),
-}
-
-struct Opening {
-    bytes: usize,
-    deadline: Pin<Box<Sleep>>,
-}
-
-/// An accepted connection.
-pub(crate) struct Connection {
-    stream: Stream,
-    peer: Peer,
-    opening: Option<Opening>,
-    _place: OwnedSemaphorePermit,
-}
-
-impl Connected for Connection {
-    type ConnectInfo = Peer;
-    fn connect_info(&self) -> Peer {
-        self.peer
-    }
-}
-
-impl AsyncRead for Connection {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let this = &mut *self;
-        let before = buf.filled().len();
-        let read = match &mut this.stream {
-            Stream::Tcp(stream) => Pin::new(stream).poll_read(cx, buf),
-            Stream::Unix(stream) => Pin::new(stream).poll_read(cx, buf),
-        };
-        if let Some(opening) = &mut this.opening {
-            if read.is_pending() {
-                ready!(opening.deadline.as_mut().poll(cx));
-                return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
-            }
-            opening.bytes += buf.filled().len() - before;
-            if opening.bytes >= OPENING_BYTES {
-                this.opening = None;
-            }
-        }
-        read
-    }
-}
-
-impl AsyncWrite for Connection {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        match &mut self.stream {
-            Stream::Tcp(stream) => Pin::new(stream).poll_write(cx, buf),
-            Stream::Unix(stream) => Pin::new(stream).poll_write(cx, buf),
-        }
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut self.stream {
-            Stream::Tcp(stream) => Pin::new(stream).poll_flush(cx),
-            Stream::Unix(stream) => Pin::new(stream).poll_flush(cx),
-        }
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut self.stream {
-            Stream::Tcp(stream) => Pin::new(stream).poll_shutdown(cx),
-            Stream::Unix(stream) => Pin::new(stream).poll_shutdown(cx),
-        }
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        match &mut self.stream {
-            Stream::Tcp(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
-            Stream::Unix(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
-        }
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        match &self.stream {
-            Stream::Tcp(stream) => stream.is_write_vectored(),
-            Stream::Unix(stream) => stream.is_write_vectored(),
-        }
     }
 }
 

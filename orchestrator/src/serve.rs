@@ -26,7 +26,7 @@ use crate::clock::{Clock, SystemClock};
 use crate::directory::{Directory, DirectoryError};
 use crate::driver::{DriverSettings, Handle, LeadError, Source, Status, Surroundings, driver};
 use crate::journal::Journal;
-use crate::listen::{Address, Listener};
+use crate::listen::{Address, Listener, Places, Share};
 use crate::metrics::{Measured, Metrics};
 use crate::session::{Agents, BULK_CALLS_MAX, SESSIONS_MAX};
 use crate::settings::Settings;
@@ -149,7 +149,12 @@ pub async fn start_with<S: Source, C: Clock>(
         whole_journal: api::whole_journal_places(),
         backups: Arc::default(),
     };
-    let mut site = Site { tracker: tracker.clone(), stop: stop.clone(), addresses: BTreeMap::new() };
+    let mut site = Site {
+        tracker: tracker.clone(),
+        stop: stop.clone(),
+        places: Places::deal(&shares(&settings)),
+        addresses: BTreeMap::new(),
+    };
     site.serve(&settings, agents, operators).await?;
     site.serve_metrics(settings.metrics.as_ref(), handle.clone(), metrics).await?;
     tracker.spawn(views.run(handle.clone(), stop.clone()));
@@ -161,6 +166,7 @@ pub async fn start_with<S: Source, C: Clock>(
 struct Site {
     tracker: TaskTracker,
     stop: CancellationToken,
+    places: Places,
     addresses: BTreeMap<&'static str, Vec<Address>>,
 }
 
@@ -191,7 +197,7 @@ impl Site {
             if to_operators {
                 routes = routes.add_service(operators.clone());
             }
-            let listener = bind(address).await?;
+            let listener = self.bind(address, share_of(&settings.agents, address)).await?;
             for (whom, served) in [("agents", to_agents), ("operators", to_operators)] {
                 if served {
                     self.note(whom, listener.address());
@@ -228,7 +234,7 @@ impl Site {
         metrics: Metrics,
     ) -> Result<(), ServeError> {
         let Some(address) = address else { return Ok(()) };
-        let listener = bind(address).await?;
+        let listener = self.bind(address, Share::Metrics).await?;
         self.note("metrics", listener.address());
         let router = Router::new().route("/metrics", get(scrape)).with_state((handle, metrics));
         let stop = self.stop.clone();
@@ -241,15 +247,30 @@ impl Site {
         Ok(())
     }
 
+    async fn bind(&self, address: &Address, share: Share) -> Result<Listener, ServeError> {
+        let bound = Listener::bind(address, self.places.for_one(share)).await;
+        bound.map_err(|source| ServeError::Listen { address: address.clone(), source })
+    }
+
     fn note(&mut self, whom: &'static str, address: &Address) {
         tracing::info!(%address, whom, "listening");
         self.addresses.entry(whom).or_default().push(address.clone());
     }
 }
 
-async fn bind(address: &Address) -> Result<Listener, ServeError> {
-    let bound = Listener::bind(address).await;
-    bound.map_err(|source| ServeError::Listen { address: address.clone(), source })
+/// The shares of all listeners.
+fn shares(settings: &Settings) -> Vec<Share> {
+    let served = settings.agents.union(&settings.operators);
+    let shares = served.map(|address| share_of(&settings.agents, address));
+    shares.chain(settings.metrics.as_ref().map(|_| Share::Metrics)).collect()
+}
+
+/// A Unix socket where no agent connects is kept for the people of this host.
+fn share_of(agents: &BTreeSet<Address>, address: &Address) -> Share {
+    match address {
+        Address::Unix(_) if !agents.contains(address) => Share::Local,
+        Address::Unix(_) | Address::Loopback(_) => Share::Equal,
+    }
 }
 
 fn reflection()

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use anyhow::Context;
 use clap::Parser;
 use rientro_orchestrator::settings::{Flags, LogFormat, Settings};
-use rientro_orchestrator::start;
+use rientro_orchestrator::{raise_file_limit, start};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
@@ -72,13 +72,4 @@ fn log_to_stderr(settings: &Settings) -> anyhow::Result<()> {
         LogFormat::Json => log.json().init(),
     }
     Ok(())
-}
-
-/// Each agent takes two connections; the usual soft limit of 1,024 files would stop at some hundred agents.
-fn raise_file_limit() {
-    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-    let limit = getrlimit(Resource::Nofile);
-    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }) {
-        tracing::warn!(%error, "the limit of open files stays as it is");
-    }
 }

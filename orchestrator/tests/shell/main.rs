@@ -13,6 +13,7 @@ mod agent;
 mod bad_input;
 mod cell;
 mod durable;
+mod idlers;
 mod journal_calls;
 mod killed;
 mod lost;

@@ -5,8 +5,11 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use rientro_orchestrator::Address;
+use rustix::process::{Pid, Signal, kill_process};
 
 use crate::cell::{Operator, flags, until};
+
+const BINARY: &str = env!("CARGO_BIN_EXE_rientro-orchestrator");
 
 /// A running binary.
 pub(crate) struct Process {
@@ -15,13 +18,31 @@ pub(crate) struct Process {
     pub(crate) address: Address,
     /// Where its metrics are.
     pub(crate) metrics: Address,
-    log: std::thread::JoinHandle<Vec<String>>,
+    log: Option<std::thread::JoinHandle<Vec<String>>>,
+}
+
+impl Drop for Process {
+    /// A test that fails leaves no process behind.
+    fn drop(&mut self) {
+        let _ended = self.child.kill().and_then(|()| self.child.wait());
+    }
 }
 
 impl Process {
     /// Starts it with more flags, and waits until it listens.
     pub(crate) fn start(folder: &Path, more: &[&str]) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_rientro-orchestrator"))
+        Self::start_as(Command::new(BINARY), folder, more)
+    }
+
+    /// Starts it where no process may have more files open.
+    pub(crate) fn start_with_files(files: u32, folder: &Path) -> Self {
+        let mut shell = Command::new("sh");
+        shell.args(["-c", &format!("ulimit -n {files} && exec \"$0\" \"$@\""), BINARY]);
+        Self::start_as(shell, folder, &[])
+    }
+
+    fn start_as(mut command: Command, folder: &Path, more: &[&str]) -> Self {
+        let mut child = command
             .args(flags(folder).into_iter().skip(1))
             .args(["--log-format", "json"])
             .args(more)
@@ -38,7 +59,7 @@ impl Process {
             rest.split_once('"').unwrap().0.parse().unwrap()
         };
         let (agents, metrics) = (address("\"whom\":\"agents\""), address("\"whom\":\"metrics\""));
-        let log = std::thread::spawn(move || said.into_iter().chain(lines).collect());
+        let log = Some(std::thread::spawn(move || said.into_iter().chain(lines).collect()));
         Self { child, address: agents, metrics, log }
     }
 
@@ -49,18 +70,21 @@ impl Process {
         operator
     }
 
+    pub(crate) fn pid(&self) -> Pid {
+        Pid::from_child(&self.child)
+    }
+
     /// kill -9, and wait until it is gone.
     pub(crate) fn kill(mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
-        self.log.join().unwrap();
+        self.log.take().unwrap().join().unwrap();
     }
 
     /// Asks it to stop; gives its log.
     pub(crate) fn terminate(mut self) -> Vec<String> {
-        let pid = rustix::process::Pid::from_child(&self.child);
-        rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+        kill_process(self.pid(), Signal::TERM).unwrap();
         assert!(self.child.wait().unwrap().success(), "it ends well when asked to");
-        self.log.join().unwrap()
+        self.log.take().unwrap().join().unwrap()
     }
 }
