@@ -7,11 +7,15 @@
 //! access time behind where the kernel allows it (the owner of the file and root).
 
 use std::ffi::CStr;
+use std::io::IoSliceMut;
+use std::num::NonZeroU64;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawDir, Stat, fstat, open, openat, statat};
-use rustix::io::Errno;
+use rustix::fs::{
+    Advice, AtFlags, FileType, Mode, OFlags, RawDir, Stat, fadvise, fstat, open, openat, statat,
+};
+use rustix::io::{Errno, ReadWriteFlags, pread, preadv2, retry_on_intr};
 
 /// Size of the buffer a directory is listed through: one `getdents64` call of this size returns about 700 names.
 pub(crate) const LISTING_BUFFER_BYTES: usize = 64 << 10;
@@ -21,6 +25,9 @@ pub(crate) const DIRECTORY_ENTRIES_MAX: usize = 8 << 20;
 
 /// Most bytes of names kept for one folder: positions in the arena are 32 bits.
 pub(crate) const NAMES_BYTES_MAX: usize = 1 << 30;
+
+/// How much of a file is fetched before its turn: most messages, and of a larger one what its first read takes.
+const FETCHED_BYTES: Option<NonZeroU64> = NonZeroU64::new(128 << 10);
 
 /// What kind of thing a name stands for. The number is part of the stat-walk digest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,8 +97,30 @@ pub(crate) fn open_path(at: BorrowedFd<'_>, path: &[u8]) -> Result<OwnedFd, Errn
 /// Opens the file `name` in `at` for reading. The caller looks at the returned kind before it reads.
 pub(crate) fn open_file(at: BorrowedFd<'_>, name: &CStr) -> Result<(OwnedFd, Meta), Errno> {
     let file = open_quietly(at, name, OFlags::NONBLOCK)?;
-    let meta = Meta::of(&fstat(&file)?);
+    let meta = state(&file)?;
     Ok((file, meta))
+}
+
+/// Opens the file `name` in `at` and has the kernel fetch its first [`FETCHED_BYTES`], without waiting for them.
+pub(crate) fn open_ahead(at: BorrowedFd<'_>, name: &CStr) -> Result<OwnedFd, Errno> {
+    let file = open_quietly(at, name, OFlags::NONBLOCK)?;
+    // Advice that cannot be followed changes nothing but the time it takes.
+    fadvise(&file, 0, FETCHED_BYTES, Advice::WillNeed).ok();
+    Ok(file)
+}
+
+/// States an open file.
+pub(crate) fn state(file: &OwnedFd) -> Result<Meta, Errno> {
+    fstat(file).map(|stat| Meta::of(&stat))
+}
+
+/// Reads at `offset`; whether that had to wait for the storage, or may have: not every file system tells.
+pub(crate) fn read_at(file: &OwnedFd, buffer: &mut [u8], offset: u64) -> Result<(usize, bool), Errno> {
+    let at_once = preadv2(file, &mut [IoSliceMut::new(buffer)], offset, ReadWriteFlags::NOWAIT);
+    match at_once {
+        Ok(count) => Ok((count, false)),
+        Err(_) => retry_on_intr(|| pread(file, &mut *buffer, offset)).map(|count| (count, true)),
+    }
 }
 
 /// States the thing `name` in `at` itself, not what a link points to.

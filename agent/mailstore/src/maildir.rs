@@ -4,6 +4,7 @@
 //! in the uidlist, so a listed message without a file is lost only when the index still knows its UID; where the index is
 //! absent or cannot tell, nothing is claimed.
 
+pub(crate) mod ahead;
 pub(crate) mod folder;
 pub(crate) mod index;
 pub(crate) mod log;

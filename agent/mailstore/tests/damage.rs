@@ -508,3 +508,15 @@ fn levels() {
     let (report, _) = store.verify_at(Level::Baseline, &Control::default());
     assert_eq!(report.verdict.outcome, Outcome::Unknown(UnknownCause::LevelUnavailable));
 }
+
+/// A file whose length is nonsense is found out by its length: nobody reads two terabytes of hole.
+#[test]
+fn a_file_of_absurd_length() {
+    let grow = |anna: &store::Maildir, stem: &str, bytes: u64| {
+        let path = anna.0.join("cur").join(stem);
+        fs::write(&path, message(9)).unwrap();
+        File::options().write(true).open(path).unwrap().set_len(bytes).unwrap();
+    };
+    damaged(|anna| grow(anna, &stem(9, &message(9)), 2 << 40), &[Kind::SizeMismatch]);
+    unreadable(|anna| grow(anna, "1700000009.M9P1.host", 2 << 40), &[Kind::LimitReached]);
+}

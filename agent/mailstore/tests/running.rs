@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use proptest::prelude::*;
 use rientro_mailstore::{Control, FindingsHasher, Pace, READERS_MAX, stat_walk};
 use rientro_types::{Digest, Level, Outcome, UnknownCause};
-use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, utimensat};
+use rustix::fs::{Advice, AtFlags, CWD, Timespec, Timestamps, fadvise, utimensat};
 use store::{Store, message};
 
 /// Longest wait for a condition before a test gives up.
@@ -58,6 +58,41 @@ fn the_answer_does_not_depend_on_the_readers() {
     assert_eq!(report.findings_digest, hasher.finish());
     for readers in [2, 7, 64] {
         assert_eq!(run(readers), (report.clone(), findings.clone()));
+    }
+}
+
+/// Has the kernel forget the content of every file, as far as the file system keeps any on a disk.
+fn chill(root: &Path) {
+    for entry in fs::read_dir(root).unwrap().map(Result::unwrap) {
+        if entry.file_type().unwrap().is_dir() {
+            chill(&entry.path());
+        } else {
+            let file = fs::File::open(entry.path()).unwrap();
+            file.sync_all().unwrap();
+            fadvise(&file, 0, None, Advice::DontNeed).unwrap();
+        }
+    }
+}
+
+/// Messages that come from the disk are opened ahead of their turn, and still each is judged as itself.
+#[test]
+fn the_answer_does_not_depend_on_the_page_cache() {
+    let store = store_with_damage(12);
+    let long = store.maildir("d0.org/long");
+    for number in 1..=200 {
+        long.deliver(number, &message(number));
+        if number % 10 == 0 {
+            fs::write(long.file(number), b"").unwrap();
+            fs::write(long.0.join(format!("cur/{number}-note")), b"x").unwrap();
+        }
+    }
+    let run =
+        |readers| store.verify_at(Level::Structure, &Control::new(Pace { readers, bytes_per_second: 0 }));
+    let warm = run(3);
+    assert!(warm.1.len() >= 40, "{:?}", warm.1.len());
+    for readers in [1, 3, 100] {
+        chill(store.task().root);
+        assert_eq!(run(readers), warm);
     }
 }
 

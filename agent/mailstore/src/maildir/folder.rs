@@ -13,6 +13,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use rientro_types::FindingKind;
 use rustix::io::Errno;
 
+use super::ahead::Ahead;
 use super::index::{self, IndexFault};
 use super::log::{self, Replayed};
 use super::mailbox::{Tools, join};
@@ -316,20 +317,48 @@ impl<'a> Folder<'a> {
         notes: &mut Notes<'_>,
     ) -> Result<(), Stopped> {
         let entries = self.messages.entries();
+        let mut ahead = Ahead::default();
         for (at, entry) in entries.iter().enumerate() {
-            let listing = listings.get(&at).copied();
-            let stem = self.messages.stem(entry);
-            if entry.kind != Kind::File || (listing.is_none() && !name::is_delivered(stem)) {
+            if !self.is_message(at, listings) {
                 self.check_stray(entry, notes);
                 continue;
             }
-            let twin = at
-                .checked_sub(1)
-                .map(|before| &entries[before])
-                .filter(|before| before.kind == Kind::File && self.messages.stem(before) == stem);
-            self.check_message(entry, listing, twin, tools, notes)?;
+            let depth = tools.reader.waits.depth(notes.control);
+            ahead.fill(at, depth, entries.len(), |at| self.open_ahead(at, listings));
+            self.note_twin(at, notes)?;
+            let listing = listings.get(&at).copied();
+            self.check_message(entry, listing, ahead.take(at), tools, notes)?;
         }
         Ok(())
+    }
+
+    /// Notes when the name before is the same message in the other directory, or with other flags.
+    fn note_twin(&self, at: usize, notes: &mut Notes<'_>) -> Result<(), Stopped> {
+        let entries = self.messages.entries();
+        let entry = &entries[at];
+        let before = at.checked_sub(1).map(|before| &entries[before]);
+        let is_twin = |e: &&Entry| e.kind == Kind::File && self.messages.stem(e) == self.messages.stem(entry);
+        let Some(twin) = before.filter(is_twin) else { return Ok(()) };
+        let path = join(&self.paths[usize::from(entry.source)], self.messages.name(entry));
+        let place = PLACES[usize::from(twin.source)].to_string_lossy();
+        notes.begin_message();
+        notes.add(FindingKind::DuplicateName, path, format!("also in {place}"));
+        notes.end_absent_message()
+    }
+
+    fn is_message(&self, at: usize, listings: &Listings) -> bool {
+        let entry = &self.messages.entries()[at];
+        entry.kind == Kind::File
+            && (listings.contains_key(&at) || name::is_delivered(self.messages.stem(entry)))
+    }
+
+    fn open_ahead(&self, at: usize, listings: &Listings) -> Option<OwnedFd> {
+        let entry = &self.messages.entries()[at];
+        if !self.is_message(at, listings) {
+            return None;
+        }
+        let dir = self.places[usize::from(entry.source)].as_ref()?;
+        fsys::open_ahead(dir.as_fd(), self.messages.c_name(entry)).ok()
     }
 
     fn check_stray(&self, entry: &Entry, notes: &mut Notes<'_>) {
@@ -346,19 +375,13 @@ impl<'a> Folder<'a> {
         &self,
         entry: &Entry,
         listing: Option<Sizes>,
-        twin: Option<&Entry>,
+        opened: Option<OwnedFd>,
         tools: &mut Tools,
         notes: &mut Notes<'_>,
     ) -> Result<(), Stopped> {
         let at = usize::from(entry.source);
         let Some(dir) = &self.places[at] else { return Ok(()) };
         let name = self.messages.name(entry);
-        if let Some(twin) = twin {
-            let place = PLACES[usize::from(twin.source)].to_string_lossy();
-            notes.begin_message();
-            notes.add(FindingKind::DuplicateName, join(&self.paths[at], name), format!("also in {place}"));
-            notes.end_absent_message()?;
-        }
         super::mailbox::note_name(&self.paths[at], name, notes);
         if notes.depth < Depth::Structure {
             notes.begin_message();
@@ -370,7 +393,7 @@ impl<'a> Folder<'a> {
         let sizes = name::sizes(self.messages.stem(entry)).or(listing.unwrap_or_default());
         let message =
             Message { dir: dir.as_fd(), name: self.messages.c_name(entry), place: &self.paths[at], sizes };
-        tools.reader.check(&message, notes)
+        tools.reader.check(&message, opened, notes)
     }
 }
 

@@ -5,11 +5,12 @@
 //! and what is judged always is what no delivery leaves behind: runs of NUL bytes, and binary bytes where the header begins.
 
 use std::ffi::CStr;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{BorrowedFd, OwnedFd};
 
 use rientro_types::FindingKind;
 use rustix::io::Errno;
 
+use super::ahead::Waits;
 use super::name::Sizes;
 use crate::content::gzip::{self, Gzip, GzipFault};
 use crate::content::nul::{NulRuns, NulScan};
@@ -21,6 +22,12 @@ use crate::verify::Notes;
 
 /// Size of the buffer files are read through: most messages take one read, and the buffer stays in the core's cache.
 const BUFFER_BYTES: usize = 128 << 10;
+
+/// Longest file that is read as a message: as long as a stream may become ([`gzip::PLAIN_BYTES_MAX`]).
+const STORED_BYTES_MAX: u64 = gzip::PLAIN_BYTES_MAX;
+
+/// How much longer than its size in the name a stored message may be, beyond twice that size: no compression adds as much.
+const STORED_SLACK_BYTES: u64 = 1 << 20;
 
 /// First bytes of compressed streams that are known and not decoded here.
 const FOREIGN: [(&[u8], &str); 4] = [
@@ -52,6 +59,7 @@ pub(crate) struct MessageReader {
     plain: PlainScan,
     stored: NulScan,
     gzip: Option<Box<Gzip>>,
+    pub(crate) waits: Waits,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,6 +73,8 @@ enum Encoding {
 struct Pass {
     encoding: Encoding,
     stored_bytes: u64,
+    /// One read gave all of it, so that it still stands in the buffer.
+    in_buffer: bool,
     /// Runs in the file as it stands, for a compressed one.
     stored_nuls: NulRuns,
     facts: PlainFacts,
@@ -79,13 +89,25 @@ impl MessageReader {
             plain: PlainScan::default(),
             stored: NulScan::default(),
             gzip: None,
+            waits: Waits::default(),
         }
     }
 
     /// Reads a message and notes what is wrong with it.
-    pub(crate) fn check(&mut self, message: &Message<'_>, notes: &mut Notes<'_>) -> Result<(), Stopped> {
+    ///
+    /// `opened` is its file, if it was opened ahead.
+    pub(crate) fn check(
+        &mut self,
+        message: &Message<'_>,
+        opened: Option<OwnedFd>,
+        notes: &mut Notes<'_>,
+    ) -> Result<(), Stopped> {
         notes.begin_message();
-        let (file, meta) = match fsys::open_file(message.dir, message.name) {
+        let opened = match opened {
+            Some(file) => fsys::state(&file).map(|meta| (file, meta)),
+            None => fsys::open_file(message.dir, message.name),
+        };
+        let (file, meta) = match opened {
             Ok(opened) => opened,
             Err(error) => {
                 notes.add(open_fault(error), message.path(), error_name(error));
@@ -97,6 +119,10 @@ impl MessageReader {
             notes.add(FindingKind::ChangedWhileRead, message.path(), "no longer a regular file");
             return notes.end_message(0, false);
         }
+        if let Some((kind, detail)) = not_worth_reading(meta.size_bytes, &message.sizes) {
+            notes.add(kind, message.path(), detail);
+            return notes.end_message(0, false);
+        }
         let pass = self.read_through(&file, meta.size_bytes, notes.control)?;
         let covered = self.judge(message, &file, &meta, &pass, notes)?;
         notes.end_message(pass.stored_bytes, covered)
@@ -105,14 +131,19 @@ impl MessageReader {
     fn read_through(&mut self, file: &OwnedFd, size_bytes: u64, control: &Control) -> Result<Pass, Stopped> {
         let mut encoding = None;
         let mut stored_bytes = 0;
+        let mut in_buffer = true;
         let mut fault = None;
         let end = loop {
-            let count = match read(file, &mut self.buffer) {
-                Ok(0) => break Ok(()),
-                Ok(count) => count,
+            let (count, waited) = match fsys::read_at(file, &mut self.buffer, stored_bytes) {
+                Ok((0, _)) => break Ok(()),
+                Ok(read) => read,
                 Err(error) => break Err(error),
             };
+            in_buffer = stored_bytes == 0;
             stored_bytes += count as u64;
+            if in_buffer {
+                self.waits.note(waited || count < self.buffer.len() && stored_bytes < size_bytes);
+            }
             let piece = &self.buffer[..count];
             match *encoding.get_or_insert_with(|| Encoding::of(piece)) {
                 Encoding::Plain => self.plain.feed(piece),
@@ -136,6 +167,7 @@ impl MessageReader {
         Ok(Pass {
             encoding,
             stored_bytes,
+            in_buffer,
             stored_nuls: self.stored.finish(),
             facts: self.plain.finish(),
             fault,
@@ -196,8 +228,8 @@ impl MessageReader {
         notes: &mut Notes<'_>,
     ) -> Result<(), Stopped> {
         let mut structure = Structure::new();
-        let buffered = usize::try_from(pass.stored_bytes).ok().and_then(|count| self.buffer.get(..count));
-        match (pass.encoding, buffered) {
+        let count = usize::try_from(pass.stored_bytes).ok().filter(|_| pass.in_buffer);
+        match (pass.encoding, count.and_then(|count| self.buffer.get(..count))) {
             (Encoding::Plain, Some(bytes)) => structure.feed(bytes),
             _ => self.read_again(file, pass.encoding, notes.control, &mut structure)?,
         }
@@ -249,6 +281,22 @@ impl Encoding {
             .find(|(magic, _)| start.starts_with(magic))
             .map_or(Self::Plain, |(_, name)| Self::Foreign(name))
     }
+}
+
+/// What is wrong with a file of this length, where that shows without reading it.
+///
+/// A file that lost its length to a fault of the storage can be of any length, most of it a hole: reading terabytes of zeros
+/// would hold a reader for hours.
+fn not_worth_reading(size_bytes: u64, sizes: &Sizes) -> Option<(FindingKind, String)> {
+    let longest = |plain: u64| plain.saturating_mul(2).saturating_add(STORED_SLACK_BYTES);
+    if let Some(plain) = sizes.plain_bytes.filter(|plain| size_bytes > longest(*plain)) {
+        return Some((
+            FindingKind::SizeMismatch,
+            format!("S={plain}, a file of {size_bytes} bytes, not read"),
+        ));
+    }
+    let over = size_bytes > STORED_BYTES_MAX;
+    over.then(|| (FindingKind::LimitReached, format!("a file of {size_bytes} bytes, not read")))
 }
 
 /// The decoder, made on first need, ready for a new stream when `first`.
@@ -323,13 +371,11 @@ pub(crate) fn error_name(error: Errno) -> String {
     }
 }
 
-fn read(file: &OwnedFd, buffer: &mut [u8]) -> Result<usize, Errno> {
-    rustix::io::retry_on_intr(|| rustix::io::read(file.as_fd(), &mut *buffer))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::fd::AsFd;
+
     use crate::verify::Depth;
 
     /// What the reader notes about a file of `/proc/self`: real ones that fail or lie about their size.
@@ -339,7 +385,7 @@ mod tests {
         let mut outlet = |_| Ok(());
         let mut notes = Notes::new(Depth::Structure, &control, b"box", &mut outlet);
         let message = Message { dir: dir.as_fd(), name, place: b"cur", sizes: Sizes::default() };
-        MessageReader::new().check(&message, &mut notes).unwrap();
+        MessageReader::new().check(&message, None, &mut notes).unwrap();
         let harvest = notes.finish();
         assert_eq!((harvest.covered, harvest.tally.messages_unreadable), (0, 1));
         harvest.findings.into_iter().map(|finding| (finding.kind, finding.detail)).collect()
