@@ -81,11 +81,10 @@ impl State {
             }),
             Record::ShardPlaced { shard, placement } => self.place(*shard, *placement),
             Record::ShardSettled { shard, placement, reason: _ } => self.settle(*shard, *placement),
-            Record::ShardHeld { shard, reason } => self.edit(*shard, |s| {
-                s.blocked = Some(Box::new(reason.clone()));
-                s.charged |=
-                    s.member.is_some() && !matches!(s.phase, Phase::Open { .. } | Phase::Closed { .. });
-            }),
+            Record::ShardHeld { shard, reason } => {
+                let at = self.at;
+                self.edit(*shard, |s| s.hold(reason.clone(), at))
+            }
             Record::ShardReleased { shard } => self.edit(*shard, |s| s.blocked = None),
             Record::CampaignStarted { .. }
             | Record::WaveFormed { .. }
@@ -204,14 +203,8 @@ impl State {
         self.node_mut(ix).silent = Some(at);
         for shard in self.node(ix).shards.clone() {
             let s = self.shard(shard);
-            let under_way =
-                s.member.is_some() && !matches!(s.phase, Phase::Open { .. } | Phase::Closed { .. });
-            if under_way && s.blocked.is_none() {
-                let reason = HeldReason::NodeSilent { node, silent_for };
-                self.change(shard, |s| {
-                    s.blocked = Some(Box::new(reason));
-                    s.charged = true;
-                });
+            if s.is_under_way() && s.blocked.is_none() {
+                self.change(shard, |s| s.hold(HeldReason::NodeSilent { node, silent_for }, at));
             }
         }
         Ok(())
@@ -221,7 +214,7 @@ impl State {
         let ix = self.find_node(node)?;
         self.node_mut(ix).silent = None;
         for shard in self.node(ix).shards.clone() {
-            if matches!(self.shard(shard).blocked.as_deref(), Some(HeldReason::NodeSilent { .. })) {
+            if matches!(self.shard(shard).held_by(), Some(HeldReason::NodeSilent { .. })) {
                 self.change(shard, |s| s.blocked = None);
             }
         }

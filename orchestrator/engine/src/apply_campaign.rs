@@ -137,7 +137,6 @@ impl State {
             s.member = Some(member);
             if !returning {
                 s.begin_again(at);
-                s.charged = s.blocked.is_some() && !matches!(s.phase, Phase::Open { .. });
             }
         });
     }
@@ -177,7 +176,7 @@ impl State {
             (Phase::Opening { .. } | Phase::Open { .. }, _) => {}
             (Phase::Held { .. }, None) => self.change(shard, |s| {
                 s.judged_by(policy);
-                s.charged = false;
+                s.charged = s.blocked.is_some();
                 s.enter(Phase::Verified, at);
             }),
             // What is confirmed or tried again would open next: R1 asks for the plan in force.
@@ -260,9 +259,9 @@ impl Shard {
     }
 
     /// Goes back to the start of the way: to be verified, with all tries ahead. What is in service or being opened stays so.
+    /// What a circumstance holds is as lost as before.
     pub(crate) fn begin_again(&mut self, at: rientro_types::CellTime) {
         self.failures = 0;
-        self.charged = false;
         match self.phase {
             Phase::Closed { .. }
             | Phase::Held { .. }
@@ -277,5 +276,6 @@ impl Shard {
             }
             Phase::Waiting | Phase::Opening { .. } | Phase::Open { .. } => {}
         }
+        self.charged = self.blocked.is_some() && self.is_under_way();
     }
 }

@@ -239,13 +239,16 @@ impl Engine {
         self.state.dirty_campaigns.extend(self.state.campaign_ixs());
     }
 
-    /// T27: time in which nobody listened is given back to whoever had a deadline.
+    /// T27, R6: time in which nobody listened is given back to whoever had a deadline. Until a leader takes over nobody
+    /// listens, however short that is; one that leads may be late by less than [`ABSENCE_MIN`].
     fn note_absence(&mut self, now: CellTime, event: &Event) {
         let last = if self.leading { self.now } else { self.state.at };
         let gap = now.since(last);
         self.now = now;
         let founding = matches!(event, Event::Lead { origin: Origin::Founded { .. }, .. });
-        if gap < ABSENCE_MIN || founding || self.state.mutant == Mutant::ChargeAbsence {
+        let taking_over = matches!(event, Event::Lead { .. }) && gap > Span::ZERO;
+        let absent = taking_over || gap >= ABSENCE_MIN;
+        if !absent || founding || self.state.mutant == Mutant::ChargeAbsence {
             return;
         }
         self.listening_since = self.listening_since + gap;

@@ -5,7 +5,9 @@
 
 use std::collections::BTreeMap;
 
-use rientro_types::{AttemptNo, CampaignState, LabelKey, LabelValue, Phase, ShardState, TaskKind};
+use rientro_types::{
+    AttemptNo, CampaignState, HeldReason, LabelKey, LabelValue, Phase, ShardState, TaskKind,
+};
 
 use crate::state::{CampaignIx, Footprint, NodeIx, Queue, QueueKey, Shard, ShardIx, State};
 
@@ -77,13 +79,34 @@ fn timer(shard: &Shard) -> Option<rientro_types::ActiveTime> {
     }
 }
 
+impl Footprint {
+    /// Lost mailboxes that are on their way again.
+    const fn returning(&self) -> u64 {
+        if self.moving { self.lost } else { 0 }
+    }
+}
+
 impl State {
     /// Changes one shard and everything derived from it.
     pub(crate) fn change(&mut self, ix: ShardIx, edit: impl FnOnce(&mut Shard)) {
         self.unindex(ix);
         edit(&mut self.shards[ix.at()]);
+        self.hold_if_silent(ix);
         self.index(ix);
         self.reopen_campaign(ix);
+    }
+
+    /// R6: what gets under way on a node that is silent is held from there on, as what was under way when it fell silent.
+    fn hold_if_silent(&mut self, ix: ShardIx) {
+        let shard = &self.shards[ix.at()];
+        let node = &self.nodes[shard.node.at()];
+        let Some(silent) = node.silent.filter(|_| shard.blocked.is_none() && shard.is_under_way()) else {
+            return;
+        };
+        let silent_for = self.at.since(silent).plus(self.limits.silence);
+        let reason = HeldReason::NodeSilent { node: node.id, silent_for };
+        let at = self.at;
+        self.shards[ix.at()].hold(reason, at);
     }
 
     /// R12: a campaign that had ended goes on when one of its shards does, be it that an operator retried it or that what
@@ -113,6 +136,7 @@ impl State {
         self.touched.push(ix);
         self.dirty_nodes.insert(mark.node);
         self.counts.count(mark.state, mark.mailboxes);
+        self.contested += u64::from(self.shard(ix).is_contested());
         let node = self.node_mut(mark.node);
         node.shards.insert(ix);
         node.counts.count(mark.state, mark.mailboxes);
@@ -141,6 +165,7 @@ impl State {
             wave.counts.count(mark.state, mark.mailboxes);
             wave.weight += weight;
             wave.lost += mark.lost;
+            wave.returning += mark.returning();
             wave.moving += u64::from(mark.moving);
         }
     }
@@ -148,6 +173,8 @@ impl State {
     fn unindex(&mut self, ix: ShardIx) {
         let Some(mark) = self.shards[ix.at()].footprint.take() else { return };
         self.counts.uncount(mark.state, mark.mailboxes);
+        // Read off the shard, which is as it was indexed until it is edited: a mark in every footprint costs eight bytes.
+        self.contested -= u64::from(self.shard(ix).is_contested());
         let node = self.node_mut(mark.node);
         node.shards.remove(&ix);
         node.counts.uncount(mark.state, mark.mailboxes);
@@ -181,6 +208,7 @@ impl State {
             wave.counts.uncount(mark.state, mark.mailboxes);
             wave.weight -= mark.mailboxes.max(1);
             wave.lost -= mark.lost;
+            wave.returning -= mark.returning();
             wave.moving -= u64::from(mark.moving);
         }
     }

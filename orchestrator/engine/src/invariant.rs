@@ -132,8 +132,9 @@ impl Engine {
                 ));
             }
         }
-        let lost = matches!(shard.phase, Phase::Failed { .. } | Phase::Held { .. });
-        (lost && shard.member.is_some() && !shard.charged)
+        let lost =
+            matches!(shard.phase, Phase::Failed { .. } | Phase::Held { .. }) || shard.blocked.is_some();
+        (lost && shard.is_under_way() && !shard.charged)
             .then(|| violation("R6", format!("shard {id} is {} and not counted as lost", shard.state())))
     }
 

@@ -172,7 +172,11 @@ impl State {
                 s.standing = None;
                 s.accepted = None;
             }
-            s.blocked = s.blocked.take().or_else(|| s.missing(failure, node).map(Box::new));
+            if s.blocked.is_none()
+                && let Some(reason) = s.missing(failure, node)
+            {
+                s.hold(reason, at);
+            }
             let spent = s.failures >= attempts_max && s.blocked.is_none();
             s.charged |= spent || s.blocked.is_some();
             let last = failure.clone();

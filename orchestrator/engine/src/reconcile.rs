@@ -198,7 +198,7 @@ impl Engine {
         let differs = s.seen != services;
         let reason = HeldReason::Disagreement { journal, node: services };
         // What is held for an older disagreement is held for this one: a person decides on what is so.
-        let to_hold = match s.blocked.as_deref() {
+        let to_hold = match s.held_by() {
             None => true,
             Some(held) => matches!(held, HeldReason::Disagreement { .. }) && *held != reason,
         };
@@ -292,16 +292,18 @@ impl Engine {
         }
         let id = s.id;
         if s.volume != claim.volume {
-            if s.blocked.is_none() {
-                let reason = HeldReason::VolumeWrong { expected: s.volume, found: Some(claim.volume) };
+            let reason = HeldReason::VolumeWrong { expected: s.volume, found: Some(claim.volume) };
+            let to_hold = match s.held_by() {
+                None | Some(HeldReason::ShardMissing { .. }) => true,
+                Some(held) => matches!(held, HeldReason::VolumeWrong { .. }) && *held != reason,
+            };
+            if to_hold {
                 self.decide_for(ix, Record::ShardHeld { shard: id, reason });
             }
             return;
         }
-        let back = matches!(
-            s.blocked.as_deref(),
-            Some(HeldReason::VolumeWrong { .. } | HeldReason::ShardMissing { .. })
-        );
+        let back =
+            matches!(s.held_by(), Some(HeldReason::VolumeWrong { .. } | HeldReason::ShardMissing { .. }));
         if (s.mailboxes, s.bytes) != (claim.mailboxes, claim.bytes) {
             let (mailboxes, bytes) = (claim.mailboxes, claim.bytes);
             self.decide_for(ix, Record::ShardMeasured { shard: id, mailboxes, bytes });
@@ -330,8 +332,7 @@ impl Engine {
             self.place(ix, shard, placement);
             return;
         }
-        let contested = matches!(s.blocked.as_deref(), Some(HeldReason::Contested { .. }));
-        if !contested {
+        if !s.is_contested() {
             let reason = HeldReason::Contested {
                 holder: holder.id,
                 claimant: self.state.node(ix).id,
@@ -367,7 +368,7 @@ impl Engine {
             }
             let s = self.state.shard(shard);
             let id = s.id;
-            match s.blocked.as_deref() {
+            match s.held_by() {
                 Some(HeldReason::Contested { claimant, .. }) if *claimant == node => {
                     self.decide_for(ix, Record::ShardReleased { shard: id });
                 }
@@ -377,7 +378,8 @@ impl Engine {
                     let placement = Placement { no: s.placement_no.next(), node: *claimant, volume: *volume };
                     self.place(ix, shard, placement);
                 }
-                None if s.node == ix => {
+                // The wrong volume that was there is gone too.
+                None | Some(HeldReason::VolumeWrong { found: Some(_), .. }) if s.node == ix => {
                     self.decide_for(
                         ix,
                         Record::ShardHeld { shard: id, reason: HeldReason::ShardMissing { node } },

@@ -312,7 +312,7 @@ impl Engine {
         }
         let s = self.state.shard(ix);
         let here = s.placement(self.state.node(s.node).id);
-        let volume = match s.blocked.as_deref() {
+        let volume = match s.held_by() {
             Some(HeldReason::Contested { holder, .. }) if *holder == node => here.volume,
             Some(HeldReason::Contested { claimant, volume, .. }) if *claimant == node => *volume,
             Some(HeldReason::VolumeWrong { found: Some(found), .. }) if here.node == node => *found,

@@ -7,9 +7,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use rientro_types::{
     Acceptance, ActiveTime, AttemptNo, CampaignId, CampaignState, CellId, CellTime, Digest, Exception,
-    FleetLimits, HeldReason, Incarnation, LabelKey, LabelValue, MailboxId, NodeId, NodeIncarnation, Pause,
-    Phase, Placement, PlacementNo, Plan, Progress, Revision, Seq, ServiceSet, ShardId, ShardState, Span,
-    Standing, StateCounts, TaskKind, VolumeId, WAVE_UNASSIGNED, WaveNo, WaveState, shard_state,
+    FleetLimits, HeldReason, Hold, Incarnation, LabelKey, LabelValue, MailboxId, NodeId, NodeIncarnation,
+    Pause, Phase, Placement, PlacementNo, Plan, Progress, Revision, Seq, ServiceSet, ShardId, ShardState,
+    Span, Standing, StateCounts, TaskKind, VolumeId, WAVE_UNASSIGNED, WaveNo, WaveState, shard_state,
 };
 
 use crate::contract::{Ignored, SessionNo};
@@ -92,7 +92,7 @@ pub(crate) struct Shard {
     pub(crate) seen: ServiceSet,
     pub(crate) phase: Phase,
     pub(crate) since: CellTime,
-    pub(crate) blocked: Option<Box<HeldReason>>,
+    pub(crate) blocked: Option<Box<Hold>>,
     pub(crate) doubted: bool,
     pub(crate) attempt: AttemptNo,
     pub(crate) failures: u32,
@@ -112,7 +112,31 @@ pub(crate) struct Shard {
 
 impl Shard {
     pub(crate) fn state(&self) -> ShardState {
-        shard_state(&self.phase, self.blocked.as_deref())
+        shard_state(&self.phase, self.held_by())
+    }
+
+    /// The circumstance that holds it, whatever its phase.
+    pub(crate) fn held_by(&self) -> Option<&HeldReason> {
+        self.blocked.as_deref().map(|hold| &hold.reason)
+    }
+
+    /// Whether two nodes claim it.
+    pub(crate) fn is_contested(&self) -> bool {
+        matches!(self.held_by(), Some(HeldReason::Contested { .. }))
+    }
+
+    /// Whether a campaign is bringing it back: what it is lost to counts against its wave.
+    pub(crate) fn is_under_way(&self) -> bool {
+        self.member.is_some() && !matches!(self.phase, Phase::Open { .. } | Phase::Closed { .. })
+    }
+
+    /// Holds it for a circumstance, and charges its wave when it is under way (R6). The hold began when its cause did: being
+    /// told of that cause again takes in what is told and leaves the time as it is.
+    pub(crate) fn hold(&mut self, reason: HeldReason, at: CellTime) {
+        let same = self.blocked.as_deref().filter(|hold| hold.reason.is_same_cause(&reason));
+        let since = same.map_or(at, |hold| hold.since);
+        self.blocked = Some(Box::new(Hold { reason, since }));
+        self.charged |= self.is_under_way();
     }
 
     /// Mailboxes as budgets count them: a shard without mailboxes still counts.
@@ -218,6 +242,8 @@ pub(crate) struct Wave {
     pub(crate) counts: StateCounts,
     pub(crate) weight: u64,
     pub(crate) lost: u64,
+    /// Of those lost, what is on its way again.
+    pub(crate) returning: u64,
     pub(crate) moving: u64,
 }
 
@@ -229,6 +255,7 @@ impl Wave {
             counts: StateCounts::default(),
             weight: 0,
             lost: 0,
+            returning: 0,
             moving: 0,
         }
     }
@@ -366,6 +393,8 @@ pub(crate) struct State {
     pub(crate) campaign_ix: BTreeMap<CampaignId, CampaignIx>,
     pub(crate) domains: BTreeMap<(LabelKey, LabelValue), Domain>,
     pub(crate) counts: StateCounts,
+    /// Shards that two nodes claim.
+    pub(crate) contested: u64,
     /// Every try that a node is booked with, by its shard.
     pub(crate) booked: BTreeSet<(ShardIx, AttemptNo, NodeIx)>,
 
@@ -396,6 +425,7 @@ impl State {
             campaign_ix: BTreeMap::new(),
             domains: BTreeMap::new(),
             counts: StateCounts::default(),
+            contested: 0,
             booked: BTreeSet::new(),
             to_book: BTreeMap::new(),
             mutant: Mutant::None,

@@ -229,7 +229,7 @@ impl State {
 impl Shard {
     /// Whether a restored journal and the shard's node disagree about what is open.
     fn in_disagreement(&self) -> bool {
-        matches!(self.blocked.as_deref(), Some(HeldReason::Disagreement { .. }))
+        matches!(self.held_by(), Some(HeldReason::Disagreement { .. }))
     }
 
     /// A person has decided what is open: the node is told.

@@ -29,9 +29,10 @@ impl Engine {
             at: self.now,
             limits: state.limits.clone(),
             nodes: state.nodes.len() as u64,
-            nodes_connected: count(|node| node.session.is_some()),
+            nodes_connected: count(|node| node.session.is_some() && node.silent.is_none()),
             nodes_silent: count(|node| node.silent.is_some()),
             counts: state.counts,
+            shards_contested: state.contested,
             campaigns_live: state.campaigns.iter().filter(|c| c.state.is_live()).count() as u64,
         })
     }
@@ -118,6 +119,7 @@ impl Engine {
                 state: wave.state,
                 counts: wave.counts,
                 mailboxes_lost: wave.lost,
+                mailboxes_returning: wave.returning,
                 mailboxes_lost_max: campaign.lost_max(no),
             }
         });

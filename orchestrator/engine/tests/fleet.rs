@@ -53,7 +53,7 @@ fn a_remounted_volume_moves_its_shard() {
     cell.start(generous());
     cell.commands.clear();
     cell.inventory("a", vec![]);
-    assert!(matches!(cell.view("a1").shard.blocked, Some(HeldReason::ShardMissing { .. })));
+    assert!(matches!(held(&cell, "a1"), Some(HeldReason::ShardMissing { .. })));
     let moved = Claim { volume: volume_of("a"), ..claim("a1", "a") };
     cell.inventory("b", vec![claim("b1", "b"), moved]);
     let view = cell.view("a1").shard;
@@ -144,7 +144,7 @@ fn a_second_claim_is_contested() {
     let records = cell.journal.len();
     cell.inventory("b", twice());
     assert_eq!(cell.journal.len(), records, "a repeated claim is no news");
-    assert!(matches!(cell.view("a1").shard.blocked, Some(HeldReason::Contested { .. })));
+    assert!(matches!(held(&cell, "a1"), Some(HeldReason::Contested { .. })));
     assert_eq!(cell.state("a1"), ShardState::Held);
     let settle = |on| Verb::Settle { shard: shard("a1"), node: node(on), reason: "cable".to_owned() };
     assert!(matches!(
@@ -208,7 +208,7 @@ fn a_verdict_about_another_volume_does_not_count() {
     cell.start(generous());
     cell.result("a", "a1", 1, verified(Outcome::Clean, "elsewhere"));
     assert_eq!(cell.view("a1").shard.standing, None);
-    assert!(matches!(cell.view("a1").shard.blocked, Some(HeldReason::VolumeWrong { .. })));
+    assert!(matches!(held(&cell, "a1"), Some(HeldReason::VolumeWrong { .. })));
 }
 
 /// A shard first met in service is adopted by a journaled decision.
@@ -323,9 +323,8 @@ fn a_restored_journal_holds_every_disagreement() {
     drop(cell.step(Event::Lead { epoch: Epoch::from_raw(9), origin: Origin::Restored }));
     cell.connect_with("a", 1, vec![], vec![(shard("a1"), ServiceSet::ALL)]);
     assert_eq!(cell.told(), vec![], "what the node serves is neither believed nor undone");
-    let blocked = cell.view("a1").shard.blocked;
     let expected = HeldReason::Disagreement { journal: ServiceSet::NONE, node: ServiceSet::ALL };
-    assert_eq!(blocked, Some(expected));
+    assert_eq!(held(&cell, "a1"), Some(expected));
     assert_eq!(cell.state("a1"), ShardState::Held, "a person is shown that it is neither open nor closed");
     assert!(!cell.view("a2").shard.doubted, "both say closed");
     let adopt =

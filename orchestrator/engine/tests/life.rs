@@ -154,7 +154,7 @@ fn a_silent_node_pauses_its_wave() {
         cell.campaign("return").state,
         CampaignState::Paused(PauseCause::ErrorBudget { mailboxes_lost: 200, mailboxes: 400, .. })
     ));
-    let reason = cell.view("a1").shard.blocked.unwrap();
+    let reason = held(&cell, "a1").unwrap();
     assert!(matches!(reason, HeldReason::NodeSilent { .. }), "{reason}");
     cell.assert_replays();
 }

@@ -55,7 +55,7 @@ fn a_doubted_shard_that_moves_is_agreed_on() {
     let view = cell.view("a1").shard;
     assert_eq!(view.placement.node, node("b"));
     let expected = HeldReason::Disagreement { journal: ServiceSet::NONE, node: ServiceSet::ALL };
-    assert_eq!(view.blocked, Some(expected));
+    assert_eq!(held(&cell, "a1"), Some(expected));
     cell.assert_replays();
 }
 
@@ -69,7 +69,7 @@ fn a_disagreement_is_told_as_it_is() {
         drop(cell.step(Event::Lead { epoch: Epoch::from_raw(epoch), origin: Origin::Restored }));
         cell.connect_with("a", 1, vec![], vec![(shard("a1"), served)]);
         let expected = HeldReason::Disagreement { journal: ServiceSet::NONE, node: served };
-        assert_eq!(cell.view("a1").shard.blocked, Some(expected));
+        assert_eq!(held(&cell, "a1"), Some(expected));
     }
     cell.commands.clear();
     let reason = "customers need it".to_owned();

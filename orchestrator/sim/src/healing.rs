@@ -135,7 +135,7 @@ impl World {
     fn nothing_to_order(&self) -> bool {
         let shards = self.monitor.books.shards().map(|(shard, _)| *shard);
         let views = shards.filter_map(|shard| self.monitor.follower().shard_view(shard));
-        views.filter_map(|view| view.shard.blocked).all(|reason| is_actionable(&reason))
+        views.filter_map(|view| view.shard.blocked).all(|hold| is_actionable(&hold.reason))
     }
 
     fn check_ends(&mut self) {
@@ -161,7 +161,7 @@ impl World {
     fn check_shard(&mut self, shard: &ShardSnapshot, waiting_on: Option<&WaitingOn>) {
         let id = shard.shard;
         let reason = match (&shard.blocked, &shard.phase) {
-            (Some(reason), _) => Some(reason),
+            (Some(hold), _) => Some(&hold.reason),
             (None, Phase::Held { reason }) => Some(reason.as_ref()),
             _ => None,
         };

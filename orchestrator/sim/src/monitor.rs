@@ -7,6 +7,7 @@
 
 mod books;
 mod clock;
+mod holds;
 mod reach;
 mod rules;
 
@@ -68,6 +69,7 @@ pub struct Monitor {
     close_sent: BTreeSet<(NodeId, ShardId)>,
     begun: BTreeSet<NodeId>,
     decided: BTreeMap<Seq, &'static str>,
+    holds: holds::Holds,
     /// Whether the journal ever went back to a backup, and whether no leader has taken it over since.
     restored: bool,
     restoring: bool,
@@ -93,6 +95,7 @@ impl Monitor {
             close_sent: BTreeSet::new(),
             begun: BTreeSet::new(),
             decided: BTreeMap::new(),
+            holds: holds::Holds::new(),
             restored: false,
             restoring: false,
             orphaned: BTreeSet::new(),
@@ -152,8 +155,9 @@ impl Monitor {
             Record::CellRestored { .. } => self.restoring = false,
             _ => {}
         }
-        if wide {
-            let after = self.all_shards();
+        let after = wide.then(|| self.all_shards());
+        self.note_holds(&decision.record, entry.at, after.as_deref());
+        if let Some(after) = after {
             self.swept(decision, &before, &after);
         }
     }

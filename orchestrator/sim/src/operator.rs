@@ -121,7 +121,7 @@ impl World {
             .shard_ids()
             .into_iter()
             .filter_map(|shard| self.monitor.follower().shard_view(shard))
-            .filter_map(|view| match view.shard.blocked {
+            .filter_map(|view| match view.shard.blocked.map(|hold| hold.reason) {
                 Some(HeldReason::Contested { holder, claimant, .. }) => {
                     Some((view.shard.shard, [holder, claimant]))
                 }
@@ -157,7 +157,7 @@ impl World {
             let Some(view) = follower.shard_view(shard) else { continue };
             let placement = view.shard.placement;
             let reason = "it is what is there".to_owned();
-            match view.shard.blocked {
+            match view.shard.blocked.map(|hold| hold.reason) {
                 Some(HeldReason::Contested { holder, claimant, .. }) => {
                     let node = if self.has(holder, shard, placement.volume) { holder } else { claimant };
                     verbs.push(Verb::Settle { shard, node, reason });

@@ -115,6 +115,12 @@ impl Script {
         self.world.monitor.follower().shard_view(shard).expect("the shard was met").shard
     }
 
+    /// The circumstance that holds a shard.
+    #[must_use]
+    pub fn held_by(&self, shard: ShardId) -> Option<rientro_types::HeldReason> {
+        self.shard(shard).blocked.map(|hold| hold.reason)
+    }
+
     /// The state of a shard.
     #[must_use]
     pub fn state(&self, shard: ShardId) -> ShardState {

@@ -2,9 +2,7 @@
 
 use std::str::FromStr;
 
-use rientro_types::{
-    CampaignId, Exception, MailboxId, MailboxView, NameError, ServiceSet, ShardId, ShardView,
-};
+use rientro_types::{CampaignId, MailboxId, MailboxView, NameError, ShardId, ShardView};
 use rientro_wire::limits::{MAILBOX_VIEWS_MAX, NODES_PER_PAGE_MAX, SHARDS_PER_PAGE_MAX};
 use rientro_wire::operator::{
     CellAnswer, ForecastPart, MailboxAnswer, MailboxQuery, ShardsQuery, forecast_pieces,
@@ -152,12 +150,9 @@ fn inside(outer: &str, field: &str) -> String {
     if field.is_empty() { outer.to_owned() } else { format!("{outer}.{field}") }
 }
 
-/// A mailbox is used as its shard is, unless it stays closed alone.
+/// A mailbox is open as its shard is: only a gate sets one apart, and none is registered.
 fn mailbox_view(mailbox: MailboxId, shard: ShardView) -> MailboxView {
     let exception = shard.shard.exceptions.get(&mailbox).copied();
-    let open = match exception {
-        Some(Exception::Closed) => ServiceSet::NONE,
-        Some(Exception::Accepted) | None => shard.shard.services,
-    };
-    MailboxView { mailbox, exception, open, since: shard.shard.since, shard }
+    let (open, since) = (shard.shard.services, shard.shard.state_since());
+    MailboxView { mailbox, exception, open, since, shard }
 }

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use rientro_types::{
     ActiveTime, Actor, ActorKind, AttemptNo, Authentication, CampaignId, CampaignState, CampaignView, CellId,
     CellTime, CellView, CloseCause, Decision, Digest, Entry, Epoch, Finding, FindingKind, FindingKinds,
-    FleetLimits, HeldReason, Incarnation, LabelKey, LabelValue, Level, LocatedFinding, MailboxId, Membership,
-    NodeId, NodeIncarnation, NodeView, Outcome, PauseCause, Phase, Placement, PlacementNo, Plan,
+    FleetLimits, HeldReason, Hold, Incarnation, LabelKey, LabelValue, Level, LocatedFinding, MailboxId,
+    Membership, NodeId, NodeIncarnation, NodeView, Outcome, PauseCause, Phase, Placement, PlacementNo, Plan,
     PolicyBreach, Ppm, Progress, Record, Revision, Seq, ServiceSet, ShardId, ShardSnapshot, ShardState,
     ShardView, Span, Standing, StateCounts, Tally, TaskFailure, UnknownCause, Verdict, Verification,
     VolumeId, WaitingOn, WaveForecast, WaveNo, WaveState, WaveView,
@@ -149,8 +149,10 @@ pub(crate) fn shards() -> Vec<ShardView> {
     let mut open = shard("vol-01", "n1", 0, Phase::Open { adopted: false });
     open.shard.standing = Some(clean());
     let mut silent = waits(shard("vol-11", "n3", 2, Phase::Waiting), WaitingOn::Operator);
-    silent.shard.blocked =
-        Some(HeldReason::NodeSilent { node: node_id("n3"), silent_for: Span::from_secs(60) });
+    silent.shard.blocked = Some(Hold {
+        reason: HeldReason::NodeSilent { node: node_id("n3"), silent_for: Span::from_ms(65_341) },
+        since: at(minutes(11)),
+    });
     vec![
         open,
         waits(shard("vol-03", "n1", 1, Phase::Closed { cause: CloseCause::Operator }), WaitingOn::Operator),
@@ -220,6 +222,7 @@ pub(crate) fn cell() -> CellView {
         nodes_connected: 2,
         nodes_silent: 1,
         counts: counts(&shards()),
+        shards_contested: 1,
         campaigns_live: 1,
     }
 }
@@ -235,6 +238,7 @@ pub(crate) fn campaign() -> CampaignView {
         state,
         counts: of(no),
         mailboxes_lost: lost,
+        mailboxes_returning: 0,
         mailboxes_lost_max: 48,
     };
     CampaignView {

@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 
 use rientro_types::{
-    CampaignView, Digest, Incarnation, NodeView, Receipt, Refusal, Seq, ShardView, WaveForecast,
+    CampaignView, Digest, Exception, Incarnation, NodeView, Receipt, Refusal, Seq, ShardView, WaveForecast,
 };
 use rientro_wire::operator::{
     Act, ActAnswer, BackupEnd, BackupHeader, BackupPart, CellAnswer, FindingsAnswer, FindingsQuery,
@@ -27,6 +27,7 @@ pub(crate) struct Canned {
     pub(crate) forecast: Result<Vec<WaveForecast>, Refusal>,
     pub(crate) act: Result<Receipt, Refusal>,
     pub(crate) mailbox_shard: Option<&'static str>,
+    pub(crate) exception: Option<Exception>,
     pub(crate) findings: Vec<FindingsAnswer>,
     pub(crate) check: JournalCheck,
     pub(crate) backup_whole: bool,
@@ -43,6 +44,7 @@ impl Default for Canned {
             forecast: Ok(fixtures::forecast()),
             act: Ok(Receipt { decided: Some(Seq::from_raw(4_712)), shards: 2, mailboxes: 1_600, skipped: 1 }),
             mailbox_shard: Some("vol-07"),
+            exception: None,
             findings: vec![
                 FindingsAnswer::Page {
                     shard: fixtures::shard_id("vol-07"),
@@ -178,15 +180,16 @@ impl OperatorService for Server {
         request: Request<v1::FindMailboxRequest>,
     ) -> Result<Response<v1::FindMailboxResponse>, Status> {
         MailboxQuery::try_from(request.into_inner())?;
-        let views = self.canned(|canned| {
-            let name = canned.mailbox_shard?;
-            canned.shards.iter().find(|view| view.shard.shard.as_str() == name).cloned()
+        let (views, exception) = self.canned(|canned| {
+            let name = canned.mailbox_shard;
+            let found = canned.shards.iter().find(|view| Some(view.shard.shard.as_str()) == name).cloned();
+            (found, canned.exception)
         });
         let views = views.into_iter().map(|shard| rientro_types::MailboxView {
             mailbox: fixtures::mailbox_id(),
-            exception: None,
+            exception,
             open: shard.shard.services,
-            since: shard.shard.since,
+            since: shard.shard.state_since(),
             shard,
         });
         let answer = MailboxAnswer { mailbox: fixtures::mailbox_id(), views: views.collect() };

@@ -1,6 +1,6 @@
 //! What is shown of each noun, as tables and as JSON.
 
-use rientro_types::{HeldReason, Seq};
+use rientro_types::{Exception, HeldReason, Hold, Seq, VolumeId};
 use rientro_wire::operator::{FindingsAnswer, FindingsGap, JournalCheck};
 
 use crate::server::Canned;
@@ -79,14 +79,98 @@ async fn an_open_shard_shows_the_circumstance_it_is_in() {
     let mut shards = fixtures::shards();
     let missing = HeldReason::ShardMissing { node: fixtures::node_id("n1") };
     let why = format!("it passed its verification and was opened; but {missing}");
-    shards[0].shard.blocked = Some(missing);
+    shards[0].shard.blocked = Some(Hold { reason: missing, since: fixtures::at(fixtures::minutes(5)) });
     let cell = Cell::new(Canned { shards, ..Canned::default() }).await;
     let shown = cell.run(&["shard", "show", "vol-01"]).await.stdout;
-    let rows = ["state", "why"].map(|name| shown.lines().find_map(|line| line.strip_prefix(name)));
-    assert_eq!(rows.map(|row| row.map(str::trim)), [Some("open"), Some(&*why)], "{shown}");
+    assert_eq!(["state", "why"].map(|name| row(&shown, name)), [Some("open"), Some(&*why)], "{shown}");
+    assert!(row(&shown, "since").unwrap_or_default().contains("2h 14m ago"), "{shown}");
+    assert!(row(&shown, "but since").unwrap_or_default().contains("5m ago"), "{shown}");
     assert!(shown.contains("rientro node show n1"), "{shown}");
     let listed = cell.run(&["shard", "list"]).await.stdout;
     assert!(listed.contains("was opened; but"), "{listed}");
+}
+
+/// A row of what is shown, after its name.
+fn row<'a>(shown: &'a str, name: &str) -> Option<&'a str> {
+    let named = |line: &'a str| line.trim_start().strip_prefix(name)?.strip_prefix("  ");
+    shown.lines().find_map(named).map(str::trim)
+}
+
+/// What a circumstance holds is held since that began; its silence is said as people say times.
+#[tokio::test]
+async fn a_held_shard_says_since_when_it_is_held() {
+    let cell = Cell::new(Canned { mailbox_shard: Some("vol-11"), ..Canned::default() }).await;
+    for args in [["shard", "show", "vol-11"], ["mailbox", "show", "mario@libero.example"]] {
+        let shown = cell.run(&args).await.stdout;
+        assert!(row(&shown, "since").unwrap_or_default().contains("(11m ago)"), "{shown}");
+        assert_eq!(row(&shown, "why"), Some("node n3 was not heard for 1m 5s"), "{shown}");
+    }
+    let listed = cell.run(&["shard", "list", "--state", "held"]).await.stdout;
+    let line = listed.lines().find(|line| line.starts_with("vol-11")).unwrap_or_default();
+    assert_eq!(line.split_whitespace().nth(2), Some("11m"), "{listed}");
+    let json = cell.run(&["-o", "json", "shard", "show", "vol-11"]).await.stdout;
+    let json: serde_json::Value = serde_json::from_str(&json).expect("JSON");
+    assert_eq!(json["since"], json["held_since"]);
+}
+
+/// T28: a shard that two nodes claim can be found and settled whatever state it is in.
+#[tokio::test]
+async fn a_contested_shard_can_be_settled_in_every_state() {
+    let reason = HeldReason::Contested {
+        holder: fixtures::node_id("n1"),
+        claimant: fixtures::node_id("n3"),
+        volume: VolumeId::new("marker:vol-03").expect("a name"),
+    };
+    for (at, name) in [(0, "vol-01"), (1, "vol-03"), (3, "vol-08")] {
+        let mut shards = fixtures::shards();
+        let hold = Hold { reason: reason.clone(), since: fixtures::at(fixtures::minutes(5)) };
+        shards[at].shard.blocked = Some(hold);
+        let cell = Cell::new(Canned { shards, ..Canned::default() }).await;
+        let shown = cell.run(&["shard", "show", name]).await.stdout;
+        for node in ["n1", "n3"] {
+            assert!(shown.contains(&format!("rientro shard settle {name} --node {node}")), "{shown}");
+        }
+        let listed = cell.run(&["shard", "list", "--contested"]).await.stdout;
+        assert_eq!(listed.lines().skip(1).filter_map(|l| l.split(' ').next()).collect::<Vec<_>>(), [name]);
+    }
+    let shown = Cell::new(Canned::default()).await.run(&["cell", "show"]).await.stdout;
+    assert!(row(&shown, "contested").unwrap_or_default().contains("shard list --contested"), "{shown}");
+    assert_eq!(row(&shown, "nodes"), Some("3 known: 2 connected, 0 offline, 1 silent"));
+}
+
+/// An exception changes nothing where no gate enforces it: the heading says what is so.
+#[tokio::test]
+async fn an_excepted_mailbox_of_an_open_shard_is_open() {
+    for (shard, heading) in [("vol-01", "is OPEN"), ("vol-03", "is CLOSED")] {
+        let exception = Some(Exception::Closed);
+        let cell = Cell::new(Canned { mailbox_shard: Some(shard), exception, ..Canned::default() }).await;
+        let shown = cell.run(&["mailbox", "show", "mario@libero.example"]).await.stdout;
+        assert!(shown.lines().next().unwrap_or_default().ends_with(heading), "{shown}");
+        let said = row(&shown, "exception").unwrap_or_default();
+        assert!(
+            said.starts_with("is to stay closed alone") && said.contains("no gate is registered"),
+            "{shown}"
+        );
+        assert!(shown.contains("--lift"), "{shown}");
+    }
+}
+
+/// R6: what is heard again counts until it opens, and is told apart from what is gone.
+#[tokio::test]
+async fn what_is_on_its_way_again_is_told_apart() {
+    let mut campaign = fixtures::campaign();
+    campaign.waves[1].mailboxes_lost = 2_400;
+    campaign.waves[1].mailboxes_returning = 1_600;
+    let cell = Cell::new(Canned { campaigns: vec![campaign], ..Canned::default() }).await;
+    let line = "Wave 1 counts 2,400 mailboxes as lost; 1,600 of them on their way again, and counted until they open.";
+    for args in [
+        &["campaign", "show", "return-1"],
+        &["wave", "list", "return-1"],
+        &["campaign", "report", "return-1"],
+    ] {
+        let shown = cell.run(args).await.stdout;
+        assert!(shown.lines().any(|shown| shown == line), "{shown}");
+    }
 }
 
 /// Nothing promises what only a gate does.

@@ -1,6 +1,6 @@
 //! Reasons why something may not go on.
 
-use rientro_types::{HeldReason, PauseCause, PolicyBreach};
+use rientro_types::{HeldReason, Hold, PauseCause, PolicyBreach};
 
 use super::{ConvertError, Inside, Problem, Put, Take};
 use crate::v1;
@@ -22,6 +22,8 @@ oneof!(HeldReason in held_reason, reason: Reason => HeldReason {
     Contested { holder, claimant, volume },
     Disagreement { journal, node },
 });
+
+message!(v1::Hold => Hold { reason, since as since_unix_ms });
 
 oneof!(PauseCause in pause_cause, cause: Cause => PauseCause {
     Operator,

@@ -65,7 +65,7 @@ message!(v1::NodeView => NodeView {
     counts,
 });
 
-message!(v1::WaveView => WaveView { wave, state, counts, mailboxes_lost, mailboxes_lost_max });
+message!(v1::WaveView => WaveView { wave, state, counts, mailboxes_lost, mailboxes_returning, mailboxes_lost_max });
 
 message!(v1::CampaignView => CampaignView {
     campaign,
@@ -92,6 +92,7 @@ message!(v1::CellView => CellView {
     nodes_connected,
     nodes_silent,
     counts,
+    shards_contested,
     campaigns_live,
 });
 

@@ -2,9 +2,9 @@
 
 use proptest::prelude::{BoxedStrategy, Just, Strategy};
 use rientro_types::{
-    Acceptance, Busy, CampaignSnapshot, CampaignState, CellSnapshot, CloseCause, Decision, Entry, Membership,
-    NodeSnapshot, PassCause, Pause, PauseCause, Phase, Record, ShardSnapshot, SnapshotRecord, Standing,
-    WaveSnapshot, WaveState,
+    Acceptance, Busy, CampaignSnapshot, CampaignState, CellSnapshot, CloseCause, Decision, Entry, Hold,
+    Membership, NodeSnapshot, PassCause, Pause, PauseCause, Phase, Record, ShardSnapshot, SnapshotRecord,
+    Standing, WaveSnapshot, WaveState,
 };
 
 use super::{Generate, Variants, some, word};
@@ -87,6 +87,7 @@ generate_struct! {
         shard, placement, mailboxes, bytes, services, seen, phase, since, blocked, doubted, attempt, failures,
         charged, member, standing, accepted, exceptions,
     }
+    Hold { reason, since }
     Membership { campaign, wave, rank }
     Standing { verification, at, attempt, policy, damaged }
     Pause { since, cause }

@@ -117,13 +117,13 @@ generate_struct! {
     NodeView {
         node, incarnation, labels, connected, heard_ago, silent, verifying, confirming, counts,
     }
-    WaveView { wave, state, counts, mailboxes_lost, mailboxes_lost_max }
+    WaveView { wave, state, counts, mailboxes_lost, mailboxes_returning, mailboxes_lost_max }
     CampaignView {
         campaign, revision, plan, source, state, started, ended, wave, counts, bytes_verified, waves,
     }
     CellView {
         cell, incarnation, epoch, seq_next, at, limits, nodes, nodes_connected, nodes_silent, counts,
-        campaigns_live,
+        shards_contested, campaigns_live,
     }
     WaveForecast { wave, shards, mailboxes, bytes }
     Hello { protocol, build = word(), node, incarnation, labels, newest, inventory }

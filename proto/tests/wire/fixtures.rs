@@ -175,7 +175,7 @@ fn shard_snapshot() -> ShardSnapshot {
         seen: ServiceSet::NONE,
         phase: Phase::Opening { step: 1, deadline: ActiveTime::from_ms(77), overdue: true },
         since: CellTime::from_unix_ms(8),
-        blocked: Some(contested()),
+        blocked: Some(Hold { reason: contested(), since: CellTime::from_unix_ms(10) }),
         doubted: true,
         attempt: AttemptNo::from_raw(4),
         failures: 2,

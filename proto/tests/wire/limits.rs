@@ -102,7 +102,7 @@ fn largest_shard() -> ShardSnapshot {
         seen: ServiceSet::ALL,
         phase: Phase::Held { reason: Box::new(reason.clone()) },
         since: CellTime::from_unix_ms(u64::MAX),
-        blocked: Some(reason),
+        blocked: Some(Hold { reason, since: CellTime::from_unix_ms(u64::MAX) }),
         doubted: true,
         attempt: ATTEMPT,
         failures: u32::MAX,
@@ -154,6 +154,7 @@ fn the_largest_campaign_fits_into_a_snapshot_and_a_response() {
         state: wave.state,
         counts,
         mailboxes_lost: u64::MAX,
+        mailboxes_returning: u64::MAX,
         mailboxes_lost_max: u64::MAX,
     };
     let view = CampaignView {

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::{NodeId, PolicyBreach, ServiceSet, Span, TaskFailure, UnknownCause, VolumeId};
+use crate::{CellTime, NodeId, PolicyBreach, ServiceSet, Span, TaskFailure, UnknownCause, VolumeId};
 
 /// Why a shard is held until a person or an event releases it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,7 +48,46 @@ pub enum HeldReason {
     },
 }
 
+/// A circumstance that holds a shard, and since when.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hold {
+    /// The circumstance, as it was last told.
+    pub reason: HeldReason,
+    /// When the hold became durable. Being told again of the same cause, and a restart, leave it as it is; another cause
+    /// begins it anew.
+    pub since: CellTime,
+}
+
 impl HeldReason {
+    /// Whether both come from one cause: what ends the one ends the other. The numbers that came with it may differ.
+    #[must_use]
+    pub fn is_same_cause(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::NodeSilent { node, .. }, Self::NodeSilent { node: other, .. })
+            | (Self::ShardMissing { node }, Self::ShardMissing { node: other }) => node == other,
+            (Self::VolumeWrong { expected, .. }, Self::VolumeWrong { expected: other, .. }) => {
+                expected == other
+            }
+            (
+                Self::Contested { holder, claimant, .. },
+                Self::Contested { holder: other_holder, claimant: other_claimant, .. },
+            ) => (holder, claimant) == (other_holder, other_claimant),
+            (Self::Disagreement { .. }, Self::Disagreement { .. })
+            | (Self::Policy(_), Self::Policy(_))
+            | (Self::Unknown(_), Self::Unknown(_)) => true,
+            (
+                Self::Policy(_)
+                | Self::Unknown(_)
+                | Self::NodeSilent { .. }
+                | Self::VolumeWrong { .. }
+                | Self::ShardMissing { .. }
+                | Self::Contested { .. }
+                | Self::Disagreement { .. },
+                _,
+            ) => false,
+        }
+    }
+
     /// Whether an operator may accept the shard as it is. What is not there, or is in two places, cannot be accepted.
     #[must_use]
     pub const fn acceptable(&self) -> bool {

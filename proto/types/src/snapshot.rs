@@ -7,9 +7,9 @@ use std::collections::BTreeMap;
 
 use crate::{
     ActiveTime, AttemptNo, CampaignId, CellId, CellTime, CloseCause, Digest, Epoch, Exception, FleetLimits,
-    HeldReason, Incarnation, LabelKey, LabelValue, MailboxId, NodeId, NodeIncarnation, PauseCause, Placement,
-    Plan, Policy, Revision, Seq, ServiceSet, ShardId, ShardState, Span, TaskFailure, TaskKind, Verification,
-    WaveNo,
+    HeldReason, Hold, Incarnation, LabelKey, LabelValue, MailboxId, NodeId, NodeIncarnation, PauseCause,
+    Placement, Plan, Policy, Revision, Seq, ServiceSet, ShardId, ShardState, Span, TaskFailure, TaskKind,
+    Verification, WaveNo,
 };
 
 /// Where a shard is in its life. All transitions are listed in the engine's `shard` module.
@@ -148,7 +148,7 @@ pub struct ShardSnapshot {
     /// Since when it is in this phase.
     pub since: CellTime,
     /// A circumstance that holds it, whatever its phase: nothing starts while there is one.
-    pub blocked: Option<HeldReason>,
+    pub blocked: Option<Hold>,
     /// The journal was restored from a backup, and the shard's node has not told since what it serves.
     pub doubted: bool,
     /// The last try made.
@@ -171,7 +171,24 @@ impl ShardSnapshot {
     /// Its state as people see it: see [`shard_state`].
     #[must_use]
     pub const fn state(&self) -> ShardState {
-        shard_state(&self.phase, self.blocked.as_ref())
+        let blocked = match &self.blocked {
+            Some(hold) => Some(&hold.reason),
+            None => None,
+        };
+        shard_state(&self.phase, blocked)
+    }
+
+    /// The circumstance that makes it held whatever its phase is. None where the phase says more than the circumstance.
+    #[must_use]
+    pub fn held_by(&self) -> Option<&Hold> {
+        let held = self.state() == ShardState::Held && self.phase.state() != ShardState::Held;
+        self.blocked.as_ref().filter(|_| held)
+    }
+
+    /// Since when it is in the state that people see: its hold's time where a circumstance holds it, else its phase's.
+    #[must_use]
+    pub fn state_since(&self) -> CellTime {
+        self.held_by().map_or(self.since, |hold| hold.since)
     }
 }
 

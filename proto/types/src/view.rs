@@ -151,9 +151,9 @@ pub struct MailboxView {
     pub mailbox: MailboxId,
     /// How it differs from its shard.
     pub exception: Option<Exception>,
-    /// Services it may be used for: its shard's, unless it stays closed alone.
+    /// Services that are open to it: its shard's. An exception changes that only where a gate enforces it.
     pub open: ServiceSet,
-    /// Since when.
+    /// Since when its shard is in the state it is in: its hold's time where a circumstance holds it.
     pub since: CellTime,
     /// Its shard.
     pub shard: ShardView,
@@ -193,6 +193,9 @@ pub struct WaveView {
     pub counts: StateCounts,
     /// Mailboxes of shards that count against its error budget.
     pub mailboxes_lost: u64,
+    /// Of those, mailboxes of shards that are on their way again, such as those of a silent node that was heard. They count
+    /// until they open: what comes and goes does not dodge the budget.
+    pub mailboxes_returning: u64,
     /// Mailboxes that may be lost before the campaign pauses.
     pub mailboxes_lost_max: u64,
 }
@@ -241,14 +244,24 @@ pub struct CellView {
     pub limits: FleetLimits,
     /// Nodes known.
     pub nodes: u64,
-    /// Nodes with a session.
+    /// Nodes with a session that are heard. What is neither connected nor silent is offline, and not for long enough yet.
     pub nodes_connected: u64,
-    /// Nodes that are silent.
+    /// Nodes that are silent, with a session or without.
     pub nodes_silent: u64,
     /// All shards by state.
     pub counts: StateCounts,
+    /// Shards that two nodes claim, in whatever state.
+    pub shards_contested: u64,
     /// Live campaigns.
     pub campaigns_live: u64,
+}
+
+impl CellView {
+    /// Nodes that are neither connected nor silent: without a session, and not for long enough to be silent.
+    #[must_use]
+    pub const fn nodes_offline(&self) -> u64 {
+        self.nodes.saturating_sub(self.nodes_connected).saturating_sub(self.nodes_silent)
+    }
 }
 
 /// One wave as a plan would cut it.

@@ -364,6 +364,11 @@ pub fn all() -> Selector {
     Selector { all: true, ..Selector::default() }
 }
 
+/// The circumstance that holds a shard.
+pub fn held(cell: &Cell, id: &str) -> Option<HeldReason> {
+    cell.view(id).shard.blocked.map(|hold| hold.reason)
+}
+
 pub fn only(id: &str) -> Selector {
     Selector { shards: vec![shard(id)], ..Selector::default() }
 }

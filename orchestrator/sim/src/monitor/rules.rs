@@ -8,8 +8,10 @@ use rientro_types::{
 use super::Monitor;
 use crate::log::Log;
 
-/// Time that may be lost to anyone's disadvantage at each change of leader: shorter absences are not given back.
-const SLACK_MS: u64 = rientro_engine::ABSENCE_MIN.ms() + 1_500;
+/// Time that may be lost to anyone's disadvantage at each change of leader or absence: a housekeeping, and a message's way.
+const SLACK_MS: u64 = 1_500;
+/// Time after which a decision is overdue: an absence that just is none may lie before it.
+const LATE_MS: u64 = rientro_engine::ABSENCE_MIN.ms() + SLACK_MS;
 
 impl Monitor {
     pub(super) fn before(&mut self, decision: &Decision, at: CellTime, log: &Log) {
@@ -207,8 +209,8 @@ impl Monitor {
     /// R6: a node that was not heard for so long counts as silent, and what is under way on it as lost.
     pub fn silence(&mut self, now: CellTime) {
         self.now = now;
-        let limit = self.books.limits.silence.ms() + SLACK_MS;
-        if self.clock.now().0 < self.books.limits_since + SLACK_MS {
+        let limit = self.books.limits.silence.ms() + LATE_MS;
+        if self.clock.now().0 < self.books.limits_since + LATE_MS {
             return;
         }
         let nodes: Vec<NodeId> = self.books.nodes().collect();

@@ -18,7 +18,7 @@ fn a_silent_agent_is_lost_at_its_deadline() {
         matches!(s.campaign().state, CampaignState::Paused(PauseCause::ErrorBudget { .. }))
     });
     for at in 4..8 {
-        let held = s.shard(shard(at)).blocked;
+        let held = s.held_by(shard(at));
         assert!(matches!(held, Some(HeldReason::NodeSilent { .. })), "{held:?}");
     }
     let wave = s.campaign().waves[0];
@@ -149,7 +149,7 @@ fn a_doubly_claimed_volume_is_contested() {
     let mut s = Script::new(2, 2);
     s.world.truth.volumes.get_mut(&names::volume(1)).unwrap().mounted = [0, 1].into_iter().collect();
     s.world.agents[1].relist = true;
-    let contested = |s: &Script, at| matches!(s.shard(shard(at)).blocked, Some(HeldReason::Contested { .. }));
+    let contested = |s: &Script, at| matches!(s.held_by(shard(at)), Some(HeldReason::Contested { .. }));
     s.until("both are contested", |s| contested(s, 0) && contested(s, 1));
     let mut plan = tolerant();
     plan.waves.error_budget = percent(100);

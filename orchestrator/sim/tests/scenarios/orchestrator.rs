@@ -112,7 +112,7 @@ fn a_restored_journal_waits_for_a_person() {
     s.until("a leader", |s| s.engine_leads());
     let held = |s: &Script, at| {
         let expected = HeldReason::Disagreement { journal: ServiceSet::NONE, node: ServiceSet::ALL };
-        s.shard(shard(at)).blocked == Some(expected)
+        s.held_by(shard(at)) == Some(expected)
     };
     s.until("every shard is held", |s| (0..4).all(|at| held(s, at)));
     s.pass(120);

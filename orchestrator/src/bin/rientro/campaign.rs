@@ -15,7 +15,7 @@ use crate::plan::{self, read_whole};
 use crate::session::{Session, now};
 use crate::shard::print_steps;
 use crate::table::{Field, Grid, Tone};
-use crate::wave::waves_grid;
+use crate::wave::show_waves;
 use crate::words::{campaign_state, campaign_steps, lost_shards};
 use crate::{report, watch};
 
@@ -188,7 +188,7 @@ async fn show(session: &Session, campaign: CampaignId) -> Result<(), Failure> {
     }
     session.out.grid(&campaign_grid(&view, now))?;
     session.out.line("")?;
-    session.out.grid(&waves_grid(&view, now))?;
+    show_waves(session, &view, now)?;
     print_steps(session, &campaign_steps(&view))
 }
 

@@ -111,21 +111,27 @@ fn cell_grid(answer: &CellAnswer) -> Grid {
     let cell = &answer.cell;
     let mut grid = Grid::new(["", ""]);
     let silent = if cell.nodes_silent > 0 { Tone::Bad } else { Tone::Plain };
+    let nodes = format!(
+        "{} known: {} connected, {} offline, {} silent",
+        cell.nodes,
+        cell.nodes_connected,
+        cell.nodes_offline(),
+        cell.nodes_silent
+    );
     grid.row(["cell".into(), cell.cell.to_string().into()]);
     grid.row(["time".into(), moment(cell.at).into()]);
-    grid.row([
-        "nodes".into(),
-        Field::toned(
-            format!("{} known, {} connected, {} silent", cell.nodes, cell.nodes_connected, cell.nodes_silent),
-            silent,
-        ),
-    ]);
+    grid.row(["nodes".into(), Field::toned(nodes, silent)]);
     grid.row(["campaigns".into(), format!("{} running or paused", cell.campaigns_live).into()]);
     let shards = plural(cell.counts.shards_total(), "shard");
     grid.row([
         "fleet".into(),
         format!("{shards}, {}", plural(cell.counts.mailboxes_total(), "mailbox")).into(),
     ]);
+    if cell.shards_contested > 0 {
+        let shards = plural(cell.shards_contested, "shard");
+        let text = format!("{shards} claimed by two nodes; rientro shard list --contested");
+        grid.row(["contested".into(), Field::toned(text, Tone::Bad)]);
+    }
     grid.row([
         "journal".into(),
         format!("next record {}, life {}, epoch {}", cell.seq_next, cell.incarnation, cell.epoch).into(),

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::act::{Telling, decide_plainly};
 use crate::client::Client;
 use crate::failure::Failure;
-use crate::human::{moment, span};
+use crate::human::span;
 use crate::json;
 use crate::session::{Session, now};
 use crate::shard::print_steps;
@@ -139,6 +139,8 @@ async fn show(session: &Session, client: &mut Client, mailbox: &str) -> Result<(
 /// What is told about one mailbox.
 struct Story {
     open: ServiceSet,
+    /// Whether a circumstance would hold its shard.
+    is_beset: bool,
     since: String,
     why: String,
     until: String,
@@ -151,7 +153,6 @@ struct Story {
 impl Story {
     fn of(view: &MailboxView, campaign: Option<&CampaignView>, now: CellTime) -> Self {
         let shard = &view.shard.shard;
-        let alone = view.exception == Some(Exception::Closed);
         let mut more = Vec::new();
         if let Some(standing) = &shard.standing {
             let ago = span(now.since(standing.at));
@@ -165,25 +166,19 @@ impl Story {
             let state = words::campaign_state(&campaign.state);
             more.push(("campaign", format!("{}, wave {wave}; {state}", campaign.campaign)));
         }
-        let kept = (alone && !shard.services.is_empty()).then(|| {
-            format!("an operator decided that it stays closed, though its shard is open. {UNENFORCED}")
-        });
-        let (why, until, waits_for) = match kept {
-            Some(why) => (why, "no time can be said: until an operator lifts the exception".to_owned(), None),
-            None => {
-                let until = words::until(&view.shard, campaign, now);
-                (words::why(shard), until, words::waits_for(&view.shard))
-            }
-        };
+        if let Some(exception) = view.exception {
+            more.push(("exception", format!("{}. {UNENFORCED}", words::exception(exception))));
+        }
         Self {
             open: view.open,
-            since: format!("{} ({} ago)", moment(view.since), span(now.since(view.since))),
-            why,
-            until,
-            waits_for,
+            is_beset: shard.blocked.is_some(),
+            since: words::since(view.since, now),
+            why: words::why(shard),
+            until: words::until(&view.shard, campaign, now),
+            waits_for: words::waits_for(&view.shard),
             place: format!("{} on node {}", shard.shard, shard.placement.node),
             more,
-            steps: steps(view, alone),
+            steps: steps(view),
         }
     }
 
@@ -196,8 +191,10 @@ impl Story {
         let mut text = format!("{name} is {}\n\n", tone.paint(&state, colour));
         let mut line = |key: &str, value: &str| text.push_str(&format!("  {key:9}  {value}\n"));
         line("since", &self.since);
-        if self.open != ServiceSet::ALL {
+        if self.open != ServiceSet::ALL || self.is_beset {
             line("why", &self.why);
+        }
+        if self.open != ServiceSet::ALL {
             line("until", &self.until);
         }
         if let Some(on) = &self.waits_for {
@@ -210,14 +207,11 @@ impl Story {
     }
 }
 
-fn steps(view: &MailboxView, alone: bool) -> Vec<NextStep> {
-    let mut steps = Vec::new();
-    if alone {
+fn steps(view: &MailboxView) -> Vec<NextStep> {
+    let mut steps = words::next_steps(&view.shard);
+    if view.exception.is_some() {
         let command = format!("rientro mailbox except {} --lift --reason '...'", view.mailbox);
-        steps.push((command, "let it open with its shard"));
-    }
-    if !alone || view.shard.shard.services.is_empty() {
-        steps.extend(words::next_steps(&view.shard));
+        steps.push((command, "let it be like its shard again"));
     }
     steps
 }

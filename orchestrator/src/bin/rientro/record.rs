@@ -6,7 +6,7 @@ use rientro_types::{
 };
 
 use crate::human::{plural, span};
-use crate::words::{clean, services};
+use crate::words::{clean, held, services};
 
 /// Most shards of a selector that a sentence names.
 const SHARDS_TOLD: usize = 3;
@@ -176,7 +176,7 @@ fn tell_shard(record: &Record) -> Told {
             of_shard(*shard, "shard-placed", true, format!("is on node {}", placement.node))
         }
         Record::ShardHeld { shard, reason } => {
-            of_shard(*shard, "shard-held", true, format!("is held: {reason}"))
+            of_shard(*shard, "shard-held", true, format!("is held: {}", held(reason)))
         }
         Record::ShardReleased { shard } => {
             of_shard(*shard, "shard-released", true, "is no longer held by circumstance")

@@ -13,7 +13,7 @@ use crate::human::{count, plural};
 use crate::json;
 use crate::session::{Session, now};
 use crate::shard::{print_steps, shards_grid};
-use crate::wave::waves_grid;
+use crate::wave::show_waves;
 use crate::words::{self, NextStep, campaign_steps};
 
 /// Shards that are not open and listed one by one; the rest is counted by reason and found with `shard list`.
@@ -50,7 +50,7 @@ fn print(session: &Session, view: &CampaignView, stuck: &[ShardView], now: CellT
     let out = &session.out;
     out.grid(&campaign_grid(view, now))?;
     out.line("")?;
-    out.grid(&waves_grid(view, now))?;
+    show_waves(session, view, now)?;
     if stuck.is_empty() {
         let all_open = view.counts.shards_in(ShardState::Open) == view.counts.shards_total();
         out.line(if all_open { "\nEverything is back." } else { "\nNothing is held." })?;

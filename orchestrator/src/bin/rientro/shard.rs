@@ -1,13 +1,13 @@
 //! `rientro shard`: the units that open and close.
 
 use clap::{Args, Subcommand};
-use rientro_types::{CellTime, NodeId, Selector, Service, ServiceSet, ShardId, ShardView, Verb};
+use rientro_types::{CellTime, HeldReason, NodeId, Selector, Service, ServiceSet, ShardId, ShardView, Verb};
 use rientro_wire::operator::ShardsQuery;
 use serde_json::Value;
 
 use crate::act::{Telling, decide_plainly};
 use crate::failure::Failure;
-use crate::human::{bytes, count, moment, short_span, span};
+use crate::human::{bytes, count, short_span, span};
 use crate::json;
 use crate::output::note;
 use crate::selector::SelectorArgs;
@@ -21,6 +21,9 @@ pub(crate) enum ShardCommand {
     List {
         #[command(flatten)]
         selector: SelectorArgs,
+        /// Only shards that two nodes claim, in whatever state they are
+        #[arg(long)]
+        contested: bool,
         /// Most shards shown; 0 for all
         #[arg(long, default_value_t = LIST_MAX, value_name = "N")]
         max: u64,
@@ -113,7 +116,9 @@ const SETTLE: Telling =
 
 pub(crate) async fn run(session: &Session, command: ShardCommand) -> Result<(), Failure> {
     let (verb, telling) = match command {
-        ShardCommand::List { selector, max } => return list(session, selector.selector()?, max).await,
+        ShardCommand::List { selector, contested, max } => {
+            return list(session, selector.selector()?, contested, max).await;
+        }
         ShardCommand::Show { shard } => return show(session, shard).await,
         ShardCommand::Close(Reasoned { selector, reason }) => {
             (Verb::Close { selector: selector.selector()?, reason }, CLOSE)
@@ -134,14 +139,15 @@ pub(crate) async fn run(session: &Session, command: ShardCommand) -> Result<(), 
     decide_plainly(session, &mut client, verb, telling).await
 }
 
-async fn list(session: &Session, selector: Selector, max: u64) -> Result<(), Failure> {
+async fn list(session: &Session, selector: Selector, contested: bool, max: u64) -> Result<(), Failure> {
     let mut client = session.connect().await?;
-    // One more than is shown tells whether there are more.
-    let asked = if max == 0 { 0 } else { max.saturating_add(1) };
+    // One more than is shown tells whether there are more. The cell does not select by claims: all are asked for, few stay.
+    let asked = if max == 0 || contested { 0 } else { max.saturating_add(1) };
     let mut shards = client.shards(ShardsQuery { selector, after: None, max: asked }).await?;
+    shards.retain(|view| !contested || is_contested(view));
     let more = max > 0 && shards.len() as u64 > max;
     if more {
-        shards.pop();
+        shards.truncate(usize::try_from(max).unwrap_or(usize::MAX));
     }
     if session.out.is_json() {
         session.out.json(&shards.iter().map(json::shard).collect::<Value>())?;
@@ -157,6 +163,11 @@ async fn list(session: &Session, selector: Selector, max: u64) -> Result<(), Fai
     Ok(())
 }
 
+fn is_contested(view: &ShardView) -> bool {
+    let reason = view.shard.blocked.as_ref().map(|hold| &hold.reason);
+    matches!(reason, Some(HeldReason::Contested { .. }))
+}
+
 /// Shards, one a line.
 pub(crate) fn shards_grid(shards: &[ShardView], now: CellTime) -> Grid {
     let mut grid = Grid::new(["SHARD", "STATE", "FOR", "NODE", "#WAVE", "#MAILBOXES", "WHY"]);
@@ -166,7 +177,7 @@ pub(crate) fn shards_grid(shards: &[ShardView], now: CellTime) -> Grid {
         grid.row([
             shard.shard.to_string().into(),
             Field::toned(state.name(), Tone::of_shard(state)),
-            short_span(now.since(shard.since)).into(),
+            short_span(now.since(shard.state_since())).into(),
             shard.placement.node.to_string().into(),
             shard.member.map_or_else(|| "-".to_owned(), |member| member.wave.to_string()).into(),
             count(shard.mailboxes).into(),
@@ -231,7 +242,10 @@ fn shard_grid(view: &ShardView, until: &str, now: CellTime) -> Grid {
     row("shard", shard.shard.to_string().into());
     row("state", Field::toned(state.name(), Tone::of_shard(state)));
     row("why", words::why(shard).into());
-    row("since", format!("{} ({} ago)", moment(shard.since), span(now.since(shard.since))).into());
+    row("since", words::since(shard.state_since(), now).into());
+    if let Some(beside) = shard.blocked.as_ref().filter(|_| shard.held_by().is_none()) {
+        row("but since", words::since(beside.since, now).into());
+    }
     if let Some(on) = words::waits_for(view) {
         row("waits for", on.into());
         row("until", until.to_owned().into());

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::act::{Telling, decide_plainly};
 use crate::failure::Failure;
-use crate::human::{count, percent};
+use crate::human::{count, percent, plural};
 use crate::json;
 use crate::selector::wave as parse_wave;
 use crate::session::{Session, now};
@@ -60,7 +60,7 @@ pub(crate) async fn run(session: &Session, command: WaveCommand) -> Result<(), F
                     .out
                     .json(&view.waves.iter().map(|wave| json::wave(wave, now)).collect::<Value>());
             }
-            session.out.grid(&waves_grid(&view, now))
+            show_waves(session, &view, now)
         }
         WaveCommand::Show { campaign, wave } => {
             let view = client.campaign(campaign).await?;
@@ -99,8 +99,14 @@ fn chosen(view: &CampaignView, wave: Option<WaveNo>) -> Result<&WaveView, Failur
     })
 }
 
+/// Shows all waves of a campaign.
+pub(crate) fn show_waves(session: &Session, view: &CampaignView, now: CellTime) -> Result<(), Failure> {
+    session.out.grid(&waves_grid(view, now))?;
+    returning(view).iter().try_for_each(|line| session.out.line(line))
+}
+
 /// All waves of a campaign.
-pub(crate) fn waves_grid(view: &CampaignView, now: CellTime) -> Grid {
+fn waves_grid(view: &CampaignView, now: CellTime) -> Grid {
     grid(view.waves.iter(), now)
 }
 
@@ -124,6 +130,20 @@ fn grid<'a>(waves: impl Iterator<Item = &'a WaveView>, now: CellTime) -> Grid {
         ]);
     }
     grid
+}
+
+/// What the column of what is lost does not say: what of it is on its way again.
+fn returning(view: &CampaignView) -> Vec<String> {
+    let some = view.waves.iter().filter(|wave| wave.mailboxes_returning > 0);
+    some.map(|wave| {
+        format!(
+            "Wave {} counts {} as lost; {} of them on their way again, and counted until they open.",
+            wave.wave,
+            plural(wave.mailboxes_lost, "mailbox"),
+            count(wave.mailboxes_returning)
+        )
+    })
+    .collect()
 }
 
 /// The tone of a wave's state.

@@ -46,11 +46,31 @@ pub(crate) fn services(set: ServiceSet) -> String {
 
 /// Why a shard is in the state it is in, and the circumstance it is in besides.
 pub(crate) fn why(shard: &ShardSnapshot) -> String {
-    match &shard.blocked {
-        None => phase(shard),
-        Some(blocked) if shard.state() == ShardState::Held => blocked.to_string(),
-        Some(blocked) => format!("{}; but {blocked}", phase(shard)),
+    match (&shard.blocked, shard.held_by()) {
+        (None, _) => phase(shard),
+        (Some(_), Some(hold)) => held(&hold.reason),
+        (Some(beside), None) => format!("{}; but {}", phase(shard), held(&beside.reason)),
     }
+}
+
+/// A reason why something may not go on, with its times as people read them.
+pub(crate) fn held(reason: &HeldReason) -> String {
+    match reason {
+        HeldReason::NodeSilent { node, silent_for } => {
+            format!("node {node} was not heard for {}", human::span(*silent_for))
+        }
+        HeldReason::Policy(_)
+        | HeldReason::Unknown(_)
+        | HeldReason::VolumeWrong { .. }
+        | HeldReason::ShardMissing { .. }
+        | HeldReason::Contested { .. }
+        | HeldReason::Disagreement { .. } => reason.to_string(),
+    }
+}
+
+/// A moment, and how long ago it was.
+pub(crate) fn since(at: CellTime, now: CellTime) -> String {
+    format!("{} ({} ago)", human::moment(at), human::span(now.since(at)))
 }
 
 fn phase(shard: &ShardSnapshot) -> String {
@@ -75,7 +95,7 @@ fn phase(shard: &ShardSnapshot) -> String {
         }
         Phase::Open { adopted: true } => "it was taken over in service, without a verification".to_owned(),
         Phase::Open { adopted: false } => "it passed its verification and was opened".to_owned(),
-        Phase::Held { reason } => reason.to_string(),
+        Phase::Held { reason } => held(reason),
         Phase::Failed { last } => format!("all tries failed; the last one: {}", clean(&last.to_string())),
     }
 }
@@ -131,7 +151,7 @@ pub(crate) fn waits_for(view: &ShardView) -> Option<String> {
 /// The event that releases a shard from the circumstance that holds it; a person decides where there is none.
 fn released_by(view: &ShardView) -> Option<String> {
     let reason: &HeldReason = match (&view.shard.blocked, &view.shard.phase) {
-        (Some(reason), _) if view.shard.state() == ShardState::Held => reason,
+        (Some(hold), _) if view.shard.state() == ShardState::Held => &hold.reason,
         (_, Phase::Held { reason }) => reason,
         (_, _) => return None,
     };
@@ -227,15 +247,26 @@ pub(crate) type NextStep = (String, &'static str);
 /// What could be done about a shard that is not open, or is open in a circumstance that someone must look at.
 pub(crate) fn next_steps(view: &ShardView) -> Vec<NextStep> {
     let shard = &view.shard;
+    if let (Some(hold), ShardState::Held) = (&shard.blocked, shard.state()) {
+        return held_steps(view, &hold.reason);
+    }
+    let mut steps = phase_steps(view);
+    if let Some(hold) = &shard.blocked {
+        // What is wrong with it comes first: in a campaign it would only be held for that.
+        steps.splice(0..0, held_steps(view, &hold.reason));
+    }
+    steps
+}
+
+/// What could be done about the phase a shard is in.
+fn phase_steps(view: &ShardView) -> Vec<NextStep> {
+    let shard = &view.shard;
     let id = shard.shard;
     let step = |command: String, purpose| (command, purpose);
     let look = step(format!("rientro shard show {id}"), "see everything about it");
     let findings = step(format!("rientro findings list {id}"), "see what verification found");
     let retry = step(format!("rientro shard retry {id}"), "verify it again");
     let accept = step(format!("rientro shard accept {id} --reason '...'"), "open it as it is");
-    if let (Some(reason), ShardState::Held) = (&shard.blocked, shard.state()) {
-        return held_steps(view, reason);
-    }
     match &shard.phase {
         Phase::Held { reason } if matches!(**reason, HeldReason::Policy(_)) => vec![findings, accept, retry],
         Phase::Held { reason } => held_steps(view, reason),
@@ -253,9 +284,7 @@ pub(crate) fn next_steps(view: &ShardView) -> Vec<NextStep> {
         | Phase::Verified
         | Phase::Confirming { .. }
         | Phase::Opening { .. } => on_its_way(view),
-        Phase::Open { .. } => {
-            shard.blocked.as_ref().map(|reason| held_steps(view, reason)).unwrap_or_default()
-        }
+        Phase::Open { .. } => Vec::new(),
     }
 }
 
@@ -321,7 +350,7 @@ pub(crate) fn campaign_state(state: &CampaignState) -> String {
         CampaignState::Paused(PauseCause::Operator) => "paused by an operator".to_owned(),
         CampaignState::Paused(PauseCause::ErrorBudget { wave, mailboxes_lost, mailboxes, budget }) => {
             format!(
-                "paused: wave {wave} has {} of {} held or failed, its budget is {budget}",
+                "paused: wave {wave} lost {} of {}, its budget is {budget}",
                 human::count(*mailboxes_lost),
                 human::plural(*mailboxes, "mailbox")
             )
@@ -394,7 +423,7 @@ pub(crate) const fn exception(exception: rientro_types::Exception) -> &'static s
 /// The sort of reason why a shard is not open, without its numbers: what many shards have in common.
 pub(crate) fn sort_of_reason(shard: &ShardSnapshot) -> &'static str {
     let reason: &HeldReason = match (&shard.blocked, &shard.phase) {
-        (Some(reason), _) if shard.state() == ShardState::Held => reason,
+        (Some(hold), _) if shard.state() == ShardState::Held => &hold.reason,
         (_, Phase::Held { reason }) => reason,
         (_, Phase::Failed { .. }) => return "failed: all tries are spent",
         (_, Phase::Closed { cause }) => return closed_by(*cause),

@@ -36,7 +36,14 @@ pub(crate) fn campaign(waiting: u64, open: u64) -> CampaignView {
 }
 
 fn wave(no: u32, state: WaveState, counts: StateCounts) -> WaveView {
-    WaveView { wave: WaveNo::from_raw(no), state, counts, mailboxes_lost: 0, mailboxes_lost_max: 10 }
+    WaveView {
+        wave: WaveNo::from_raw(no),
+        state,
+        counts,
+        mailboxes_lost: 0,
+        mailboxes_returning: 0,
+        mailboxes_lost_max: 10,
+    }
 }
 
 /// The cell, so long after the campaign began.
@@ -52,6 +59,7 @@ pub(crate) fn cell(after_ms: u64) -> CellView {
         nodes_connected: 3,
         nodes_silent: 0,
         counts: StateCounts::default(),
+        shards_contested: 0,
         campaigns_live: 1,
     }
 }

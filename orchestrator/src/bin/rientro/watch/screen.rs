@@ -188,6 +188,15 @@ fn alerts(picture: &Picture) -> Vec<Line> {
         let next = format!("  next: rientro shard list --campaign {id} --state held,failed");
         lines.push(Line::default().and(next, Tone::Busy));
     }
+    let returning: u64 = campaign.waves.iter().map(|wave| wave.mailboxes_returning).sum();
+    if returning > 0 {
+        let text = format!(
+            "lost, and on their way again: {}; they count until they open",
+            plural(returning, "mailbox")
+        );
+        lines.push(Line::default());
+        lines.push(Line::default().and(text, Tone::Warn));
+    }
     if !picture.silent.is_empty() {
         let silent = |node: &rientro_types::NodeView| {
             let since = node.silent.map(|since| human::span(picture.now().since(since))).unwrap_or_default();

@@ -1,0 +1,227 @@
+//! Transition tests: what a circumstance holds, since when, and what it costs a wave.
+#![allow(missing_docs, clippy::unwrap_used, clippy::wildcard_enum_match_arm, reason = "a test binary")]
+
+mod support;
+
+use rientro_engine::{Engine, Event, Origin};
+use rientro_types::*;
+use support::*;
+
+fn generous() -> Plan {
+    let mut plan = plan("return");
+    plan.waves.error_budget_canary = Ppm::ONE;
+    plan
+}
+
+/// When the circumstance that holds a shard began.
+fn held_since(cell: &Cell, id: &str) -> CellTime {
+    cell.view(id).shard.blocked.unwrap().since
+}
+
+/// The orchestrator dies and is back after a while; it knows what the journal says.
+fn restart(cell: &mut Cell, epoch: u64, after: Span) {
+    cell.engine = Engine::new();
+    cell.journal.iter().for_each(|entry| cell.engine.replay(entry).unwrap());
+    cell.commands.clear();
+    cell.now = cell.now + after;
+    cell.run(Event::Lead { epoch: Epoch::from_raw(epoch), origin: Origin::Continued });
+}
+
+/// T1: a shard that is held is held since its hold began, not since its phase did; when the hold is over its phase counts.
+#[test]
+fn a_hold_has_a_time_of_its_own() {
+    let mut cell = Cell::with_fleet(2, 1);
+    cell.start(generous());
+    let phase = cell.view("a1").shard.since;
+    cell.pass(200);
+    cell.disconnect("a");
+    cell.pass_with(61, &["b"]);
+    let view = cell.view("a1").shard;
+    assert_eq!((view.state(), view.since), (ShardState::Held, phase));
+    assert!(view.state_since().since(phase) >= Span::from_secs(260), "{view:?}");
+    assert_eq!(view.state_since(), held_since(&cell, "a1"));
+    let busy = Busy { shard: shard("a1"), attempt: AttemptNo::from_raw(1), kind: TaskKind::Verify };
+    cell.connect_with("a", 1, vec![busy], Vec::new());
+    assert_eq!((cell.state("a1"), cell.view("a1").shard.state_since()), (ShardState::Verifying, phase));
+    cell.assert_replays();
+}
+
+/// R4, T27: a restart makes no hold younger, be it with nodes that come back at once or late, from entries or a snapshot.
+#[test]
+fn a_restart_keeps_the_time_of_a_hold() {
+    let mut cell = Cell::with_fleet(2, 1);
+    cell.start(generous());
+    cell.disconnect("a");
+    cell.pass_with(61, &["b"]);
+    let since = held_since(&cell, "a1");
+    for (epoch, gone) in [(2, 1), (3, 30), (4, 7_200)] {
+        restart(&mut cell, epoch, Span::from_secs(gone));
+        assert_eq!(held_since(&cell, "a1"), since);
+        cell.connect("b", 1);
+        cell.pass_with(90, &["b"]);
+        assert_eq!(held_since(&cell, "a1"), since, "told again by nobody who knows better");
+    }
+    let mut restored = Engine::new();
+    cell.engine.snapshot().for_each(|record| restored.restore(record).unwrap());
+    assert_eq!(restored.shard_view(shard("a1")).unwrap().shard.state_since(), since);
+    cell.assert_replays();
+}
+
+/// T24, T28: a hold whose cause changes begins anew; the same cause told with other numbers keeps its time.
+#[test]
+fn another_cause_begins_another_hold() {
+    let mut cell = Cell::with_fleet(2, 1);
+    cell.start(generous());
+    let wrong = |volume: &str| vec![Claim { volume: volume_of(volume), ..claim("a1", "a") }];
+    let mut times = Vec::new();
+    for claims in [vec![], vec![], wrong("y"), wrong("y"), wrong("z"), vec![]] {
+        cell.pass(5);
+        cell.inventory("a", claims);
+        times.push((held(&cell, "a1").unwrap(), cell.now.since(held_since(&cell, "a1")).ms() / 1_000));
+    }
+    let missing = HeldReason::ShardMissing { node: node("a") };
+    let wrong = |found| HeldReason::VolumeWrong { expected: volume_of("a"), found: Some(volume_of(found)) };
+    let expected = [
+        (missing.clone(), 0),
+        (missing.clone(), 5),
+        (wrong("y"), 0),
+        (wrong("y"), 5),
+        (wrong("z"), 10),
+        (missing, 0),
+    ];
+    assert_eq!(times, expected);
+    cell.assert_replays();
+}
+
+/// T29: a disagreement that is told again with other services is the disagreement it was.
+#[test]
+fn a_disagreement_keeps_its_time() {
+    let mut cell = Cell::with_fleet(1, 1);
+    let mut since = Vec::new();
+    for (epoch, served) in [(9, ServiceSet::ALL), (10, ServiceSet::NONE.with(Service::Imap))] {
+        cell.disconnect("a");
+        cell.run(Event::Lead { epoch: Epoch::from_raw(epoch), origin: Origin::Restored });
+        cell.connect_with("a", 1, vec![], vec![(shard("a1"), served)]);
+        let view = cell.view("a1").shard;
+        assert_eq!(view.state_since(), held_since(&cell, "a1"));
+        since.push(view.state_since());
+        cell.pass(5);
+    }
+    assert_eq!(since[0], since[1]);
+}
+
+/// R6, T4: what a silent node cost counts until it opens; a node that comes and goes does not dodge the budget, and what is
+/// on its way again is told apart.
+#[test]
+fn what_is_heard_again_counts_until_it_opens() {
+    let mut cell = Cell::with_fleet(2, 1);
+    cell.start(generous());
+    let wave = |cell: &Cell| {
+        let wave = cell.campaign("return").waves[0];
+        (wave.mailboxes_lost, wave.mailboxes_returning)
+    };
+    for _ in 0..3 {
+        cell.disconnect("a");
+        cell.pass_with(61, &["b"]);
+        assert_eq!(wave(&cell), (100, 0), "silent");
+        cell.connect("a", 1);
+        assert_eq!(wave(&cell), (100, 100), "heard, and not back yet");
+        cell.assert_replays();
+    }
+    cell.play();
+    assert_eq!(wave(&cell), (0, 0));
+    cell.assert_replays();
+}
+
+/// R6: a campaign that pauses for what it lost pauses although the node is heard before anybody looks.
+#[test]
+fn a_flap_within_the_silence_limit_costs_nothing_and_one_beyond_it_pauses() {
+    let mut cell = Cell::with_fleet(2, 1);
+    cell.start(plan("return"));
+    cell.disconnect("a");
+    cell.pass_with(50, &["b"]);
+    cell.connect("a", 1);
+    assert_eq!(cell.campaign("return").waves[0].mailboxes_lost, 0);
+    cell.disconnect("a");
+    cell.pass_with(61, &["b"]);
+    cell.connect("a", 1);
+    assert!(matches!(cell.campaign("return").state, CampaignState::Paused(PauseCause::ErrorBudget { .. })));
+}
+
+/// R6: who gets under way on a node that is silent already is held and lost from there on, by whatever way it came.
+#[test]
+fn a_silent_node_charges_what_begins_on_it() {
+    let mut cell = Cell::with_fleet(2, 1);
+    cell.disconnect("a");
+    cell.pass_with(61, &["b"]);
+    assert_eq!(cell.view("a1").shard.blocked, None, "nothing was asked of it");
+    cell.start(generous());
+    assert_eq!((cell.state("a1"), cell.campaign("return").waves[0].mailboxes_lost), (ShardState::Held, 100));
+    assert!(matches!(held(&cell, "a1"), Some(HeldReason::NodeSilent { .. })));
+    assert_eq!(held_since(&cell, "a1"), cell.now);
+    cell.ask(Verb::Close { selector: only("a1"), reason: "later".to_owned() }).unwrap();
+    assert_eq!(cell.campaign("return").waves[0].mailboxes_lost, 0, "closed by decision");
+    cell.ask(Verb::Retry { selector: only("a1") }).unwrap();
+    assert_eq!((cell.state("a1"), cell.campaign("return").waves[0].mailboxes_lost), (ShardState::Held, 100));
+    cell.assert_replays();
+}
+
+/// R6, T27: a restart charges nobody for the time it took, nor a node before the silence limit has passed in which the
+/// leader listened; after that it does.
+#[test]
+fn a_restart_alone_loses_nothing() {
+    let mut cell = Cell::with_fleet(2, 1);
+    let mut hasty = generous();
+    hasty.tries.verify_timeout = Span::from_secs(70);
+    hasty.tries.attempts_max = 1;
+    cell.start(hasty);
+    for epoch in 2..8 {
+        cell.pass(2);
+        restart(&mut cell, epoch, Span::from_secs(9));
+        let wave = cell.campaign("return").waves[0];
+        assert_eq!((wave.mailboxes_lost, wave.counts.shards_in(ShardState::Verifying)), (0, 2), "{epoch}");
+    }
+    cell.pass_with(55, &[]);
+    assert_eq!(cell.campaign("return").waves[0].mailboxes_lost, 0, "nobody had the time to come back");
+    cell.pass_with(6, &[]);
+    assert_eq!(cell.campaign("return").waves[0].mailboxes_lost, 200);
+    cell.assert_replays();
+}
+
+/// T28: shards that two nodes claim are counted whatever state they are in, until the claim is gone or settled.
+#[test]
+fn contested_shards_are_counted_in_every_state() {
+    let mut cell = Cell::with_fleet(2, 3);
+    let contested = |cell: &Cell| cell.engine.cell_view().unwrap().shards_contested;
+    cell.ask(Verb::Adopt { selector: only("a2"), services: ServiceSet::ALL, reason: "it is".to_owned() })
+        .unwrap();
+    let own = || (1..=3).map(|no| claim(&format!("b{no}"), "b"));
+    let copies = || (1..=2).map(|no| Claim { volume: volume_of("a"), ..claim(&format!("a{no}"), "a") });
+    cell.inventory("b", own().chain(copies()).collect());
+    assert_eq!(
+        (cell.state("a1"), cell.state("a2"), contested(&cell)),
+        (ShardState::Closed, ShardState::Open, 2)
+    );
+    let replayed = cell.assert_replays();
+    assert_eq!(replayed.cell_view().unwrap().shards_contested, 2);
+    cell.ask(Verb::Settle { shard: shard("a1"), node: node("a"), reason: "b is gone".to_owned() }).unwrap();
+    assert_eq!(contested(&cell), 1);
+    cell.inventory("b", own().collect());
+    assert_eq!(contested(&cell), 0);
+}
+
+/// Nodes are counted once: connected, offline for a while, or silent, be it with a session.
+#[test]
+fn a_node_is_counted_once() {
+    let mut cell = Cell::with_fleet(3, 1);
+    cell.disconnect("c");
+    cell.pass_with(30, &["a", "b"]);
+    let nodes = |cell: &Cell| {
+        let view = cell.engine.cell_view().unwrap();
+        (view.nodes_connected, view.nodes_offline(), view.nodes_silent)
+    };
+    assert_eq!(nodes(&cell), (2, 1, 0));
+    cell.pass_with(61, &["a"]);
+    assert!(cell.engine.node_view(node("b")).unwrap().connected, "it has a session and says nothing");
+    assert_eq!(nodes(&cell), (1, 0, 2));
+}
