@@ -87,9 +87,12 @@ pub(crate) async fn serve(canned: Canned) -> (String, Arc<Server>) {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a loopback port");
     let endpoint = format!("http://{}", listener.local_addr().expect("an address"));
     let service = OperatorServiceServer::from_arc(Arc::clone(&server));
+    let (health, health_service) = tonic_health::server::health_reporter();
+    health.set_serving::<OperatorServiceServer<Server>>().await;
     let mut tasks = tokio::task::JoinSet::new();
     tasks.spawn(
         tonic::transport::Server::builder()
+            .add_service(health_service)
             .add_service(service)
             .serve_with_incoming(TcpListenerStream::new(listener)),
     );
