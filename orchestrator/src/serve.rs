@@ -183,18 +183,19 @@ impl Site {
         let operators = OperatorServiceServer::new(operators)
             .max_decoding_message_size(limits::OPERATOR_REQUEST_BYTES_MAX)
             .max_encoding_message_size(limits::OPERATOR_RESPONSE_BYTES_MAX);
-        let (health, health_service) = tonic_health::server::health_reporter();
-        health.set_serving::<AgentServiceServer<Agents>>().await;
-        health.set_serving::<OperatorServiceServer<Operators<J>>>().await;
         let all: BTreeSet<&Address> = settings.agents.union(&settings.operators).collect();
         for address in all {
-            let mut routes = Routes::new(health_service.clone()).add_service(reflection());
+            // Of its own, so that each address says what it serves: clients ask whom they have met.
+            let (health, health_service) = tonic_health::server::health_reporter();
+            let mut routes = Routes::new(health_service).add_service(reflection());
             let (to_agents, to_operators) =
                 (settings.agents.contains(address), settings.operators.contains(address));
             if to_agents {
+                health.set_serving::<AgentServiceServer<Agents>>().await;
                 routes = routes.add_service(agents.clone());
             }
             if to_operators {
+                health.set_serving::<OperatorServiceServer<Operators<J>>>().await;
                 routes = routes.add_service(operators.clone());
             }
             let listener = self.bind(address, share_of(&settings.agents, address)).await?;

@@ -18,6 +18,7 @@ mod journal_calls;
 mod killed;
 mod lost;
 mod process;
+mod reached;
 mod revised;
 mod script;
 mod served;

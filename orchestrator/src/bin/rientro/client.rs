@@ -1,4 +1,9 @@
 //! Calls to the cell, in typed words.
+//!
+//! Nothing is waited for without end: who is there must say so at once ([`contact`]), a call has a deadline, and a connection
+//! is probed while anything is under way on it, streams that may be quiet for hours included.
+
+mod contact;
 
 use std::time::Duration;
 
@@ -12,30 +17,35 @@ use rientro_wire::operator::{
 };
 use rientro_wire::v1;
 use rientro_wire::v1::operator_service_client::OperatorServiceClient;
+use tokio::time::timeout;
 use tonic::transport::{Channel, Endpoint};
-use tonic::{Request, Status, Streaming};
+use tonic::{Request, Response, Status, Streaming};
 
 use crate::failure::Failure;
 
-/// Longest wait for a connection: a listener on this host answers at once or not at all.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Longest wait for an answer that reads no disk but the journal's.
 const CALL_TIMEOUT: Duration = Duration::from_secs(30);
-/// How often a silent connection is probed, and how long the answer may take: a dead one is noticed within a quarter minute.
-const KEEPALIVE_EVERY: Duration = Duration::from_secs(10);
-const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(5);
+/// What the other side is told to take at most; longer, so that it is this side that ends the wait and says so.
+const SERVER_TIMEOUT: Duration = Duration::from_secs(35);
+/// How often a connection on which nothing comes is probed, and how long the answer may take.
+const PROBE_EVERY: Duration = Duration::from_secs(5);
+const PROBE_TIMEOUT: Duration = Duration::from_secs(5);
+
+type Calls = OperatorServiceClient<Channel>;
 
 /// A connection to the cell.
 #[derive(Clone, Debug)]
 pub(crate) struct Client {
     endpoint: String,
-    calls: OperatorServiceClient<Channel>,
+    calls: Calls,
 }
 
 /// A stream of answers.
 pub(crate) struct Answers<M> {
     endpoint: String,
     stream: Streaming<M>,
+    /// How the connection broke.
+    broken: Option<Status>,
 }
 
 impl<M> Answers<M> {
@@ -48,9 +58,15 @@ impl<M> Answers<M> {
         T: TryFrom<M>,
         Failure: From<T::Error>,
     {
-        let message = self.stream.message().await;
-        let message = message.map_err(|status| Failure::of_status(&self.endpoint, &status))?;
-        Ok(message.map(T::try_from).transpose()?)
+        if self.broken.is_none() {
+            match self.stream.message().await {
+                Ok(message) => return Ok(message.map(T::try_from).transpose()?),
+                // Kept, as finding out more takes a while, in which this may be cancelled.
+                Err(status) => self.broken = Some(status),
+            }
+        }
+        let status = self.broken.as_ref().expect("it was kept");
+        Err(failed(&self.endpoint, status).await)
     }
 }
 
@@ -64,39 +80,49 @@ impl Client {
         }
         let target = Endpoint::from_shared(endpoint.to_owned())
             .map_err(|error| Failure::Usage(format!("the endpoint {endpoint:?} is not valid: {error}")))?
-            .connect_timeout(CONNECT_TIMEOUT)
-            .http2_keep_alive_interval(KEEPALIVE_EVERY)
-            .keep_alive_timeout(KEEPALIVE_TIMEOUT);
-        let channel = target.connect().await.map_err(|error| Failure::Unreachable {
-            endpoint: endpoint.to_owned(),
-            problem: innermost(&error),
-        })?;
+            .connect_timeout(contact::CONTACT_TIMEOUT)
+            .http2_keep_alive_interval(PROBE_EVERY)
+            .keep_alive_timeout(PROBE_TIMEOUT);
+        let channel = contact::make(endpoint, &target).await?;
         let calls = OperatorServiceClient::new(channel)
             .max_encoding_message_size(OPERATOR_REQUEST_BYTES_MAX)
             .max_decoding_message_size(OPERATOR_RESPONSE_BYTES_MAX);
         Ok(Self { endpoint: endpoint.to_owned(), calls })
     }
 
-    fn failed(&self, status: &Status) -> Failure {
-        Failure::of_status(&self.endpoint, status)
+    /// Makes a call that is answered within a time.
+    async fn ask<T>(
+        &self,
+        call: impl AsyncFnOnce(&mut Calls) -> Result<Response<T>, Status>,
+    ) -> Result<T, Failure> {
+        match timeout(CALL_TIMEOUT, self.ask_patiently(call)).await {
+            Ok(answer) => answer,
+            Err(_) => Err(Failure::Silent { endpoint: self.endpoint.clone(), waited: CALL_TIMEOUT }),
+        }
     }
 
-    fn answers<M>(
+    /// Makes a call that takes as long as it has to, while the other side is there.
+    async fn ask_patiently<T>(
         &self,
-        response: Result<tonic::Response<Streaming<M>>, Status>,
-    ) -> Result<Answers<M>, Failure> {
-        let stream = response.map_err(|status| self.failed(&status))?.into_inner();
-        Ok(Answers { endpoint: self.endpoint.clone(), stream })
+        call: impl AsyncFnOnce(&mut Calls) -> Result<Response<T>, Status>,
+    ) -> Result<T, Failure> {
+        match call(&mut self.calls.clone()).await {
+            Ok(answer) => Ok(answer.into_inner()),
+            Err(status) => Err(failed(&self.endpoint, &status).await),
+        }
+    }
+
+    fn answers<M>(&self, stream: Streaming<M>) -> Answers<M> {
+        Answers { endpoint: self.endpoint.clone(), stream, broken: None }
     }
 
     pub(crate) async fn cell(&mut self) -> Result<CellAnswer, Failure> {
-        let answer = self.calls.get_cell(timed(v1::GetCellRequest {})).await;
-        Ok(answer.map_err(|status| self.failed(&status))?.into_inner().try_into()?)
+        Ok(self.ask(async |calls| calls.get_cell(timed(v1::GetCellRequest {})).await).await?.try_into()?)
     }
 
     pub(crate) async fn nodes(&mut self) -> Result<Vec<NodeView>, Failure> {
-        let response = self.calls.list_nodes(timed(v1::ListNodesRequest {})).await;
-        let mut pages = self.answers(response)?;
+        let call = async |calls: &mut Calls| calls.list_nodes(timed(v1::ListNodesRequest {})).await;
+        let mut pages = self.answers(self.ask(call).await?);
         let mut nodes = Vec::new();
         while let Some(Page(page)) = pages.next().await? {
             nodes.extend(page);
@@ -106,8 +132,8 @@ impl Client {
 
     /// Shards that match, by name.
     pub(crate) async fn shards(&mut self, query: ShardsQuery) -> Result<Vec<ShardView>, Failure> {
-        let response = self.calls.list_shards(timed(v1::ListShardsRequest::from(query))).await;
-        let mut pages = self.answers(response)?;
+        let request = timed(v1::ListShardsRequest::from(query));
+        let mut pages = self.answers(self.ask(async |calls| calls.list_shards(request).await).await?);
         let mut shards = Vec::new();
         while let Some(Page(page)) = pages.next().await? {
             shards.extend(page);
@@ -117,13 +143,12 @@ impl Client {
 
     pub(crate) async fn shard(&mut self, shard: ShardId) -> Result<ShardView, Failure> {
         let request = v1::GetShardRequest { shard: shard.to_string() };
-        let answer = self.calls.get_shard(timed(request)).await.map_err(|status| self.failed(&status))?;
-        required(answer.into_inner().shard)
+        required(self.ask(async |calls| calls.get_shard(timed(request)).await).await?.shard)
     }
 
     pub(crate) async fn mailbox(&mut self, query: MailboxQuery) -> Result<MailboxAnswer, Failure> {
-        let answer = self.calls.find_mailbox(timed(v1::FindMailboxRequest::from(query))).await;
-        Ok(answer.map_err(|status| self.failed(&status))?.into_inner().try_into()?)
+        let request = timed(v1::FindMailboxRequest::from(query));
+        Ok(self.ask(async |calls| calls.find_mailbox(request).await).await?.try_into()?)
     }
 
     /// The waves a plan would make; a refusal holds what is wrong with it.
@@ -132,8 +157,7 @@ impl Client {
         plan: Plan,
     ) -> Result<Result<Vec<WaveForecast>, Refusal>, Failure> {
         let request = v1::CheckPlanRequest { plan: Some(plan.into()) };
-        let response = self.calls.check_plan(timed(request)).await;
-        let mut parts = self.answers(response)?;
+        let mut parts = self.answers(self.ask(async |calls| calls.check_plan(timed(request)).await).await?);
         let mut waves = Vec::new();
         while let Some(part) = parts.next().await? {
             match part {
@@ -152,19 +176,17 @@ impl Client {
         dry_run: bool,
     ) -> Result<Result<Receipt, Refusal>, Failure> {
         let request = v1::ActRequest::from(Act { actor: actor.to_owned(), verb, dry_run });
-        let answer = self.calls.act(timed(request)).await.map_err(|status| {
-            let failure = self.failed(&status);
-            if dry_run { failure } else { failure.after_a_decision() }
-        })?;
-        Ok(match ActAnswer::try_from(answer.into_inner())? {
+        let answer = self.ask(async |calls| calls.act(timed(request)).await).await;
+        let answer = if dry_run { answer? } else { answer.map_err(Failure::after_a_decision)? };
+        Ok(match ActAnswer::try_from(answer)? {
             ActAnswer::Receipt(receipt) => Ok(receipt),
             ActAnswer::Refusal(refusal) => Err(refusal),
         })
     }
 
     pub(crate) async fn campaigns(&mut self) -> Result<Vec<CampaignView>, Failure> {
-        let response = self.calls.list_campaigns(timed(v1::ListCampaignsRequest {})).await;
-        let mut answers = self.answers(response)?;
+        let call = async |calls: &mut Calls| calls.list_campaigns(timed(v1::ListCampaignsRequest {})).await;
+        let mut answers = self.answers(self.ask(call).await?);
         let mut campaigns = Vec::new();
         while let Some(One(campaign)) = answers.next().await? {
             campaigns.push(campaign);
@@ -174,21 +196,20 @@ impl Client {
 
     pub(crate) async fn campaign(&mut self, campaign: CampaignId) -> Result<CampaignView, Failure> {
         let request = v1::GetCampaignRequest { campaign: campaign.to_string() };
-        let answer = self.calls.get_campaign(timed(request)).await.map_err(|status| self.failed(&status))?;
-        required(answer.into_inner().campaign)
+        required(self.ask(async |calls| calls.get_campaign(timed(request)).await).await?.campaign)
     }
 
     pub(crate) async fn findings(
         &mut self,
         query: FindingsQuery,
     ) -> Result<Answers<v1::StreamFindingsResponse>, Failure> {
-        let response = self.calls.stream_findings(v1::StreamFindingsRequest::from(query)).await;
-        self.answers(response)
+        let request = v1::StreamFindingsRequest::from(query);
+        Ok(self.answers(self.ask_patiently(async |calls| calls.stream_findings(request).await).await?))
     }
 
     pub(crate) async fn watch(&mut self, query: WatchQuery) -> Result<Answers<v1::WatchResponse>, Failure> {
-        let response = self.calls.watch(v1::WatchRequest::from(query)).await;
-        self.answers(response)
+        let request = v1::WatchRequest::from(query);
+        Ok(self.answers(self.ask_patiently(async |calls| calls.watch(request).await).await?))
     }
 
     pub(crate) async fn tail(
@@ -197,19 +218,18 @@ impl Client {
         follow: bool,
     ) -> Result<Answers<v1::TailJournalResponse>, Failure> {
         let request = v1::TailJournalRequest { from_seq: from.raw(), follow };
-        let response = self.calls.tail_journal(request).await;
-        self.answers(response)
+        Ok(self.answers(self.ask_patiently(async |calls| calls.tail_journal(request).await).await?))
     }
 
     /// Has the whole journal read and checked; takes as long as its size asks for.
     pub(crate) async fn verify_journal(&mut self) -> Result<JournalCheck, Failure> {
-        let answer = self.calls.verify_journal(v1::VerifyJournalRequest {}).await;
-        Ok(answer.map_err(|status| self.failed(&status))?.into_inner().try_into()?)
+        let request = v1::VerifyJournalRequest {};
+        Ok(self.ask_patiently(async |calls| calls.verify_journal(request).await).await?.try_into()?)
     }
 
     pub(crate) async fn backup_journal(&mut self) -> Result<Answers<v1::BackupJournalResponse>, Failure> {
-        let response = self.calls.backup_journal(v1::BackupJournalRequest {}).await;
-        self.answers(response)
+        let request = v1::BackupJournalRequest {};
+        Ok(self.answers(self.ask_patiently(async |calls| calls.backup_journal(request).await).await?))
     }
 }
 
@@ -240,9 +260,17 @@ impl TryFrom<v1::ListCampaignsResponse> for One {
     }
 }
 
+async fn failed(endpoint: &str, status: &Status) -> Failure {
+    if contact::is_broken(status) {
+        contact::lost(endpoint, status, PROBE_EVERY + PROBE_TIMEOUT).await
+    } else {
+        Failure::of_status(endpoint, status)
+    }
+}
+
 fn timed<T>(message: T) -> Request<T> {
     let mut request = Request::new(message);
-    request.set_timeout(CALL_TIMEOUT);
+    request.set_timeout(SERVER_TIMEOUT);
     request
 }
 
@@ -253,13 +281,4 @@ where
 {
     let part = part.ok_or_else(|| Failure::Refused("the orchestrator's answer is empty".into()))?;
     Ok(part.try_into()?)
-}
-
-/// What the system said: the last of a chain of errors.
-fn innermost(error: &dyn std::error::Error) -> String {
-    let mut error = error;
-    while let Some(source) = error.source() {
-        error = source;
-    }
-    error.to_string()
 }

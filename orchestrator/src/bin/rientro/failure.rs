@@ -1,8 +1,14 @@
-//! How a command ends when it does not end well, and the exit code that scripts see.
+//! How a command ends when it does not end well: what people read, what scripts see, and the exit code.
+//!
+//! What happened and what to do next are kept apart, so that people get two lines and machines two keys. A failure of a
+//! connection is told by what was seen of it (a time that ran out, a peer that is something else), never by the text of an error.
 
+use std::error::Error;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use rientro_wire::ConvertError;
+use serde_json::{Value, json};
 use tonic::{Code, Status};
 
 use crate::words::clean;
@@ -29,19 +35,31 @@ pub(crate) enum Failure {
     #[error("{0}")]
     Usage(String),
     /// No connection.
-    #[error(
-        "cannot reach the cell at {endpoint}: {problem}\nIs rientro-orchestrator running, and is --endpoint (or RIENTRO_ENDPOINT) right?"
-    )]
+    #[error("cannot reach the cell at {endpoint}: {problem}")]
     Unreachable {
         /// Where.
         endpoint: String,
         /// What the system says.
         problem: String,
     },
+    /// Somebody is there and does not answer.
+    #[error("the orchestrator at {endpoint} takes connections and has not answered for {} s", waited.as_secs())]
+    Silent {
+        /// Where.
+        endpoint: String,
+        /// For how long nothing was heard.
+        waited: Duration,
+    },
+    /// Somebody else is there.
+    #[error("what listens at {endpoint} is not a Rientro orchestrator for operators: {found}")]
+    Foreign {
+        /// Where.
+        endpoint: String,
+        /// What it is instead.
+        found: &'static str,
+    },
     /// A decision was sent and no answer came.
-    #[error(
-        "the answer was lost ({problem}); the decision may have been made\nLook at `rientro journal tail` before you try again."
-    )]
+    #[error("the answer was lost ({problem}); the decision may have been made")]
     AnswerLost {
         /// What the system says.
         problem: String,
@@ -71,19 +89,72 @@ impl Failure {
         ExitCode::from(match self {
             Self::Refused(_) | Self::Unsound | Self::Io { .. } => EXIT_REFUSED,
             Self::Usage(_) => EXIT_USAGE,
-            Self::Unreachable { .. } | Self::AnswerLost { .. } => EXIT_UNREACHABLE,
+            Self::Unreachable { .. }
+            | Self::Silent { .. }
+            | Self::Foreign { .. }
+            | Self::AnswerLost { .. } => EXIT_UNREACHABLE,
             Self::Interrupted => EXIT_INTERRUPTED,
             Self::OutputClosed => 0,
         })
     }
 
-    /// Whether trying again later may help.
-    pub(crate) const fn is_unreachable(&self) -> bool {
+    /// What happened, in one word for scripts; `None` when everything has been said.
+    const fn code(&self) -> Option<&'static str> {
+        Some(match self {
+            Self::Refused(_) => "refused",
+            Self::Usage(_) => "usage",
+            Self::Unreachable { .. } => "unreachable",
+            Self::Silent { .. } => "silent",
+            Self::Foreign { .. } => "not-an-orchestrator",
+            Self::AnswerLost { .. } => "answer-lost",
+            Self::Io { .. } => "io",
+            Self::Unsound | Self::OutputClosed | Self::Interrupted => return None,
+        })
+    }
+
+    /// What to do about it, where that is not in the sentence itself.
+    const fn next(&self) -> Option<&'static str> {
         match self {
-            Self::Unreachable { .. } | Self::AnswerLost { .. } => true,
+            Self::Unreachable { .. } => {
+                Some("Is rientro-orchestrator running, and is --endpoint (or RIENTRO_ENDPOINT) right?")
+            }
+            Self::Silent { .. } => Some(
+                "It may be stopped, or out of memory or disk: look at its process and its log; then try again. Agents go on with what they have.",
+            ),
+            Self::Foreign { .. } => Some(
+                "Is --endpoint (or RIENTRO_ENDPOINT) right? The orchestrator logs at its start where it listens for operators.",
+            ),
+            Self::AnswerLost { .. } => Some("Look at `rientro journal tail` before you try again."),
             Self::Refused(_)
             | Self::Unsound
             | Self::Usage(_)
+            | Self::Io { .. }
+            | Self::OutputClosed
+            | Self::Interrupted => None,
+        }
+    }
+
+    /// What people read; `None` when everything has been said.
+    pub(crate) fn told(&self) -> Option<String> {
+        self.code()?;
+        let next = self.next().map(|next| format!("\n{next}")).unwrap_or_default();
+        Some(format!("rientro: {self}{next}"))
+    }
+
+    /// What machines read; `None` when everything has been said.
+    pub(crate) fn json(&self) -> Option<Value> {
+        let code = self.code()?;
+        Some(json!({ "error": { "code": code, "what": self.to_string(), "next": self.next() } }))
+    }
+
+    /// Whether trying again later may help.
+    pub(crate) const fn is_unreachable(&self) -> bool {
+        match self {
+            Self::Unreachable { .. } | Self::Silent { .. } | Self::AnswerLost { .. } => true,
+            Self::Refused(_)
+            | Self::Unsound
+            | Self::Usage(_)
+            | Self::Foreign { .. }
             | Self::Io { .. }
             | Self::OutputClosed
             | Self::Interrupted => false,
@@ -92,20 +163,33 @@ impl Failure {
 
     /// The same failure of a call that asked for a decision: no answer does not mean that none was made.
     pub(crate) fn after_a_decision(self) -> Self {
-        if let Self::Unreachable { problem, .. } = self { Self::AnswerLost { problem } } else { self }
+        match self {
+            Self::Unreachable { problem, .. } => Self::AnswerLost { problem },
+            Self::Silent { waited, .. } => {
+                Self::AnswerLost { problem: format!("nothing was heard for {} s", waited.as_secs()) }
+            }
+            other @ (Self::Refused(_)
+            | Self::Unsound
+            | Self::Usage(_)
+            | Self::Foreign { .. }
+            | Self::AnswerLost { .. }
+            | Self::Io { .. }
+            | Self::OutputClosed
+            | Self::Interrupted) => other,
+        }
     }
 
     /// What a call's status means to an operator.
     pub(crate) fn of_status(endpoint: &str, status: &Status) -> Self {
+        let endpoint = endpoint.to_owned();
         let problem = clean(status.message());
         // A status with a source was made on this side, of a connection that broke.
-        if std::error::Error::source(status).is_some() {
-            let problem = format!("the connection broke ({problem})");
-            return Self::Unreachable { endpoint: endpoint.to_owned(), problem };
+        if status.source().is_some() {
+            return Self::Unreachable { endpoint, problem: format!("the connection broke ({problem})") };
         }
         match status.code() {
             Code::Unavailable | Code::DeadlineExceeded | Code::Unknown | Code::Cancelled => {
-                Self::Unreachable { endpoint: endpoint.to_owned(), problem }
+                Self::Unreachable { endpoint, problem }
             }
             Code::Unimplemented => Self::Refused(
                 "the orchestrator does not know this call; it is older than this rientro".into(),

@@ -35,7 +35,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 
 use failure::Failure;
-use output::note;
+use output::{Output, note};
 use session::{GlobalArgs, Session};
 
 /// Bring closed mailbox shards back, in verified waves
@@ -56,7 +56,8 @@ Exit codes:
   3    the cell cannot be reached
   130  stopped with Ctrl-C
 
-Data goes to stdout, everything else to stderr. NO_COLOR is respected.
+Data goes to stdout, everything else to stderr. NO_COLOR is respected. With --output json a failure is
+one line on stderr: {\"error\": {\"code\": ..., \"what\": ..., \"next\": ...}}, `next` being null or what to do.
 
 Why is a mailbox still closed, and until when?   rientro mailbox show ADDRESS
 What comes back, how fast, what is held?         rientro watch";
@@ -103,23 +104,41 @@ enum Noun {
 }
 
 fn main() -> ExitCode {
-    let Cli { global, noun } = Cli::parse();
+    let Cli { global, noun } = Cli::try_parse().unwrap_or_else(|error| misused(&error));
+    let session = Session::new(global);
+    let out = session.out;
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
-        Err(source) => return end(&Failure::io("start the runtime", source)),
+        Err(source) => return end(out, &Failure::io("start the runtime", source)),
     };
-    match runtime.block_on(run(Session::new(global), noun)) {
+    match runtime.block_on(run(session, noun)) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => end(&failure),
+        Err(failure) => end(out, &failure),
     }
 }
 
-fn end(failure: &Failure) -> ExitCode {
-    let text = failure.to_string();
-    if !text.is_empty() {
-        note(format_args!("rientro: {text}"));
+fn end(out: Output, failure: &Failure) -> ExitCode {
+    if out.is_json() {
+        failure.json().into_iter().for_each(note);
+    } else {
+        failure.told().into_iter().for_each(note);
     }
     failure.exit_code()
+}
+
+/// A command line that makes no sense, or asks for help. Which form is wanted is then known from its words alone.
+fn misused(error: &clap::Error) -> ! {
+    let words: Vec<String> = std::env::args_os().map(|word| word.to_string_lossy().into_owned()).collect();
+    let pair = |pair: &[String]| matches!(pair[0].as_str(), "-o" | "--output") && pair[1] == "json";
+    let json = words.windows(2).any(pair)
+        || words.iter().any(|word| matches!(word.as_str(), "-ojson" | "-o=json" | "--output=json"));
+    if json && error.use_stderr() {
+        let what = error.to_string();
+        let what = what.trim_start_matches("error: ").trim_end().to_owned();
+        Failure::Usage(what).json().into_iter().for_each(note);
+        std::process::exit(error.exit_code());
+    }
+    error.exit()
 }
 
 async fn run(session: Session, noun: Noun) -> Result<(), Failure> {
