@@ -7,8 +7,8 @@
 use std::collections::BTreeMap;
 
 use rientro_types::{
-    CampaignState, Coverage, DomainCap, LabelKey, LabelValue, Level, Phase, Plan, PlanProblem, Ppm, Schedule,
-    Share, Span, WAVES_MAX, WaveForecast, WaveNo,
+    CampaignState, Coverage, DomainCap, LabelKey, LabelValue, Level, Phase, Plan, PlanProblem, Ppm, Refusal,
+    Schedule, Share, Span, WAVES_MAX, WaveForecast, WaveNo,
 };
 
 use crate::engine::Engine;
@@ -37,15 +37,18 @@ pub(crate) fn problem(field: &str, problem: impl Into<String>) -> PlanProblem {
 }
 
 impl Engine {
-    /// The waves a plan would be cut into on the present fleet. `seed` orders the shards inside their classes.
+    /// The waves a campaign would have that starts with this plan on the present fleet. `seed` orders the shards inside their
+    /// classes.
     ///
     /// # Errors
-    /// Everything that is wrong with the plan, with the path of each setting.
+    /// Everything that is wrong with the plan, with the path of each setting; a name under which a campaign exists already,
+    /// in the words in which it could not be started.
     pub fn forecast(&self, plan: &Plan, seed: [u8; 32]) -> Result<Vec<WaveForecast>, Vec<PlanProblem>> {
-        let campaign = self.state.campaign_ix.get(&plan.name).copied();
-        let waves = self.state.form(plan, plan.seed.unwrap_or(seed), campaign)?;
-        let first = campaign.map_or(0, |ix| self.state.begun(ix));
-        Ok(waves.into_iter().zip(first..).map(|(shards, no)| self.forecast_wave(&shards, no)).collect())
+        if self.state.campaign_ix.contains_key(&plan.name) {
+            return Err(vec![problem("name", Refusal::CampaignExists(plan.name).to_string())]);
+        }
+        let waves = self.state.form(plan, plan.seed.unwrap_or(seed), None)?;
+        Ok(waves.into_iter().zip(0..).map(|(shards, no)| self.forecast_wave(&shards, no)).collect())
     }
 
     fn forecast_wave(&self, shards: &[ShardIx], no: usize) -> WaveForecast {
@@ -100,7 +103,7 @@ impl State {
                 let unknown: Vec<_> = named.iter().filter(|id| !self.shard_ix.contains_key(id)).collect();
                 if let Some(first) = unknown.first() {
                     let more = unknown.len() - 1;
-                    let text = format!("there is no shard {first} (and {more} more that are not known)");
+                    let text = format!("there is no shard {first}{}", and_more(more, "not known either"));
                     problems.push(problem("covers.shards", text));
                 }
                 let mut found: Vec<_> =
@@ -149,9 +152,8 @@ impl State {
         if let Some(first) = taken.first() {
             let holder = self.campaign_of(self.shard(*first)).map(|c| c.id.to_string()).unwrap_or_default();
             let (first, more) = (self.shard(*first).id, taken.len() - 1);
-            let text = format!(
-                "shard {first} is in campaign {holder}, which is not over (and {more} more are taken)"
-            );
+            let more = and_more(more, "taken");
+            let text = format!("shard {first} is in campaign {holder}, which is not over{more}");
             problems.push(problem("covers", text));
         }
         free
@@ -236,16 +238,21 @@ impl State {
             Schedule::List(ref list) if list.last() == Some(&Share::Rest) => problem(
                 "waves.domain_caps",
                 format!(
-                    "{left} shards fit into no wave: a domain's cap leaves them over; add waves before \"rest\""
+                    "a domain's cap leaves {} over that no wave may take; add waves before \"rest\"",
+                    counted(left, "shard")
                 ),
             ),
             Schedule::List(_) => problem(
                 "waves.list",
-                format!("the {waves} waves leave {left} shards over; end the list with \"rest\""),
+                format!(
+                    "after {} {} over; end the list with \"rest\"",
+                    counted(waves, "wave"),
+                    is_left(left)
+                ),
             ),
             Schedule::Growth { .. } => problem(
                 "waves",
-                format!("{left} shards are left over after {WAVES_MAX} waves; make the waves larger"),
+                format!("after {WAVES_MAX} waves {} over; make the waves larger", is_left(left)),
             ),
         }
     }
@@ -253,6 +260,26 @@ impl State {
     /// Whether a campaign exists under the plan's name and can still be changed.
     pub(crate) fn is_over(&self, ix: CampaignIx) -> bool {
         matches!(self.campaign(ix).state, CampaignState::Ended | CampaignState::Aborted)
+    }
+}
+
+/// A count with its noun.
+fn counted(count: usize, noun: &str) -> String {
+    let ending = if count == 1 { "" } else { "s" };
+    format!("{count} {noun}{ending}")
+}
+
+fn is_left(shards: usize) -> String {
+    let verb = if shards == 1 { "is" } else { "are" };
+    format!("{} {verb} left", counted(shards, "shard"))
+}
+
+/// What is said of those that are not named: nothing when there are none.
+fn and_more(count: usize, what: &str) -> String {
+    match count {
+        0 => String::new(),
+        1 => format!(" (and 1 more is {what})"),
+        more => format!(" (and {more} more are {what})"),
     }
 }
 

@@ -1,6 +1,9 @@
 //! What operators ask for: refused with a reason, rehearsed, or decided.
 //!
 //! R8: pausing, aborting and closing work in every state, and a second time; they have nothing to wait for.
+//!
+//! A rehearsal goes the way of the request up to its decision: what it promises is not refused, and what is refused is not
+//! promised. Where nothing would change the receipt says so, in a rehearsal too.
 
 use rientro_types::{
     Actor, CampaignId, CampaignState, Digest, EXCEPTIONS_MAX, FleetLimits, HeldReason, NodeId, PassCause,
@@ -60,6 +63,7 @@ impl Engine {
             Verb::SetLimits { limits } => self.set_limits(actor, limits, rehearse),
         }?;
         let decided = (self.step.decisions.len() > before).then(|| self.first_decided(before));
+        debug_assert!(rehearse || receipt.changes == decided.is_some(), "{receipt:?}, decided {decided:?}");
         if self.state.mutant == Mutant::ForgetRecord {
             self.step.decisions.truncate(before);
         }
@@ -84,17 +88,20 @@ impl Engine {
         self.state.campaign_ix.get(&campaign).copied().ok_or(Refusal::CampaignUnknown(campaign))
     }
 
+    /// The receipt of a decision about these shards.
     fn receipt(&self, shards: impl IntoIterator<Item = ShardIx>) -> Receipt {
-        shards.into_iter().fold(Receipt::default(), |receipt, ix| Receipt {
+        let changes = Receipt { changes: true, ..Receipt::default() };
+        shards.into_iter().fold(changes, |receipt, ix| Receipt {
             shards: receipt.shards + 1,
             mailboxes: receipt.mailboxes + self.state.shard(ix).mailboxes,
             ..receipt
         })
     }
 
-    fn of_campaign(&self, ix: CampaignIx) -> Receipt {
+    fn of_campaign(&self, ix: CampaignIx, changes: bool) -> Receipt {
         let counts = self.state.campaign(ix).counts;
-        Receipt { shards: counts.shards_total(), mailboxes: counts.mailboxes_total(), ..Receipt::default() }
+        let (shards, mailboxes) = (counts.shards_total(), counts.mailboxes_total());
+        Receipt { changes, shards, mailboxes, ..Receipt::default() }
     }
 
     fn start_campaign(
@@ -179,8 +186,9 @@ impl Engine {
 
     fn pause(&mut self, actor: &Actor, campaign: CampaignId, rehearse: bool) -> Answer {
         let ix = self.find(campaign)?;
+        let changes = self.campaign_state(ix) == CampaignState::Running;
         if !rehearse {
-            if self.campaign_state(ix) == CampaignState::Running {
+            if changes {
                 let cause = PauseCause::Operator;
                 self.decide_as(actor, Record::CampaignPaused { campaign, cause });
             }
@@ -188,7 +196,7 @@ impl Engine {
                 self.broadcast(&OrderKind::Suspend { campaign });
             }
         }
-        Ok(self.of_campaign(ix))
+        Ok(self.of_campaign(ix, changes))
     }
 
     fn resume(&mut self, actor: &Actor, campaign: CampaignId, rehearse: bool) -> Answer {
@@ -196,21 +204,23 @@ impl Engine {
         if self.state.is_over(ix) {
             return Err(Refusal::CampaignOver(campaign));
         }
+        let changes = matches!(self.campaign_state(ix), CampaignState::Paused(_));
         if !rehearse {
-            if matches!(self.campaign_state(ix), CampaignState::Paused(_)) {
+            if changes {
                 self.decide_as(actor, Record::CampaignResumed { campaign });
             }
             self.broadcast(&OrderKind::Continue { campaign });
         }
-        Ok(self.of_campaign(ix))
+        Ok(self.of_campaign(ix, changes))
     }
 
     fn abort(&mut self, actor: &Actor, campaign: CampaignId, rehearse: bool) -> Answer {
         let ix = self.find(campaign)?;
-        if !rehearse && self.campaign_state(ix).is_live() {
+        let changes = self.campaign_state(ix).is_live();
+        if !rehearse && changes {
             self.decide_as(actor, Record::CampaignAborted { campaign });
         }
-        Ok(self.of_campaign(ix))
+        Ok(self.of_campaign(ix, changes))
     }
 
     fn promote(&mut self, actor: &Actor, campaign: CampaignId, wave: WaveNo, rehearse: bool) -> Answer {
@@ -219,10 +229,12 @@ impl Engine {
         let receipt = self.receipt(state.wave(wave).into_iter().flat_map(|_| {
             self.state.members(ix).into_iter().filter(|s| self.state.shard(*s).wave() == Some(wave))
         }));
+        let passed = Receipt { changes: false, ..receipt };
         match state.current_wave() {
+            _ if state.state == CampaignState::Aborted => return Err(Refusal::CampaignOver(campaign)),
             // It has passed already: asking twice promotes once.
-            Some(current) if wave < current => return Ok(receipt),
-            None if state.wave(wave).is_some() => return Ok(receipt),
+            Some(current) if wave < current => return Ok(passed),
+            None if state.wave(wave).is_some() => return Ok(passed),
             _ if self.state.is_over(ix) => return Err(Refusal::CampaignOver(campaign)),
             Some(current) if wave == current => {}
             current => {
@@ -251,8 +263,10 @@ impl Engine {
         if targets.hit.is_empty() && (matched == 0 || sweep != Sweep::Close) {
             return Err(Refusal::NothingToDo { matched, applies_to: sweep.applies_to().into() });
         }
-        let receipt = Receipt { skipped: targets.skipped, ..self.receipt(targets.hit.iter().copied()) };
-        if !rehearse && !targets.hit.is_empty() {
+        let changes = !targets.hit.is_empty();
+        let receipt =
+            Receipt { changes, skipped: targets.skipped, ..self.receipt(targets.hit.iter().copied()) };
+        if !rehearse && changes {
             self.decide_as(actor, record);
         }
         Ok(receipt)
@@ -341,10 +355,11 @@ impl Engine {
                 max: EXCEPTIONS_MAX as u64,
             });
         }
-        if !rehearse && known.get(mailbox) != exception.as_ref() {
+        let changes = known.get(mailbox) != exception.as_ref();
+        if !rehearse && changes {
             self.decide_as(actor, record);
         }
-        Ok(Receipt { shards: 1, mailboxes: 1, ..Receipt::default() })
+        Ok(Receipt { changes, shards: 1, mailboxes: 1, ..Receipt::default() })
     }
 
     fn set_limits(&mut self, actor: &Actor, limits: FleetLimits, rehearse: bool) -> Answer {
@@ -358,10 +373,11 @@ impl Engine {
         if limits.silence < SILENCE_MIN {
             return invalid("a node cannot be called silent after less than 3s");
         }
-        if !rehearse && limits != self.state.limits {
+        let changes = limits != self.state.limits;
+        if !rehearse && changes {
             self.decide_as(actor, Record::LimitsSet { limits });
         }
-        Ok(self.receipt([]))
+        Ok(Receipt { changes, ..Receipt::default() })
     }
 }
 

@@ -228,7 +228,7 @@ fn bad_plans_are_refused() {
         problems(&mut cell, waves(vec![Share::Mailboxes(percent("60%")), Share::Mailboxes(percent("50%"))]));
     assert_eq!(found[0].0, "waves.list[1]");
     let found = problems(&mut cell, waves(vec![Share::Mailboxes(percent("25%"))]));
-    assert!(found[0].1.contains("leave 3 shards over"), "{found:?}");
+    assert!(found[0].1.contains("after 1 wave 3 shards are left over"), "{found:?}");
     let mut nothing = plan("return");
     nothing.covers = Coverage::Shards(vec![shard("zz")]);
     assert_eq!(problems(&mut cell, nothing)[0].0, "covers.shards");

@@ -3,8 +3,8 @@
 use std::borrow::Cow;
 
 use rientro_types::{
-    CampaignId, Exception, FindingKind, FindingKinds, LabelKey, LabelValue, Refusal, Selector, Service,
-    ServiceSet, ShardState, Verb, WaveNo,
+    CampaignId, Exception, FindingKind, FindingKinds, LabelKey, LabelValue, Receipt, Refusal, Selector,
+    Service, ServiceSet, ShardState, Verb, WaveNo,
 };
 
 use crate::server::Canned;
@@ -142,4 +142,19 @@ async fn refusals_say_what_to_do_and_exit_with_1() {
         text.push_str(&run.transcript());
     }
     insta::assert_snapshot!(text);
+}
+
+/// What is so already is told as such: no blast radius of what will not happen, and no question about it.
+#[tokio::test]
+async fn what_changes_nothing_is_not_asked_about() {
+    let idle = Receipt { changes: false, decided: None, shards: 2, mailboxes: 1_600, skipped: 0 };
+    let cell = Cell::new(Canned { act: Ok(idle), ..Canned::default() }).await;
+    for args in [&["wave", "promote", "return-1", "0"][..], &["campaign", "abort", "return-1"]] {
+        let run = cell.run(args).await;
+        assert_eq!(run.code, 0, "{}", run.stderr);
+        assert_eq!(
+            (run.stdout.trim(), run.stderr.as_str()),
+            ("It is so already: nothing had to change.", "")
+        );
+    }
 }

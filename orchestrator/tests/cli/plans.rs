@@ -70,6 +70,27 @@ async fn problems_found_by_the_cell_have_line_and_column_too() {
     assert!(plan.hide(&start.stderr).contains("plan.toml:8:8: waves.domain_caps.rack"));
 }
 
+/// A name that is taken is refused with its place and what to do, and no waves are shown that will never be.
+#[tokio::test]
+async fn a_name_that_is_taken_shows_no_waves() {
+    let plan = PlanOnDisk::new(fixtures::PLAN);
+    let refusal = Refusal::CampaignExists(fixtures::campaign_id());
+    let taken = PlanProblem { field: "name".to_owned(), problem: refusal.to_string() };
+    for args in [&["plan", "check"][..], &["--yes", "campaign", "start"]] {
+        let canned = Canned { forecast: Err(Refusal::Plan(vec![taken.clone()])), ..Canned::default() };
+        let cell = Cell::new(canned).await;
+        let run = cell.run(&[args, &[plan.path()]].concat()).await;
+        assert_eq!((run.code, run.stdout.as_str()), (1, ""), "{}", run.stderr);
+        let said = plan.hide(&run.stderr);
+        assert!(
+            said.contains("plan.toml:1:8: name: campaign return-1 exists; give the plan another"),
+            "{said}"
+        );
+        assert!(!said.contains("WAVE") && !said.contains("This would"), "{said}");
+        assert!(cell.server.asked.lock().expect("not poisoned").acts.is_empty(), "nothing is asked for");
+    }
+}
+
 #[tokio::test]
 async fn a_campaign_starts_after_its_waves_were_shown() {
     let plan = PlanOnDisk::new(fixtures::PLAN);

@@ -42,7 +42,13 @@ impl Default for Canned {
             shards: fixtures::shards(),
             campaigns: vec![fixtures::campaign()],
             forecast: Ok(fixtures::forecast()),
-            act: Ok(Receipt { decided: Some(Seq::from_raw(4_712)), shards: 2, mailboxes: 1_600, skipped: 1 }),
+            act: Ok(Receipt {
+                changes: true,
+                decided: Some(Seq::from_raw(4_712)),
+                shards: 2,
+                mailboxes: 1_600,
+                skipped: 1,
+            }),
             mailbox_shard: Some("vol-07"),
             exception: None,
             findings: vec![

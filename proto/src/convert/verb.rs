@@ -7,7 +7,7 @@ use rientro_types::{
 use super::{ConvertError, Inside, Problem, Put, Take, TakeWithin};
 use crate::v1;
 
-message!(v1::Receipt => Receipt { decided, shards, mailboxes, skipped });
+message!(v1::Receipt => Receipt { changes, decided, shards, mailboxes, skipped });
 
 oneof!(Verb in verb, verb: Verb => Verb {
     Start { plan, source },

@@ -111,7 +111,7 @@ generate_enum! {
 }
 
 generate_struct! {
-    Receipt { decided, shards, mailboxes, skipped }
+    Receipt { changes, decided, shards, mailboxes, skipped }
     ShardView { shard, waiting_on }
     MailboxView { mailbox, exception, open, since, shard }
     NodeView {

@@ -115,6 +115,9 @@ pub enum Verb {
 /// What an accepted verb did, or would do.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Receipt {
+    /// Whether it changes anything. What is so already is no error: a verb that is asked for twice changes nothing the second
+    /// time.
+    pub changes: bool,
     /// The record that decided it; absent when nothing had to change.
     pub decided: Option<Seq>,
     /// Shards it is about.
@@ -203,6 +206,9 @@ impl fmt::Display for Refusal {
             }
             Self::SelectorInvalid { problem } => write!(f, "the selection is not valid: {problem}"),
             Self::NothingToDo { matched: 0, .. } => f.write_str("no shard matches the selection"),
+            Self::NothingToDo { matched: 1, applies_to } => {
+                write!(f, "1 shard matches, and it is not {applies_to}")
+            }
             Self::NothingToDo { matched, applies_to } => {
                 write!(f, "{matched} shards match, and none of them is {applies_to}")
             }

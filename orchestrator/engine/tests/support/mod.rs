@@ -220,8 +220,14 @@ impl Cell {
         self.run(Event::Seen { node: node(name), incarnation, shard: shard(id), services });
     }
 
+    /// Asks after a rehearsal, which must have told what comes of it: the same refusal, or the same receipt.
     pub fn ask(&mut self, verb: Verb) -> Result<Receipt, Refusal> {
-        self.ask_to(verb, false)
+        let rehearsed = self.ask_to(verb.clone(), true);
+        let answer = self.ask_to(verb, false);
+        let told = answer.clone().map(|receipt| Receipt { decided: None, ..receipt });
+        assert_eq!(rehearsed, told, "the rehearsal told something else");
+        assert!(answer.as_ref().is_ok_and(|r| r.changes == r.decided.is_some()) || answer.is_err());
+        answer
     }
 
     pub fn rehearse(&mut self, verb: Verb) -> Result<Receipt, Refusal> {

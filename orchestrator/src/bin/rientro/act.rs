@@ -33,27 +33,37 @@ pub(crate) enum Outcome {
     Declined,
 }
 
-/// Rehearses, asks and decides. Refusals are told by `refuse`, so that a plan's problems can be shown in its text.
+/// Rehearses, asks and decides. What would be is shown by `preview`, once the rehearsal has not refused it. Refusals are
+/// told by `refuse`, so that a plan's problems can be shown in its text.
 pub(crate) async fn decide(
     session: &Session,
     client: &mut Client,
     verb: Verb,
     telling: Telling,
+    preview: &str,
     refuse: impl Fn(&Refusal) -> Failure,
 ) -> Result<Outcome, Failure> {
     let actor = session.actor()?;
     let rehearsed = client.act(&actor, verb.clone(), true).await?.map_err(|refusal| refuse(&refusal))?;
-    note(format_args!("This would {}.", scope(telling.verb, &rehearsed)));
-    if !telling.warning.is_empty() {
-        note(telling.warning);
+    if rehearsed.changes && !preview.is_empty() {
+        note(preview);
     }
-    if telling.asks && !session.yes && !confirmed()? {
+    if rehearsed.changes && !agreed(session, telling, &rehearsed)? {
         note("Nothing was done.");
         return Ok(Outcome::Declined);
     }
     let receipt = client.act(&actor, verb, false).await?.map_err(|refusal| refuse(&refusal))?;
     show(session, telling, &receipt)?;
     Ok(Outcome::Decided)
+}
+
+/// Tells what would be done, and asks where that is due. What changes nothing is not asked about.
+fn agreed(session: &Session, telling: Telling, rehearsed: &Receipt) -> Result<bool, Failure> {
+    note(format_args!("This would {}.", scope(telling.verb, rehearsed)));
+    if !telling.warning.is_empty() {
+        note(telling.warning);
+    }
+    Ok(!telling.asks || session.yes || confirmed()?)
 }
 
 /// [`decide`] for verbs without a text to point into.
@@ -63,7 +73,18 @@ pub(crate) async fn decide_plainly(
     verb: Verb,
     telling: Telling,
 ) -> Result<(), Failure> {
-    match decide(session, client, verb, telling, refused).await? {
+    decide_shown(session, client, verb, telling, "").await
+}
+
+/// [`decide_plainly`], with a preview.
+pub(crate) async fn decide_shown(
+    session: &Session,
+    client: &mut Client,
+    verb: Verb,
+    telling: Telling,
+    preview: &str,
+) -> Result<(), Failure> {
+    match decide(session, client, verb, telling, preview, refused).await? {
         Outcome::Decided => Ok(()),
         Outcome::Declined => Err(Failure::Unsound),
     }
@@ -84,7 +105,7 @@ fn confirmed() -> Result<bool, Failure> {
 
 /// What a verb touches, in words.
 fn scope(verb: &str, receipt: &Receipt) -> String {
-    let Receipt { decided: _, shards, mailboxes, skipped } = receipt;
+    let Receipt { changes: _, decided: _, shards, mailboxes, skipped } = receipt;
     let size = format!("{} with {}", plural(*shards, "shard"), plural(*mailboxes, "mailbox"));
     let text = verb.replace("{}", &size);
     match skipped {
@@ -97,6 +118,7 @@ fn scope(verb: &str, receipt: &Receipt) -> String {
 fn show(session: &Session, telling: Telling, receipt: &Receipt) -> Result<(), Failure> {
     if session.out.is_json() {
         return session.out.json(&json!({
+            "changed": receipt.changes,
             "decided": receipt.decided.map(rientro_types::Seq::raw),
             "shards": receipt.shards,
             "mailboxes": receipt.mailboxes,
@@ -107,7 +129,7 @@ fn show(session: &Session, telling: Telling, receipt: &Receipt) -> Result<(), Fa
         Some(seq) => {
             session.out.line(format_args!("{}: journal record {seq}.", scope(telling.done, receipt)))
         }
-        None => session.out.line("Nothing had to change."),
+        None => session.out.line("It is so already: nothing had to change."),
     }
 }
 
@@ -117,7 +139,7 @@ mod tests {
 
     #[test]
     fn the_blast_radius_names_shards_mailboxes_and_what_is_left_out() {
-        let receipt = Receipt { decided: None, shards: 12, mailboxes: 9_812, skipped: 1 };
+        let receipt = Receipt { changes: true, decided: None, shards: 12, mailboxes: 9_812, skipped: 1 };
         assert_eq!(
             scope("close {}", &receipt),
             "close 12 shards with 9,812 mailboxes; 1 more matches and is left as it is"

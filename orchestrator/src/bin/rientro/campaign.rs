@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
-use rientro_types::{CampaignId, CampaignView, CellTime, ShardState, Verb};
+use rientro_types::{CampaignId, CampaignView, CellTime, Refusal, ShardState, Verb};
 use serde_json::Value;
 
 use crate::act::{Outcome, Telling, decide, decide_plainly};
@@ -108,16 +108,13 @@ async fn start(session: &Session, path: &Path) -> Result<(), Failure> {
     let file = read_whole(path)?;
     let mut client = session.connect().await?;
     let plan = Box::new(file.plan.clone());
-    match client.forecast(file.plan.clone()).await? {
-        Ok(waves) => {
-            note(plan::summary(&file).render(None, false));
-            note(format_args!("\n{}\n", plan::waves_grid(&waves).render(None, false)));
-        }
-        Err(refusal) => return Err(plan::refusal(path, &file, &refusal)),
-    }
+    let waves = client.forecast(file.plan.clone()).await?;
+    let waves = waves.map_err(|refusal| plan::refusal(path, &file, &refusal))?;
+    let shown = [plan::summary(&file), plan::waves_grid(&waves)].map(|grid| grid.render(None, false));
     let verb = Verb::Start { plan, source: file.source };
-    let outcome =
-        decide(session, &mut client, verb, START, |refusal| plan::refusal(path, &file, refusal)).await?;
+    let refuse = |refusal: &Refusal| plan::refusal(path, &file, refusal);
+    let preview = format!("{}\n", shown.join("\n\n"));
+    let outcome = decide(session, &mut client, verb, START, &preview, refuse).await?;
     follow_up(session, file.plan.name, outcome)
 }
 
@@ -125,8 +122,8 @@ async fn revise(session: &Session, path: &Path) -> Result<(), Failure> {
     let file = read_whole(path)?;
     let mut client = session.connect().await?;
     let verb = Verb::Revise { plan: Box::new(file.plan.clone()), source: file.source };
-    let outcome =
-        decide(session, &mut client, verb, REVISE, |refusal| plan::refusal(path, &file, refusal)).await?;
+    let refuse = |refusal: &Refusal| plan::refusal(path, &file, refusal);
+    let outcome = decide(session, &mut client, verb, REVISE, "", refuse).await?;
     follow_up(session, file.plan.name, outcome)
 }
 

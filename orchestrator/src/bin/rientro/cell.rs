@@ -4,7 +4,7 @@ use clap::{Args, Subcommand};
 use rientro_types::{FleetLimits, LabelKey, Span, Verb};
 use rientro_wire::operator::CellAnswer;
 
-use crate::act::{Telling, decide_plainly};
+use crate::act::{Telling, decide_shown};
 use crate::failure::Failure;
 use crate::human::{moment, plural};
 use crate::json;
@@ -83,10 +83,10 @@ pub(crate) async fn run(session: &Session, command: CellCommand) -> Result<(), F
         CellCommand::Limits(LimitsCommand::Show) => session.out.grid(&limits_grid(&answer.cell.limits)),
         CellCommand::Limits(LimitsCommand::Set(args)) => {
             let limits = args.applied_to(answer.cell.limits);
-            note(limits_grid(&limits).render(None, false));
             let telling =
                 Telling { verb: "set these limits", done: "Set these limits", warning: "", asks: true };
-            decide_plainly(session, &mut client, Verb::SetLimits { limits }, telling).await
+            let preview = limits_grid(&limits).render(None, false);
+            decide_shown(session, &mut client, Verb::SetLimits { limits }, telling, &preview).await
         }
     }
 }
