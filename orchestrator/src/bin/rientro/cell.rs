@@ -6,12 +6,12 @@ use rientro_wire::operator::CellAnswer;
 
 use crate::act::{Telling, decide_shown};
 use crate::failure::Failure;
+use crate::foreign::clean;
 use crate::human::{moment, plural};
 use crate::json;
 use crate::output::note;
 use crate::session::Session;
 use crate::table::{Field, Grid, Tone};
-use crate::words::clean;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum CellCommand {

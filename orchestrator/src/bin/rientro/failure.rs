@@ -11,7 +11,7 @@ use rientro_wire::ConvertError;
 use serde_json::{Value, json};
 use tonic::{Code, Status};
 
-use crate::words::clean;
+use crate::foreign::clean;
 
 /// Refused by the cell, found wanting, or failed on this machine.
 pub(crate) const EXIT_REFUSED: u8 = 1;

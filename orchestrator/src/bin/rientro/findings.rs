@@ -5,13 +5,13 @@ use rientro_types::{FindingKind, FindingKinds, LocatedFinding, Severity};
 use rientro_wire::operator::{FindingsAnswer, FindingsGap, FindingsQuery};
 
 use crate::failure::Failure;
+use crate::foreign::{clean, path};
 use crate::human::count;
 use crate::json;
 use crate::output::note;
 use crate::selector::{SelectorArgs, kind};
 use crate::session::Session;
 use crate::table::{Field, Grid, Tone};
-use crate::words::{clean, path};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum FindingsCommand {

@@ -13,12 +13,12 @@ use serde_json::json;
 
 use crate::client::Client;
 use crate::failure::Failure;
+use crate::foreign::{clean, file_name};
 use crate::human::{bytes, count, moment, plural};
 use crate::json;
 use crate::output::note;
 use crate::record::{by, tell};
 use crate::session::Session;
-use crate::words::clean;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum JournalCommand {
@@ -87,13 +87,13 @@ async fn restore(session: &Session, state_dir: &Path, from: &Restore) -> Result<
     let restored = dir.restore(from).await.map_err(|error| refused(&error))?;
     session.out.line(format_args!(
         "Restored the journal of {}: the next leader begins a new life of the cell, above epoch {}.",
-        state_dir.display(),
+        file_name(state_dir),
         restored.fence
     ))?;
     if !state_dir.join("mailbox.key").exists() {
         note(format_args!(
             "Put the old state directory's mailbox.key into {} first: a backup does not hold it, and mailboxes are known by it.",
-            state_dir.display()
+            file_name(state_dir)
         ));
     }
     note("Start rientro-orchestrator; then look at what is held: rientro shard list --state held");
@@ -176,7 +176,10 @@ fn show(session: &Session, tailed: &TailedEntry, from: Seq) -> Result<(), Failur
 
 async fn backup(session: &Session, path: &Path) -> Result<(), Failure> {
     if path.exists() {
-        return Err(Failure::Refused(format!("{} exists; a backup never overwrites a file", path.display())));
+        return Err(Failure::Refused(format!(
+            "{} exists; a backup never overwrites a file",
+            file_name(path)
+        )));
     }
     let mut partial = path.as_os_str().to_owned();
     partial.push(".partial");
@@ -192,7 +195,7 @@ async fn backup(session: &Session, path: &Path) -> Result<(), Failure> {
         }
     };
     std::fs::rename(&partial, path)
-        .map_err(|source| Failure::io(format!("name the backup {}", path.display()), source))?;
+        .map_err(|source| Failure::io(format!("name the backup {}", file_name(path)), source))?;
     if session.out.is_json() {
         return session.out.json(&json!({
             "file": path.display().to_string(),
@@ -208,7 +211,7 @@ async fn backup(session: &Session, path: &Path) -> Result<(), Failure> {
     session.out.line(format_args!(
         "Copied the journal of cell {} up to record {last} into {} ({}, {}).",
         header.cell,
-        path.display(),
+        file_name(path),
         bytes(end.bytes),
         plural(end.bytes, "byte")
     ))
@@ -221,7 +224,7 @@ async fn copy(client: &mut Client, path: &Path) -> Result<(BackupHeader, BackupE
         .write(true)
         .create_new(true)
         .open(path)
-        .map_err(|source| Failure::io(format!("create {}", path.display()), source))?;
+        .map_err(|source| Failure::io(format!("create {}", file_name(path)), source))?;
     let mut header = None;
     let mut received = Received { hasher: blake3::Hasher::new(), bytes: 0 };
     while let Some(part) = parts.next::<BackupPart>().await? {
@@ -230,7 +233,8 @@ async fn copy(client: &mut Client, path: &Path) -> Result<(BackupHeader, BackupE
             BackupPart::Chunk(chunk) => received.write(&mut file, &chunk, path)?,
             BackupPart::End(end) => {
                 received.check(&end)?;
-                file.sync_all().map_err(|source| Failure::io(format!("write {}", path.display()), source))?;
+                file.sync_all()
+                    .map_err(|source| Failure::io(format!("write {}", file_name(path)), source))?;
                 let header = header.ok_or_else(|| incomplete("it has no beginning"))?;
                 return Ok((header, end));
             }
@@ -248,7 +252,7 @@ impl Received {
     fn write(&mut self, file: &mut File, chunk: &[u8], path: &Path) -> Result<(), Failure> {
         self.hasher.update(chunk);
         self.bytes += chunk.len() as u64;
-        file.write_all(chunk).map_err(|source| Failure::io(format!("write {}", path.display()), source))
+        file.write_all(chunk).map_err(|source| Failure::io(format!("write {}", file_name(path)), source))
     }
 
     fn check(&self, end: &BackupEnd) -> Result<(), Failure> {

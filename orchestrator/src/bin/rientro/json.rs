@@ -7,6 +7,7 @@ use rientro_types::{
 use rientro_wire::operator::CellAnswer;
 use serde_json::{Map, Value, json};
 
+use crate::foreign::path;
 use crate::human::rfc3339;
 use crate::record::tell;
 use crate::words;
@@ -181,10 +182,10 @@ pub(crate) fn finding(shard: &str, node: &str, finding: &LocatedFinding) -> Valu
         "node": node,
         "kind": finding.kind.code(),
         "mailbox": mailbox_id.as_ref().map(ToString::to_string),
-        "address": address.as_deref().map(words::path),
-        "mailbox_path": if finding.mailbox.is_empty() { None } else { Some(words::path(&finding.mailbox)) },
-        "path": words::path(&finding.path),
-        "detail": words::clean(&finding.detail),
+        "address": address.as_deref().map(path),
+        "mailbox_path": if finding.mailbox.is_empty() { None } else { Some(path(&finding.mailbox)) },
+        "path": path(&finding.path),
+        "detail": finding.detail,
     })
 }
 
@@ -193,7 +194,7 @@ pub(crate) fn decision(seq: Seq, at: CellTime, decision: &Decision) -> Value {
     json!({
         "seq": seq.raw(),
         "at": rfc3339(at),
-        "actor": words::clean(&decision.actor.to_string()),
+        "actor": decision.actor.to_string(),
         "record": told.kind,
         "text": told.sentence,
         "shard": told.about.shard.map(|shard| shard.to_string()),

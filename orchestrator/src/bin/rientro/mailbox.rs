@@ -8,12 +8,13 @@ use serde_json::{Value, json};
 use crate::act::{Telling, decide_plainly};
 use crate::client::Client;
 use crate::failure::Failure;
+use crate::foreign::clean;
 use crate::human::span;
 use crate::json;
 use crate::session::{Session, now};
 use crate::shard::print_steps;
 use crate::table::Tone;
-use crate::words::{self, NextStep, clean};
+use crate::words::{self, NextStep};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum MailboxCommand {
@@ -189,7 +190,7 @@ impl Story {
             some => (format!("OPEN for {}", words::services(some)), Tone::Warn),
         };
         let mut text = format!("{name} is {}\n\n", tone.paint(&state, colour));
-        let mut line = |key: &str, value: &str| text.push_str(&format!("  {key:9}  {value}\n"));
+        let mut line = |key: &str, value: &str| text.push_str(&format!("  {key:9}  {}\n", clean(value)));
         line("since", &self.since);
         if self.open != ServiceSet::ALL || self.is_beset {
             line("why", &self.why);

@@ -12,6 +12,7 @@ mod client;
 mod failure;
 mod findings;
 mod fleet;
+mod foreign;
 mod human;
 mod journal;
 mod json;
@@ -35,7 +36,8 @@ use clap::{CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 
 use failure::Failure;
-use output::{Output, note};
+use foreign::clean;
+use output::{Output, note, note_json};
 use session::{GlobalArgs, Session};
 
 /// Bring closed mailbox shards back, in verified waves
@@ -104,7 +106,7 @@ enum Noun {
 }
 
 fn main() -> ExitCode {
-    let Cli { global, noun } = Cli::try_parse().unwrap_or_else(|error| misused(&error));
+    let Cli { global, noun } = Cli::try_parse().unwrap_or_else(|error| misused(error));
     let session = Session::new(global);
     let out = session.out;
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
@@ -119,7 +121,7 @@ fn main() -> ExitCode {
 
 fn end(out: Output, failure: &Failure) -> ExitCode {
     if out.is_json() {
-        failure.json().into_iter().for_each(note);
+        failure.json().iter().for_each(note_json);
     } else {
         failure.told().into_iter().for_each(note);
     }
@@ -127,15 +129,17 @@ fn end(out: Output, failure: &Failure) -> ExitCode {
 }
 
 /// A command line that makes no sense, or asks for help. Which form is wanted is then known from its words alone.
-fn misused(error: &clap::Error) -> ! {
-    let words: Vec<String> = std::env::args_os().map(|word| word.to_string_lossy().into_owned()).collect();
+fn misused(error: clap::Error) -> ! {
+    let words: Vec<String> = std::env::args_os().map(|word| clean(&word.to_string_lossy())).collect();
+    // The parser quotes what was typed, or pasted, as it is: it is asked again with that spelled out.
+    let error = Cli::try_parse_from(&words).err().unwrap_or(error);
     let pair = |pair: &[String]| matches!(pair[0].as_str(), "-o" | "--output") && pair[1] == "json";
     let json = words.windows(2).any(pair)
         || words.iter().any(|word| matches!(word.as_str(), "-ojson" | "-o=json" | "--output=json"));
     if json && error.use_stderr() {
         let what = error.to_string();
         let what = what.trim_start_matches("error: ").trim_end().to_owned();
-        Failure::Usage(what).json().into_iter().for_each(note);
+        Failure::Usage(what).json().iter().for_each(note_json);
         std::process::exit(error.exit_code());
     }
     error.exit()

@@ -7,6 +7,7 @@ use clap::ValueEnum;
 use serde_json::Value;
 
 use crate::failure::Failure;
+use crate::foreign::{clean_json, clean_lines};
 use crate::table::Grid;
 
 /// Widest table that is laid out for a terminal whose size is not known.
@@ -61,12 +62,12 @@ impl Output {
         Some(size.unwrap_or((WIDTH_UNKNOWN, 24)))
     }
 
-    /// One line of data.
+    /// One line of data, or several of our own making.
     pub(crate) fn line(&self, line: impl Display) -> Result<(), Failure> {
-        written(writeln!(io::stdout().lock(), "{line}"))
+        write_line(&clean_lines(&line.to_string()))
     }
 
-    /// Data that brings its own line ends.
+    /// Data that brings its own line ends, colours and cursor movements; texts from elsewhere in it are clean already.
     pub(crate) fn raw(&self, text: &str) -> Result<(), Failure> {
         let mut out = io::stdout().lock();
         written(out.write_all(text.as_bytes()).and_then(|()| out.flush()))
@@ -75,24 +76,33 @@ impl Output {
     /// A table; nothing when it has no row.
     pub(crate) fn grid(&self, grid: &Grid) -> Result<(), Failure> {
         let rendered = grid.render(self.size().map(|(columns, _)| columns), self.colour);
-        if rendered.is_empty() { Ok(()) } else { self.line(rendered) }
+        if rendered.is_empty() { Ok(()) } else { write_line(&rendered) }
     }
 
     /// A JSON document, for people to read too.
     pub(crate) fn json(&self, value: &Value) -> Result<(), Failure> {
-        self.line(format_args!("{value:#}"))
+        write_line(&clean_json(&format!("{value:#}")))
     }
 
     /// One JSON value of a stream, on a line of its own.
     pub(crate) fn json_line(&self, value: &Value) -> Result<(), Failure> {
-        self.line(value)
+        write_line(&clean_json(&value.to_string()))
     }
 }
 
 /// Says something that is not data.
 pub(crate) fn note(text: impl Display) {
     // Nobody is left to tell when stderr is gone.
-    drop(writeln!(io::stderr().lock(), "{text}"));
+    drop(writeln!(io::stderr().lock(), "{}", clean_lines(&text.to_string())));
+}
+
+/// [`note`], for machines: one JSON value on a line of its own.
+pub(crate) fn note_json(value: &Value) {
+    drop(writeln!(io::stderr().lock(), "{}", clean_json(&value.to_string())));
+}
+
+fn write_line(line: &str) -> Result<(), Failure> {
+    written(writeln!(io::stdout().lock(), "{line}"))
 }
 
 fn written(result: io::Result<()>) -> Result<(), Failure> {

@@ -10,12 +10,13 @@ use rientro_types::{Promotion, Refusal, Schedule, WaveForecast};
 use serde_json::{Value, json};
 
 use crate::failure::Failure;
+use crate::foreign::{clean, file_name};
 use crate::human::{bytes, count, percent, plural};
 use crate::json;
 use crate::output::note;
 use crate::session::{Session, refused};
 use crate::table::{Grid, Tone};
-use crate::words::{clean, services};
+use crate::words::services;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum PlanCommand {
@@ -62,7 +63,7 @@ pub(crate) fn read(path: &Path) -> Result<PlanFile, Unreadable> {
     let limit = PLAN_TEXT_BYTES_MAX as u64 + 1;
     let read = File::open(path).and_then(|file| file.take(limit).read_to_end(&mut text));
     read.map_err(|source| {
-        Unreadable::File(Failure::io(format!("read the plan {}", path.display()), source))
+        Unreadable::File(Failure::io(format!("read the plan {}", file_name(path)), source))
     })?;
     plan::read(&text).map_err(Unreadable::Faults)
 }
@@ -99,7 +100,7 @@ pub(crate) fn refusal(path: &Path, plan: &PlanFile, refusal: &Refusal) -> Failur
 fn rejected(path: &Path, faults: &[PlanFault]) -> Failure {
     let mut text = format!("the plan has {}:", plural(faults.len() as u64, "problem"));
     for fault in faults {
-        text.push_str(&format!("\n{}:{}", path.display(), clean(&fault.to_string())));
+        text.push_str(&format!("\n{}:{}", file_name(path), clean(&fault.to_string())));
     }
     Failure::Refused(text)
 }

@@ -5,8 +5,9 @@ use rientro_types::{
     Selector, ShardId, TaskEnd, WaveNo,
 };
 
+use crate::foreign::clean;
 use crate::human::{plural, span};
-use crate::words::{clean, held, services};
+use crate::words::{held, services};
 
 /// Most shards of a selector that a sentence names.
 const SHARDS_TOLD: usize = 3;

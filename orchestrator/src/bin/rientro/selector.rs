@@ -11,6 +11,7 @@ use rientro_types::{
 };
 
 use crate::failure::Failure;
+use crate::foreign::{clean, file_name};
 
 /// Longest list of shards that is read: each name with a line end, and as much again for comments.
 const LIST_BYTES_MAX: u64 = 2 * 48 * SHARDS_NAMED_MAX as u64;
@@ -77,7 +78,7 @@ impl SelectorArgs {
 }
 
 fn listed(path: &Path) -> Result<Vec<ShardId>, Failure> {
-    let name = path.display();
+    let name = file_name(path);
     let mut text = String::new();
     let read = if path.as_os_str() == "-" {
         std::io::stdin().take(LIST_BYTES_MAX).read_to_string(&mut text)
@@ -96,8 +97,7 @@ fn listed(path: &Path) -> Result<Vec<ShardId>, Failure> {
     words
         .filter(|(_, word)| !word.is_empty())
         .map(|(line, word)| {
-            word.parse()
-                .map_err(|error| Failure::Usage(format!("{name}:{line}: {} {error}", word.escape_debug())))
+            word.parse().map_err(|error| Failure::Usage(format!("{name}:{line}: {} {error}", clean(word))))
         })
         .collect()
 }

@@ -5,6 +5,7 @@ use rientro_types::{ACTOR_ID_BYTES_MAX, CellTime, Refusal};
 
 use crate::client::Client;
 use crate::failure::Failure;
+use crate::foreign::clean;
 use crate::output::{Form, Output};
 
 /// Where an orchestrator listens unless it is told otherwise.
@@ -79,5 +80,7 @@ pub(crate) async fn now(client: &mut Client) -> Result<CellTime, Failure> {
 
 /// A refusal, as a failure.
 pub(crate) fn refused(refusal: &Refusal) -> Failure {
-    Failure::Refused(crate::words::clean(&refusal.to_string()))
+    let Refusal::Plan(problems) = refusal else { return Failure::Refused(clean(&refusal.to_string())) };
+    let lines = problems.iter().map(|p| format!("\n  {}: {}", clean(&p.field), clean(&p.problem)));
+    Failure::Refused(lines.fold("the plan cannot be carried out:".to_owned(), |text, line| text + &line))
 }

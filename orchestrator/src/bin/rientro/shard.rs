@@ -7,13 +7,14 @@ use serde_json::Value;
 
 use crate::act::{Telling, decide_plainly};
 use crate::failure::Failure;
+use crate::foreign::clean;
 use crate::human::{bytes, count, short_span, span};
 use crate::json;
 use crate::output::note;
 use crate::selector::SelectorArgs;
 use crate::session::{Session, now};
 use crate::table::{Field, Grid, Tone};
-use crate::words::{self, clean};
+use crate::words;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum ShardCommand {

@@ -3,6 +3,8 @@
 use comfy_table::{Cell, CellAlignment, Color, ContentArrangement, Table, presets};
 use rientro_types::{CampaignState, ShardState};
 
+use crate::foreign::clean;
+
 /// What a cell's colour says.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Tone {
@@ -68,7 +70,7 @@ impl Tone {
     }
 }
 
-/// One cell: a text and its tone.
+/// One cell: a text, clean and in one line, and its tone.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Field {
     text: String,
@@ -77,7 +79,7 @@ pub(crate) struct Field {
 
 impl Field {
     pub(crate) fn toned(text: impl Into<String>, tone: Tone) -> Self {
-        Self { text: text.into(), tone }
+        Self { text: clean(&text.into()), tone }
     }
 }
 

@@ -8,32 +8,8 @@ use rientro_types::{
     WaveView,
 };
 
+use crate::foreign::clean;
 use crate::human;
-
-/// A text from elsewhere, with what could steer a terminal made visible.
-pub(crate) fn clean(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        if c == '\n' || !c.is_control() {
-            out.push(c);
-        } else {
-            out.extend(c.escape_default());
-        }
-    }
-    out
-}
-
-/// Bytes from a file system: readable where they are text, escaped where they are not.
-pub(crate) fn path(bytes: &[u8]) -> String {
-    let mut out = String::with_capacity(bytes.len());
-    for chunk in bytes.utf8_chunks() {
-        for c in chunk.valid().chars() {
-            if c.is_control() || c == '\\' { out.extend(c.escape_default()) } else { out.push(c) }
-        }
-        chunk.invalid().iter().for_each(|byte| out.push_str(&format!("\\x{byte:02x}")));
-    }
-    out
-}
 
 /// A set of services, with a word for all and none.
 pub(crate) fn services(set: ServiceSet) -> String {

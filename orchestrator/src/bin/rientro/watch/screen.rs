@@ -7,6 +7,7 @@ use rientro_types::{CampaignState, ShardState, WaveState, WaveView};
 
 use super::picture::Picture;
 use super::plain::eta_words;
+use crate::foreign::clean;
 use crate::human::{self, count, per_mille, percent, plural};
 use crate::table::Tone;
 use crate::wave::{lost_tone, tone};
@@ -45,7 +46,7 @@ impl Line {
     }
 
     fn and(mut self, text: impl Into<String>, tone: Tone) -> Self {
-        self.0.push((text.into(), tone));
+        self.0.push((clean(&text.into()), tone));
         self
     }
 
