@@ -1,14 +1,34 @@
 //! Writing so that it is still there after the power fails.
 //!
 //! A file is written under a temporary name beside its place, synced, renamed, and its directory synced: a reader sees the old
-//! content or the new, and after [`replace`] has returned, the new.
+//! content or the new, and after [`replace`] has returned, the new. Everything is its owner's alone: findings name mailboxes.
 
-use std::fs::{self, File};
+use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 /// Ends the names of files that are being written. No name of a fact ends so.
 pub const TEMPORARY_SUFFIX: &str = ".writing~";
+
+const FILE_MODE: u32 = 0o600;
+const DIRECTORY_MODE: u32 = 0o700;
+
+/// Opens an empty file for writing, for its owner alone.
+///
+/// # Errors
+/// The error of creating it.
+pub fn create(path: &Path) -> io::Result<File> {
+    OpenOptions::new().write(true).create(true).truncate(true).mode(FILE_MODE).open(path)
+}
+
+/// Makes a directory where there is none, and those above it, for their owner alone.
+///
+/// # Errors
+/// The error of creating one of them.
+pub fn create_directory(path: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(DIRECTORY_MODE).create(path)
+}
 
 /// Makes `content` the content of the file at `path`, durably.
 ///
@@ -16,7 +36,7 @@ pub const TEMPORARY_SUFFIX: &str = ".writing~";
 /// The error of writing, syncing or renaming; the file then has its old content, or is absent if it was.
 pub fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
     let temporary = temporary(path);
-    let mut file = File::create(&temporary)?;
+    let mut file = create(&temporary)?;
     file.write_all(content)?;
     commit(&file, &temporary, path)
 }

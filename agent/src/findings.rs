@@ -73,10 +73,10 @@ impl FindingsStore {
     pub fn create(&self, shard: ShardId, attempt: AttemptNo) -> io::Result<FindingsWriter> {
         let path = self.path_of(shard, attempt);
         if let Some(directory) = path.parent().filter(|directory| !directory.is_dir()) {
-            fs::create_dir_all(directory)?;
+            durable::create_directory(directory)?;
             durable::sync_directory_of(directory)?;
         }
-        let mut out = BufWriter::new(File::create(durable::temporary(&path))?);
+        let mut out = BufWriter::new(durable::create(&durable::temporary(&path))?);
         out.write_all(HEADER)?;
         let hasher = FindingsHasher::default();
         Ok(FindingsWriter { out, path, hasher, count: 0, buffer: Vec::new(), finished: false })

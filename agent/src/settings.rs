@@ -113,7 +113,7 @@ const ROOT_KEYS: &[&str] = &["path", "layout", "shard", "shard_id", "expected", 
 #[derive(Debug, thiserror::Error)]
 pub enum SettingsError {
     /// The file could not be read.
-    #[error("cannot read {path}: {source}")]
+    #[error("cannot read {path}")]
     Read {
         /// The file.
         path: PathBuf,
@@ -127,7 +127,7 @@ pub enum SettingsError {
         path: PathBuf,
     },
     /// The file is no TOML, or a value has another type.
-    #[error("{path}: {source}")]
+    #[error("{path}")]
     Toml {
         /// The file.
         path: PathBuf,
@@ -148,7 +148,7 @@ pub enum SettingsError {
     #[error("`{0}` is not set; set it in the settings file or by its flag")]
     Missing(&'static str),
     /// A name is none.
-    #[error("`{key}` {source}")]
+    #[error("`{key}`")]
     Name {
         /// The setting.
         key: String,
@@ -156,7 +156,7 @@ pub enum SettingsError {
         source: NameError,
     },
     /// A duration is none.
-    #[error("`{key}` {source}")]
+    #[error("`{key}`")]
     Span {
         /// The setting.
         key: &'static str,
@@ -164,7 +164,7 @@ pub enum SettingsError {
         source: SpanError,
     },
     /// A size is none.
-    #[error("`{key}` {source}")]
+    #[error("`{key}`")]
     Size {
         /// The setting.
         key: &'static str,
@@ -190,7 +190,7 @@ pub enum SettingsError {
     )]
     Endpoint(String),
     /// A layout does not hold together.
-    #[error("root {root}: {source}")]
+    #[error("root {root}")]
     Layout {
         /// The root.
         root: PathBuf,

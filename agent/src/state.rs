@@ -30,7 +30,7 @@ pub use ledger::{AppendError, FACTS_PER_WRITE_MAX, Ledger, LedgerError, RESULT_B
 #[derive(Debug, thiserror::Error)]
 pub enum StateError {
     /// Something in it could not be read or written.
-    #[error("cannot {what} {path}: {source}")]
+    #[error("cannot {what} {path}")]
     Io {
         /// What was tried.
         what: &'static str,
@@ -75,7 +75,7 @@ impl StateDir {
     /// [`StateError`] when it is in use, cannot be read or written, or is damaged.
     pub fn open(path: &Path) -> Result<(Self, Ledger, Facts), StateError> {
         for directory in [path.to_owned(), services_dir(path), findings_dir(path)] {
-            fs::create_dir_all(&directory).map_err(fail("create", &directory))?;
+            durable::create_directory(&directory).map_err(fail("create", &directory))?;
         }
         let lock = lock(path)?;
         let incarnation = incarnation(&path.join("incarnation"))?;
@@ -134,7 +134,7 @@ impl ServicesShown {
     pub fn show(&self, shard: ShardId, services: ServiceSet) -> io::Result<()> {
         let path = self.path(shard);
         let temporary = durable::temporary(&path);
-        File::create(&temporary)?.write_all(text(services).as_bytes())?;
+        durable::create(&temporary)?.write_all(text(services).as_bytes())?;
         fs::rename(temporary, path)
     }
 
@@ -158,7 +158,7 @@ fn findings_dir(path: &Path) -> PathBuf {
 
 fn lock(path: &Path) -> Result<File, StateError> {
     let file = path.join("lock");
-    let lock = File::create(&file).map_err(fail("create", &file))?;
+    let lock = durable::create(&file).map_err(fail("create", &file))?;
     match lock.try_lock() {
         Ok(()) => Ok(lock),
         Err(TryLockError::WouldBlock) => Err(StateError::Locked { path: path.to_owned() }),

@@ -26,7 +26,7 @@ pub struct Layout {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum LayoutError {
     /// The layout does not parse.
-    #[error("layout `{text}` {source}")]
+    #[error("layout `{text}`")]
     Layout {
         /// The refused text.
         text: String,
@@ -34,7 +34,7 @@ pub enum LayoutError {
         source: TemplateError,
     },
     /// The shard prefix does not parse.
-    #[error("shard prefix `{text}` {source}")]
+    #[error("shard prefix `{text}`")]
     Shard {
         /// The refused text.
         text: String,
@@ -58,7 +58,7 @@ pub enum LayoutError {
         shard: String,
     },
     /// The id given for the whole volume is no name.
-    #[error("shard id `{text}` {source}")]
+    #[error("shard id `{text}`")]
     WholeId {
         /// The refused text.
         text: String,

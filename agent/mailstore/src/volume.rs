@@ -5,10 +5,11 @@
 //! some file systems not a reboot, so enrolling is the better choice.
 
 use std::io::Read;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
 
 use rientro_types::VolumeId;
-use rustix::fs::{Mode, OFlags, fsync, openat};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, fsync, openat, statat};
 use rustix::io::Errno;
 
 use crate::fsys;
@@ -19,18 +20,29 @@ pub const MARKER_NAME: &str = ".rientro-volume";
 /// Longest marker: `marker:`, a UUID and a line end take 44 bytes.
 const MARKER_BYTES_MAX: u64 = 64;
 
-/// Why a volume has no identity, or not the one expected.
+/// Why a volume has no identity, or not the one expected. Each is told whole by its text: findings keep nothing else.
 #[derive(Debug, thiserror::Error)]
 pub enum VolumeError {
     /// The root or marker could not be read.
-    #[error("cannot read {what} of {root}: {source}")]
+    #[error("cannot read {what} of {root}: {why}")]
     Read {
         /// Which of them.
         what: &'static str,
         /// The root of the volume.
         root: String,
         /// The reason.
-        source: std::io::Error,
+        why: std::io::Error,
+    },
+    /// Something else has the marker's name.
+    #[error(
+        "{root}/{MARKER_NAME} is {kind}, and a marker is a regular file on the volume itself; nothing is followed or read \
+         there: remove it, then enrol the volume or put its marker back"
+    )]
+    NotAFile {
+        /// The root of the volume.
+        root: String,
+        /// What it is.
+        kind: &'static str,
     },
     /// The marker is there and is none.
     #[error("{root}/{MARKER_NAME} is no marker; it must hold `marker:` and a UUID, in a regular file")]
@@ -59,12 +71,12 @@ pub enum VolumeError {
         root: String,
     },
     /// The marker could not be written.
-    #[error("cannot write {root}/{MARKER_NAME}: {source}")]
+    #[error("cannot write {root}/{MARKER_NAME}: {why}")]
     Write {
         /// The root of the volume.
         root: String,
         /// The reason.
-        source: std::io::Error,
+        why: std::io::Error,
     },
 }
 
@@ -73,7 +85,7 @@ pub enum VolumeError {
 /// # Errors
 /// [`VolumeError`] when the root or marker cannot be read, or there is no identity.
 pub fn identify(root: &Path) -> Result<VolumeId, VolumeError> {
-    let read = |what| move |error: Errno| VolumeError::Read { what, root: shown(root), source: error.into() };
+    let read = |what| move |error: Errno| VolumeError::Read { what, root: shown(root), why: error.into() };
     let dir = fsys::open_root(root).map_err(read("the root"))?;
     match openat(
         &dir,
@@ -81,14 +93,15 @@ pub fn identify(root: &Path) -> Result<VolumeId, VolumeError> {
         OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC,
         Mode::empty(),
     ) {
-        Ok(file) => read_marker(file.into(), root),
+        Ok(file) => read_marker(dir.as_fd(), file.into(), root),
         Err(Errno::NOENT) => {
             let stat = rustix::fs::fstatvfs(&dir).map_err(read("the file system"))?;
             let id =
                 Some(stat.f_fsid).filter(|id| *id != 0).map(|id| VolumeId::new(&format!("fs:{id:016x}")));
             id.and_then(Result::ok).ok_or_else(|| VolumeError::Anonymous { root: shown(root) })
         }
-        Err(Errno::LOOP) => Err(VolumeError::Marker { root: shown(root) }),
+        // A link is not followed, a socket cannot be opened.
+        Err(Errno::LOOP | Errno::NXIO) => Err(not_a_file(dir.as_fd(), root)),
         Err(error) => Err(read("the marker")(error)),
     }
 }
@@ -107,35 +120,63 @@ pub fn check(root: &Path, expected: &VolumeId) -> Result<(), VolumeError> {
 /// `uuid` is 32 hexadecimal digits in the usual groups, drawn by the caller.
 ///
 /// # Errors
-/// [`VolumeError::Enrolled`] when there is a marker, whatever it holds; [`VolumeError::Marker`] when `uuid` is none.
+/// [`VolumeError::Enrolled`] when there is a marker, whatever it holds; [`VolumeError::NotAFile`] when something else has its
+/// name; [`VolumeError::Marker`] when `uuid` is none.
 pub fn enrol(root: &Path, uuid: &str) -> Result<VolumeId, VolumeError> {
     let id =
         parse_marker(&format!("marker:{uuid}")).ok_or_else(|| VolumeError::Marker { root: shown(root) })?;
-    let write = |error: Errno| VolumeError::Write { root: shown(root), source: error.into() };
+    let write = |error: Errno| VolumeError::Write { root: shown(root), why: error.into() };
     let dir = fsys::open_root(root).map_err(write)?;
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let file = match openat(&dir, MARKER_NAME, flags, Mode::from_raw_mode(0o444)) {
-        Err(Errno::EXIST) => return Err(VolumeError::Enrolled { root: shown(root) }),
+        Err(Errno::EXIST) if is_file(dir.as_fd()) => {
+            return Err(VolumeError::Enrolled { root: shown(root) });
+        }
+        Err(Errno::EXIST) => return Err(not_a_file(dir.as_fd(), root)),
         opened => opened.map_err(write)?,
     };
     let mut file = std::fs::File::from(file);
     let written =
         std::io::Write::write_all(&mut file, format!("{id}\n").as_bytes()).and_then(|()| file.sync_all());
-    written.map_err(|source| VolumeError::Write { root: shown(root), source })?;
+    written.map_err(|why| VolumeError::Write { root: shown(root), why })?;
     fsync(&dir).map_err(write)?;
     Ok(id)
 }
 
-fn read_marker(file: std::fs::File, root: &Path) -> Result<VolumeId, VolumeError> {
-    let read = |source| VolumeError::Read { what: "the marker", root: shown(root), source };
+fn read_marker(dir: BorrowedFd<'_>, file: std::fs::File, root: &Path) -> Result<VolumeId, VolumeError> {
+    let read = |why| VolumeError::Read { what: "the marker", root: shown(root), why };
     let bad = || VolumeError::Marker { root: shown(root) };
     if !file.metadata().map_err(read)?.is_file() {
-        return Err(bad());
+        return Err(not_a_file(dir, root));
     }
     let mut text = Vec::new();
     file.take(MARKER_BYTES_MAX + 1).read_to_end(&mut text).map_err(read)?;
     let text = std::str::from_utf8(&text).ok().ok_or_else(bad)?;
     parse_marker(text.trim_end()).ok_or_else(bad)
+}
+
+/// What has the marker's name, itself and not what it may point to.
+fn marker_type(dir: BorrowedFd<'_>) -> Option<FileType> {
+    let stat = statat(dir, MARKER_NAME, AtFlags::SYMLINK_NOFOLLOW).ok()?;
+    Some(FileType::from_raw_mode(stat.st_mode))
+}
+
+fn is_file(dir: BorrowedFd<'_>) -> bool {
+    marker_type(dir) == Some(FileType::RegularFile)
+}
+
+fn not_a_file(dir: BorrowedFd<'_>, root: &Path) -> VolumeError {
+    let points = || statat(dir, MARKER_NAME, AtFlags::empty()).is_ok();
+    let kind = match marker_type(dir) {
+        Some(FileType::Symlink) if points() => "a symbolic link",
+        Some(FileType::Symlink) => "a symbolic link to nothing",
+        Some(FileType::Directory) => "a directory",
+        Some(FileType::Fifo) => "a named pipe",
+        Some(FileType::Socket) => "a socket",
+        Some(FileType::CharacterDevice | FileType::BlockDevice) => "a device",
+        Some(FileType::RegularFile | FileType::Unknown) | None => "not what it was a moment ago",
+    };
+    VolumeError::NotAFile { root: shown(root), kind }
 }
 
 fn parse_marker(text: &str) -> Option<VolumeId> {
@@ -181,17 +222,40 @@ mod tests {
         assert!(matches!(identify(root.path()), Err(VolumeError::Marker { .. })));
     }
 
+    /// What has the marker's name and is none is said to be what it is; it is never opened through, and never overwritten.
     #[test]
-    fn a_marker_that_is_none_is_refused_and_never_opened_through() {
+    fn a_marker_that_is_no_file_is_told_as_what_it_is() {
         let root = tempfile::tempdir().unwrap();
         let marker = root.path().join(MARKER_NAME);
+        let told = |kind| {
+            for refused in [identify(root.path()), enrol(root.path(), UUID)] {
+                let text = refused.unwrap_err().to_string();
+                assert!(
+                    text.contains(&format!("{MARKER_NAME} is {kind}, and a marker is a regular file")),
+                    "{text}"
+                );
+            }
+        };
         std::os::unix::fs::symlink("/dev/zero", &marker).unwrap();
-        assert!(matches!(identify(root.path()), Err(VolumeError::Marker { .. })));
+        told("a symbolic link");
+        fs::remove_file(&marker).unwrap();
+        std::os::unix::fs::symlink("absent", &marker).unwrap();
+        told("a symbolic link to nothing");
         fs::remove_file(&marker).unwrap();
         rustix::fs::mkfifoat(rustix::fs::CWD, &marker, Mode::RWXU).unwrap();
-        assert!(matches!(identify(root.path()), Err(VolumeError::Marker { .. })));
+        told("a named pipe");
         fs::remove_file(&marker).unwrap();
-        fs::write(&marker, vec![b'a'; 100_000]).unwrap();
+        let _socket = std::os::unix::net::UnixListener::bind(&marker).unwrap();
+        told("a socket");
+        fs::remove_file(&marker).unwrap();
+        fs::create_dir(&marker).unwrap();
+        told("a directory");
+    }
+
+    #[test]
+    fn a_marker_that_is_none_is_refused() {
+        let root = tempfile::tempdir().unwrap();
+        fs::write(root.path().join(MARKER_NAME), vec![b'a'; 100_000]).unwrap();
         assert!(matches!(identify(root.path()), Err(VolumeError::Marker { .. })));
         assert!(matches!(identify(&root.path().join("absent")), Err(VolumeError::Read { .. })));
     }

@@ -2,10 +2,12 @@
 //!
 //! A directory with at least two of `cur`, `new` and `tmp` is taken for a Maildir. The path is one, or all Maildirs found below
 //! it stand equally deep: then each level is a variable, but for a last one that is called `Maildir` everywhere. Anything else
-//! is for the operator to say: a wrong layout would pass over mailboxes in silence.
+//! is for the operator to say: a wrong layout would pass over mailboxes in silence. A directory that cannot be listed is said
+//! and passed over here; the verification counts it.
 
 use std::ffi::OsString;
 use std::fs;
+use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -16,6 +18,8 @@ use rientro_mailstore::Layout;
 const DEPTH_MAX: usize = 5;
 /// Directories that are looked at; a tree with more says where its mailboxes are long before.
 const DIRECTORIES_MAX: usize = 20_000;
+/// Directories that cannot be listed are named up to so many.
+const UNREADABLE_SAID_MAX: usize = 5;
 /// Id of the one shard that the path is taken for.
 pub(super) const SHARD: &str = "offline";
 /// Variables of the levels above a mailbox, the nearest last.
@@ -58,7 +62,8 @@ fn one_mailbox(path: &Path) -> Result<Found> {
 
 fn tree(path: PathBuf) -> Result<Found> {
     let mut seen = Seen::default();
-    seen.look(&path, &mut Vec::new())?;
+    seen.look(&path, &mut Vec::new()).with_context(|| format!("list {}", path.display()))?;
+    seen.say_unreadable();
     let Some(first) = seen.maildirs.first() else {
         bail!(
             "no Maildir stands within {DEPTH_MAX} levels below {}; say where mailboxes are, such as --layout '{{domain}}/{{user}}/Maildir'",
@@ -96,14 +101,14 @@ fn shown(names: &[OsString]) -> String {
 struct Seen {
     maildirs: Vec<Vec<OsString>>,
     directories: usize,
+    /// Directories that could not be listed, and why; no more than were looked at.
+    unreadable: Vec<(PathBuf, io::Error)>,
 }
 
 impl Seen {
     /// Looks at what stands in a directory that is no Maildir itself.
-    fn look(&mut self, path: &Path, names: &mut Vec<OsString>) -> Result<()> {
-        let entries = fs::read_dir(path).with_context(|| format!("list {}", path.display()))?;
-        let mut entries =
-            entries.collect::<Result<Vec<_>, _>>().with_context(|| format!("list {}", path.display()))?;
+    fn look(&mut self, path: &Path, names: &mut Vec<OsString>) -> io::Result<()> {
+        let mut entries = fs::read_dir(path)?.collect::<Result<Vec<_>, _>>()?;
         entries.sort_by_key(fs::DirEntry::file_name);
         for entry in entries {
             let name = entry.file_name();
@@ -118,12 +123,27 @@ impl Seen {
             names.push(name);
             if is_maildir(&entry.path()) {
                 self.maildirs.push(names.clone());
-            } else if names.len() < DEPTH_MAX {
-                self.look(&entry.path(), names)?;
+            } else if names.len() < DEPTH_MAX
+                && let Err(error) = self.look(&entry.path(), names)
+            {
+                self.unreadable.push((entry.path(), error));
             }
             names.pop();
         }
         Ok(())
+    }
+
+    fn say_unreadable(&self) {
+        for (path, error) in self.unreadable.iter().take(UNREADABLE_SAID_MAX) {
+            super::say(&format!(
+                "rientro-agent: cannot list {}: {error}; where mailboxes stand is seen from the others",
+                path.display()
+            ));
+        }
+        let more = self.unreadable.len().saturating_sub(UNREADABLE_SAID_MAX);
+        if more > 0 {
+            super::say(&format!("rientro-agent: {more} more directories cannot be listed"));
+        }
     }
 }
 

@@ -4,7 +4,7 @@ use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 use clap::{Args, ValueEnum};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -103,7 +103,9 @@ fn report(settings: &Settings) -> Result<()> {
 }
 
 fn log_to_stderr(filter: &str, format: LogFormat) -> Result<()> {
-    let filter = EnvFilter::try_new(filter).with_context(|| format!("read the log filter `{filter}`"))?;
+    // Its error is told whole by its text, which repeats what led to it.
+    let filter = EnvFilter::try_new(filter)
+        .map_err(|error| anyhow!("cannot read the log filter {filter:?}: {error}"))?;
     let to = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)

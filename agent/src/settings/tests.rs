@@ -53,10 +53,10 @@ fn what_is_wrong_is_named() {
     for (from, to, says) in [
         ("node =", "nod =", "unknown key `nod`; did you mean `node`?"),
         ("layout =", "layuot =", "unknown key `roots[0].layuot`; did you mean `layout`?"),
-        ("\"n1\"", "\"n 1\"", "`node` has ' ' at position 1"),
+        ("\"n1\"", "\"n 1\"", "`node`: has ' ' at position 1"),
         ("127.0.0.1", "10.0.0.1", "endpoint `http://10.0.0.1:7400` cannot be used"),
-        ("\"10m\"", "\"10\"", "`rescan` is not a duration"),
-        ("1 GiB", "1 Gib", "`state_space_min` is not a size"),
+        ("\"10m\"", "\"10\"", "`rescan`: is not a duration"),
+        ("1 GiB", "1 Gib", "`state_space_min`: is not a size"),
         ("\"marker\"", "\"uuid\"", "`volume` is `uuid`"),
         ("shard = \"{shard}\"", "", "set either `shard`"),
         ("shard = \"{shard}\"", "shard = \"{user}\"", "does not begin the layout"),
@@ -64,7 +64,7 @@ fn what_is_wrong_is_named() {
         ("[labels]", "tasks_max = 0\n[labels]", "`tasks_max` is 0; it must be 1 to 256"),
         ("[[roots]]", "[[rootz]]", "unknown key `rootz`; did you mean `roots`?"),
     ] {
-        let error = load(&GOOD.replacen(from, to, 1)).unwrap_err().to_string();
+        let error = format!("{:#}", anyhow::Error::new(load(&GOOD.replacen(from, to, 1)).unwrap_err()));
         assert!(error.contains(says), "{error}");
     }
     assert!(matches!(Settings::load(None, Overrides::default()), Err(SettingsError::Missing("node"))));

@@ -60,10 +60,10 @@ pub enum FactError {
     #[error("has an empty fact")]
     Empty,
     /// The message does not decode.
-    #[error("has a fact that cannot be decoded: {0}")]
+    #[error("has a fact that cannot be decoded")]
     Undecodable(#[from] prost::DecodeError),
     /// The message holds something that is none of our words.
-    #[error("has a fact that is refused: {0}")]
+    #[error("has a fact that is refused")]
     Refused(#[from] ConvertError),
 }
 

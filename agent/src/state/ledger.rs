@@ -42,7 +42,7 @@ const REWRITE_FACTOR: u64 = 4;
 #[derive(Debug, thiserror::Error)]
 pub enum LedgerError {
     /// The file could not be opened, read, written or synced.
-    #[error("cannot {what} {path}: {source}")]
+    #[error("cannot {what} {path}")]
     Io {
         /// What was tried.
         what: &'static str,
@@ -54,6 +54,16 @@ pub enum LedgerError {
     /// The file is another one.
     #[error("{path} is no ledger of this version; was the state directory written by a later one?")]
     Foreign {
+        /// The file.
+        path: PathBuf,
+    },
+    /// There is nothing in it, though it never had less than its first line.
+    #[error(
+        "{path} is empty, and no ledger ever is: its content was lost or cut off, and with it what this node had begun and \
+         opened. Put the whole state directory back from a copy, or keep it for inspection and start with an empty one (the \
+         node then has a new incarnation)"
+    )]
+    Emptied {
         /// The file.
         path: PathBuf,
     },
@@ -69,7 +79,7 @@ pub enum LedgerError {
         at: u64,
     },
     /// A whole frame holds something that is no fact.
-    #[error("{path} at byte {at} {source}")]
+    #[error("{path} cannot be read on from byte {at}")]
     Fact {
         /// The file.
         path: PathBuf,
@@ -224,6 +234,9 @@ fn checksum(payload: &[u8]) -> [u8; CHECKSUM_BYTES] {
 
 /// Applies all whole frames; returns where the last one ends.
 fn read(path: &Path, content: &[u8], facts: &mut Facts) -> Result<usize, LedgerError> {
+    if content.is_empty() {
+        return Err(LedgerError::Emptied { path: path.to_owned() });
+    }
     if !content.starts_with(HEADER) {
         return Err(LedgerError::Foreign { path: path.to_owned() });
     }
