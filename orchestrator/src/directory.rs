@@ -4,9 +4,12 @@
 //! mailbox looks into every list, which reads 144 MB for nine million mailboxes: well under a second, and asked by people
 //! rather than programs. The file holds no addresses; losing it loses nothing that agents will not tell again.
 
+use std::fs::OpenOptions;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use redb::backends::FileBackend;
 use redb::{Database, Durability, ReadableDatabase, ReadableTable, TableDefinition};
 use rientro_types::{MailboxId, ShardId};
 use tokio::sync::Semaphore;
@@ -15,6 +18,8 @@ const LISTS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("lists");
 const ID_BYTES: usize = 16;
 /// Lookups at once: each reads the whole directory.
 const LOOKUPS_MAX: usize = 2;
+/// Who may read the file: its owner.
+const FILE_MODE: u32 = 0o600;
 /// Bytes of the file kept in memory.
 const CACHE_BYTES: usize = 16 << 20;
 
@@ -63,7 +68,12 @@ impl Directory {
     /// [`DirectoryError`] when the file cannot be opened.
     pub(crate) fn open(path: &Path) -> Result<Self, DirectoryError> {
         let open = || {
-            let database = Database::builder().set_cache_size(CACHE_BYTES).create(path)?;
+            let mut options = OpenOptions::new();
+            let file =
+                options.read(true).write(true).create(true).truncate(false).mode(FILE_MODE).open(path)?;
+            let database = Database::builder()
+                .set_cache_size(CACHE_BYTES)
+                .create_with_backend(FileBackend::new(file)?)?;
             let txn = database.begin_write()?;
             txn.open_table(LISTS)?;
             txn.commit()?;

@@ -59,7 +59,7 @@ pub enum ServeError {
     #[error(transparent)]
     Directory(#[from] DirectoryError),
     /// An address cannot be listened on.
-    #[error("could not listen on {address}: {source}")]
+    #[error("could not listen on {address}")]
     Listen {
         /// The address.
         address: Address,

@@ -125,7 +125,7 @@ const KEYS: [&str; 10] = [
 #[derive(Debug, thiserror::Error)]
 pub enum SettingsError {
     /// The file cannot be read.
-    #[error("could not read {path}: {source}")]
+    #[error("could not read {path}")]
     Unreadable {
         /// The file.
         path: PathBuf,

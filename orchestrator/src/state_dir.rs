@@ -23,7 +23,7 @@ const KEY_BYTES: usize = 32;
 #[derive(Debug, thiserror::Error)]
 pub enum StateDirError {
     /// The operating system refused.
-    #[error("could not {what} {path}: {source}")]
+    #[error("could not {what} {path}")]
     Io {
         /// What was tried.
         what: &'static str,

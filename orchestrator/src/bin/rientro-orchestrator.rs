@@ -3,7 +3,7 @@
 use std::io::IsTerminal;
 use std::process::ExitCode;
 
-use anyhow::Context;
+use anyhow::{Context, anyhow};
 use clap::Parser;
 use rientro_orchestrator::settings::{Flags, LogFormat, Settings};
 use rientro_orchestrator::{raise_file_limit, start};
@@ -60,7 +60,9 @@ async fn serve(settings: Settings) -> anyhow::Result<()> {
 }
 
 fn log_to_stderr(settings: &Settings) -> anyhow::Result<()> {
-    let filter = EnvFilter::try_new(&settings.log_filter).context("read the log filter")?;
+    // Its error is told whole by its text, which repeats what led to it.
+    let filter = EnvFilter::try_new(&settings.log_filter)
+        .map_err(|error| anyhow!("cannot read the log filter {:?}: {error}", settings.log_filter))?;
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)

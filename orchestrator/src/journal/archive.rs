@@ -63,7 +63,7 @@ impl Archive {
     pub(super) fn store(&self, entries: &[SealedEntry]) -> Result<(), JournalError> {
         let (Some(head), Some(last)) = (entries.first(), entries.last()) else { return Ok(()) };
         if !self.folder.is_dir() {
-            fs::create_dir_all(&self.folder).map_err(|e| JournalError::io("create", &self.folder, e))?;
+            files::create_folder(&self.folder)?;
             files::sync_folder_of(&self.folder)?;
         }
         let unfinished = self.folder.join(UNFINISHED);

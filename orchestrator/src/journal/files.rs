@@ -1,15 +1,16 @@
 //! Files that appear whole or not at all.
 
 use std::ffi::OsString;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use super::JournalError;
 
 /// Only the orchestrator's user reads decisions.
 const FILE_MODE: u32 = 0o600;
+const FOLDER_MODE: u32 = 0o700;
 
 /// The path with `suffix` added to its last component.
 pub(super) fn sibling(path: &Path, suffix: &str) -> PathBuf {
@@ -27,6 +28,12 @@ pub(super) fn create(path: &Path) -> Result<File, JournalError> {
         .mode(FILE_MODE)
         .open(path)
         .map_err(|e| JournalError::io("create", path, e))
+}
+
+/// Creates a folder, and those above it, where there is none.
+pub(super) fn create_folder(path: &Path) -> Result<(), JournalError> {
+    let made = DirBuilder::new().recursive(true).mode(FOLDER_MODE).create(path);
+    made.map_err(|e| JournalError::io("create", path, e))
 }
 
 /// Removes what a killed process left behind, if anything.

@@ -1,7 +1,11 @@
 //! Settings as the real binary takes them.
 
-use std::path::Path;
+use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
 use std::process::Command;
+
+use crate::process::Process;
 
 /// Whether settings are taken, what is printed of them, and why they are refused.
 fn check(environment: &[(&str, &str)], flags: &[&str]) -> (bool, String, String) {
@@ -65,4 +69,74 @@ fn flags_stand_above_the_environment_and_that_above_the_file() {
         "filter = \"error\"",
     ];
     shows(&environment, &flags, &of_flags);
+}
+
+/// Why a start is refused, as the real binary tells it.
+fn refused(flags: &[&str]) -> String {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_rientro-orchestrator"));
+    command.args(["--cell", "c", "--listen-metrics", "off", "--listen-operators", "127.0.0.1:0"]);
+    let output = command.env("RIENTRO_LOG", "off").args(flags).output().unwrap();
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert!(!output.status.success() && text.starts_with("rientro-orchestrator: "), "{text}");
+    text
+}
+
+/// The parts of a chain of causes; none of them may be told twice.
+fn once(text: &str) {
+    for part in text.trim_end().split(": ") {
+        assert_eq!(text.matches(part).count(), 1, "{part:?} is told twice in {text:?}");
+    }
+}
+
+#[test]
+fn a_refused_start_tells_each_cause_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name).display().to_string();
+    let busy = TcpListener::bind("127.0.0.1:0").unwrap();
+    let busy = busy.local_addr().unwrap().to_string();
+    std::fs::write(dir.path().join("file"), b"").unwrap();
+    std::fs::create_dir_all(dir.path().join("odd/directory.redb")).unwrap();
+    std::fs::create_dir_all(dir.path().join("odder/journal.redb")).unwrap();
+    std::fs::write(dir.path().join("odder/mailbox.key"), [1; 32]).unwrap();
+    let (state, below_file) = (path("state"), path("file/state"));
+    let (odd, odder, socket) = (path("odd"), path("odder"), format!("unix:{}", path("absent/agents.sock")));
+    for (flags, told) in [
+        (&["--config", dir.path().to_str().unwrap()][..], "Is a directory"),
+        (&["--config", &path("absent.toml")], "No such file"),
+        (&["--state-dir", &below_file, "--listen-agents", "127.0.0.1:0"], "Not a directory"),
+        (&["--state-dir", "/proc/rientro", "--listen-agents", "127.0.0.1:0"], "could not make /proc/rientro"),
+        (&["--state-dir", &odd, "--listen-agents", "127.0.0.1:0"], "Is a directory"),
+        (&["--state-dir", &odder, "--listen-agents", "127.0.0.1:0"], "Is a directory"),
+        (&["--state-dir", &state, "--listen-agents", &busy], "in use"),
+        (&["--state-dir", &state, "--listen-agents", &socket], "No such file"),
+        (&["--state-dir", &state, "--listen-agents", "0.0.0.0:1"], "other hosts"),
+        (
+            &["--state-dir", &state, "--listen-agents", "127.0.0.1:0", "--log", "a=b=c"],
+            "cannot read the log filter \"a=b=c\"",
+        ),
+    ] {
+        let text = refused(flags);
+        assert!(text.contains(told), "{told:?} is not in {text:?}");
+        once(&text);
+    }
+}
+
+fn all_below(path: &Path) -> Vec<PathBuf> {
+    let below = |path: PathBuf| if path.is_dir() { all_below(&path) } else { vec![path] };
+    let found = std::fs::read_dir(path).unwrap().flat_map(|entry| below(entry.unwrap().path()));
+    std::iter::once(path.to_owned()).chain(found).collect()
+}
+
+/// What is kept is the orchestrator's alone, also where its user's files usually are everybody's.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_state_directory_is_private() {
+    let folder = tempfile::tempdir().unwrap();
+    let process = Process::start(folder.path(), &[]);
+    process.operator().await;
+    let kept = all_below(&folder.path().join("state"));
+    assert!(kept.len() >= 4, "{kept:?}");
+    for path in kept {
+        let mode = path.metadata().unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode, if path.is_dir() { 0o700 } else { 0o600 }, "{}: {mode:o}", path.display());
+    }
 }
