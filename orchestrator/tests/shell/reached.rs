@@ -136,3 +136,32 @@ async fn failures_are_told_as_json_when_that_is_asked_for() {
         assert_eq!(told["error"]["next"].is_string(), named == "unreachable", "{said}");
     }
 }
+
+/// A plan is a file that has an end, or stdin up to a bound: nothing is waited for, and nothing is read without end.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plan_is_a_file_or_stdin() {
+    let folder = tempfile::tempdir().unwrap();
+    let pipe = folder.path().join("pipe");
+    rustix::fs::mkfifoat(rustix::fs::CWD, &pipe, rustix::fs::Mode::RWXU).unwrap();
+    for (path, told) in [
+        (pipe.to_str().unwrap(), "is a pipe, not a regular file; write `-`"),
+        ("/dev/zero", "is a device, not a regular file"),
+        (folder.path().to_str().unwrap(), "is a directory, not a regular file"),
+    ] {
+        let (code, said) = run("http://127.0.0.1:1", &["plan", "check", "--local", path]).await;
+        assert!(code == Some(1) && said.contains(told), "{said}");
+    }
+    let text = b"name = \"x\"\n[covers]\nall = true\n[waves]\nlist = [\"50%\", \"rest\"]\nbake = \"0s\"\npromotion = \"automatic\"\n";
+    for (input, code, told) in
+        [(&text[..], 0, ""), (b"name = 1\n", 1, "-:1:"), (&[b'#'; 4 << 20], 1, "bytes, at most")]
+    {
+        let mut command = command("http://127.0.0.1:1", &["plan", "check", "--local", "-"]);
+        let mut child =
+            command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        // It stops reading where its bound is.
+        let _gone = child.stdin.take().unwrap().write_all(input).await;
+        let output = within(child.wait_with_output()).await.unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.code() == Some(code) && said.contains(told), "{said}");
+    }
+}

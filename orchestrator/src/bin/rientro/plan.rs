@@ -2,11 +2,13 @@
 
 use std::fs::File;
 use std::io::Read;
+use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
 use rientro_orchestrator::plan::{self, PLAN_TEXT_BYTES_MAX, PlanFault, PlanFile};
 use rientro_types::{Promotion, Refusal, Schedule, WaveForecast};
+use rustix::fs::OFlags;
 use serde_json::{Value, json};
 
 use crate::failure::Failure;
@@ -18,11 +20,14 @@ use crate::session::{Session, refused};
 use crate::table::{Grid, Tone};
 use crate::words::services;
 
+/// Stands for stdin in the place of a path.
+const STDIN: &str = "-";
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum PlanCommand {
     /// Check a plan and show the waves it would make of the present fleet; changes nothing
     Check {
-        /// The plan, in TOML
+        /// The plan, in TOML; `-` reads it from stdin
         file: PathBuf,
         /// Check the text alone, without a cell
         #[arg(long)]
@@ -58,14 +63,37 @@ pub(crate) enum Unreadable {
 
 /// Reads a plan's file.
 pub(crate) fn read(path: &Path) -> Result<PlanFile, Unreadable> {
+    let failed = |source| Failure::io(format!("read the plan {}", file_name(path)), source);
+    let read = if path == Path::new(STDIN) {
+        bounded(std::io::stdin().lock()).map_err(failed)
+    } else {
+        open_regular(path).and_then(|file| bounded(file).map_err(failed))
+    };
+    plan::read(&read.map_err(Unreadable::File)?).map_err(Unreadable::Faults)
+}
+
+/// Opens a file that has an end. Anything else is refused before it is read, and opening a pipe waits for nobody.
+fn open_regular(path: &Path) -> Result<File, Failure> {
+    let failed = |source| Failure::io(format!("read the plan {}", file_name(path)), source);
+    let flags = i32::try_from(OFlags::NONBLOCK.bits()).expect("flags of open(2) are an int");
+    let file = File::options().read(true).custom_flags(flags).open(path).map_err(failed)?;
+    let kind = file.metadata().map_err(failed)?.file_type();
+    if kind.is_file() {
+        return Ok(file);
+    }
+    let (what, instead) = match () {
+        () if kind.is_dir() => ("a directory", "name the file in it"),
+        () if kind.is_fifo() => ("a pipe", "write `-` and let it be stdin"),
+        () => ("a device", "name a file"),
+    };
+    Err(Failure::Refused(format!("the plan {} is {what}, not a regular file; {instead}", file_name(path))))
+}
+
+/// One byte more than allowed is enough for the reader to refuse it.
+fn bounded(input: impl Read) -> std::io::Result<Vec<u8>> {
     let mut text = Vec::new();
-    // One byte more than allowed is enough for the reader to refuse it.
-    let limit = PLAN_TEXT_BYTES_MAX as u64 + 1;
-    let read = File::open(path).and_then(|file| file.take(limit).read_to_end(&mut text));
-    read.map_err(|source| {
-        Unreadable::File(Failure::io(format!("read the plan {}", file_name(path)), source))
-    })?;
-    plan::read(&text).map_err(Unreadable::Faults)
+    input.take(PLAN_TEXT_BYTES_MAX as u64 + 1).read_to_end(&mut text)?;
+    Ok(text)
 }
 
 /// A plan's file for a command that needs it whole.
