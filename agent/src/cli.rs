@@ -12,6 +12,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 /// Exit code of the offline commands when they cannot answer.
 const COULD_NOT_TELL: u8 = 2;
@@ -46,6 +47,14 @@ pub fn main() -> ExitCode {
         Command::Volume(command) => answer(volume::run(&command)),
         Command::Inventory(args) => answer(inventory::run(&args)),
     }
+}
+
+/// Lets this process open as many files as the system allows it, and returns how many that are: each reader holds several.
+fn raise_file_limit() -> u64 {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
+    let files = if raised.is_ok() { limit.maximum } else { limit.current };
+    files.unwrap_or(u64::MAX)
 }
 
 fn answer(result: Result<()>) -> ExitCode {

@@ -93,6 +93,22 @@ fn what_cannot_be_told_is_code_2() {
     assert_eq!((code, err.contains("No such file")), (Some(2), true), "{err}");
 }
 
+/// What the agent itself lacks is never called damage, and the finding says what to raise.
+#[test]
+fn too_few_open_files_are_code_2() {
+    let (dir, volume) = volume();
+    (0..20).for_each(|number| drop(volume.mailbox(&format!("ex.org/u{number:02}"), 1)));
+    let shell = "ulimit -n 8; exec \"$0\" verify --readers 32 \"$1\"";
+    let Output { status, stdout, .. } = Command::new("sh")
+        .args(["-c", shell, env!("CARGO_BIN_EXE_rientro-agent")])
+        .arg(dir.path())
+        .output()
+        .unwrap();
+    let out = String::from_utf8(stdout).unwrap();
+    assert_eq!(status.code(), Some(2), "{out}");
+    assert!(out.contains("raise LimitNOFILE=") && !out.contains("damage "), "{out}");
+}
+
 #[test]
 fn an_expected_mailbox_that_is_missing_is_damage() {
     let (dir, volume) = volume();

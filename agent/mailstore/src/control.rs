@@ -12,9 +12,9 @@ use std::time::{Duration, Instant};
 /// all of them stay within the usual limit of 1024.
 pub const READERS_MAX: usize = 128;
 
-/// Readers per core where nothing is set. A warm cache wants as many as cores and loses nothing by more; a cold disk wants tens,
-/// beside the messages that each has open ahead.
-const READERS_PER_CORE: usize = 16;
+/// Readers per core where nothing is set. A warm cache wants as many as cores and loses nothing by more; a cold disk is kept busy
+/// by the messages that each has open ahead.
+const READERS_PER_CORE: usize = 4;
 
 /// Bytes that may be read at once after a quiet time, as a share of a second: long enough that pacing is no timer storm.
 const BURST_MS: u64 = 100;

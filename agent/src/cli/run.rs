@@ -10,6 +10,8 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
+use rientro_mailstore::OPEN_FILES_MAX;
+
 use crate::settings::{Overrides, Settings};
 
 /// Threads for blocking work beyond those that tasks take: looks at roots, lists, findings.
@@ -67,6 +69,7 @@ fn start(args: RunArgs) -> Result<()> {
         return report(&settings);
     }
     log_to_stderr(&log, log_format)?;
+    warn_of_few_files(super::raise_file_limit(), settings.tasks_max);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .max_blocking_threads(2 * settings.tasks_max + BLOCKING_SPARE)
@@ -89,6 +92,19 @@ fn start(args: RunArgs) -> Result<()> {
     // A thread that hangs in a read of a dead disk must not keep the process.
     runtime.shutdown_background();
     ended
+}
+
+/// Says so when tasks at full size would not fit under the limit of open files: what cannot be opened counts as unreadable.
+fn warn_of_few_files(files: u64, tasks_max: usize) {
+    let needed = u64::try_from(2 * tasks_max * OPEN_FILES_MAX).unwrap_or(u64::MAX);
+    if files < needed {
+        tracing::warn!(
+            files,
+            needed,
+            "with all tasks at work there may be too few open files, and shards would be told unreadable; raise the limit \
+             (LimitNOFILE= of the service, or ulimit -n), or lower tasks_max"
+        );
+    }
 }
 
 /// Says what the settings lead to, root by root.

@@ -62,6 +62,7 @@ pub(super) fn run(args: &VerifyArgs) -> ExitCode {
 }
 
 fn outcome(args: &VerifyArgs) -> Result<Outcome> {
+    super::raise_file_limit();
     let found = detect::layout(&args.path, args.layout.as_deref())?;
     let expected =
         args.expected.as_deref().map(|list| expected(list, &args.path, &found.root)).transpose()?;

@@ -13,8 +13,9 @@ use crate::control::Control;
 /// Most messages one reader has open ahead. More gain nothing with 8 readers or more.
 const FILES_MAX: usize = 16;
 
-/// Files all readers together may hold open: within the usual limit of 1024 for a process, with some left.
-const OPEN_FILES_MAX: usize = 960;
+/// Most files that the readers of one verification hold open together: within the usual limit of 1024 for a process, with some
+/// left. Several verifications at once need as much each.
+pub const OPEN_FILES_MAX: usize = 960;
 
 /// Files a reader holds open beside those: the directories on its way and the message at hand.
 const OPEN_FILES_EACH: usize = 7;

@@ -367,6 +367,8 @@ pub(crate) fn error_name(error: Errno) -> String {
         Errno::LOOP => "became a symbolic link".to_owned(),
         Errno::NOTDIR => "is no directory".to_owned(),
         Errno::STALE => "ESTALE".to_owned(),
+        Errno::MFILE => "EMFILE: too many files open here; raise LimitNOFILE= or ulimit -n".to_owned(),
+        Errno::NFILE => "ENFILE: too many files open on this machine; raise fs.file-max".to_owned(),
         other => other.to_string(),
     }
 }
