@@ -24,4 +24,5 @@ mod script;
 mod served;
 mod sessions;
 mod settings;
+mod told;
 mod watching;
