@@ -225,3 +225,22 @@ fn a_node_is_counted_once() {
     assert!(cell.engine.node_view(node("b")).unwrap().connected, "it has a session and says nothing");
     assert_eq!(nodes(&cell), (1, 0, 2));
 }
+
+/// T24: another volume holds what waits for its next try, and what has spent all of them, and the right one releases both.
+#[test]
+fn a_wrong_volume_holds_between_tries_and_after_them() {
+    for (attempts_max, state) in [(3, ShardState::Backoff), (1, ShardState::Failed)] {
+        let mut cell = Cell::with_fleet(1, 1);
+        let mut plan = generous();
+        plan.tries.attempts_max = attempts_max;
+        cell.start(plan);
+        cell.result("a", "a1", 1, TaskEnd::Failed(TaskFailure::Interrupted));
+        assert_eq!(cell.state("a1"), state);
+        cell.inventory("a", vec![Claim { volume: volume_of("z"), ..claim("a1", "a") }]);
+        assert!(matches!(held(&cell, "a1"), Some(HeldReason::VolumeWrong { .. })));
+        assert_eq!(cell.campaign("return").waves[0].mailboxes_lost, 100);
+        cell.inventory("a", vec![claim("a1", "a")]);
+        assert_eq!((cell.state("a1"), held(&cell, "a1")), (state, None));
+        cell.assert_replays();
+    }
+}
