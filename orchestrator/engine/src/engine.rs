@@ -12,8 +12,8 @@ use crate::state::{CampaignIx, NodeIx, State, Watch};
 
 /// How often silent nodes, stalled tasks and the journal's clock are looked at.
 pub const HOUSEKEEPING_EVERY: Span = Span::from_secs(1);
-/// A longer time between two steps, or between the journal's clock and a new leader's first step, was an absence: nobody
-/// is charged for it. Ten housekeepings may be late; a leader that misses them all was not listening.
+/// A longer time between two steps of a leader was an absence: nobody is charged for it. Ten housekeepings may be late; a
+/// leader that misses them all was not listening. Before a leader takes over nobody listens, however short that is.
 pub const ABSENCE_MIN: Span = Span::from_secs(10);
 /// While a campaign runs, the journal learns the time at least this often, so that a crash is not taken for a long absence.
 pub const CLOCK_MARK_EVERY: Span = Span::from_secs(60);
