@@ -4,8 +4,8 @@
 //! decision, checked against every budget in force at that moment (R2), so that what is running never exceeds one.
 
 use rientro_types::{
-    AttemptNo, CampaignState, LabelKey, LabelValue, Phase, Record, ServiceSet, Span, TaskEnd, TaskFailure,
-    TaskKind, WaveState,
+    AttemptNo, CampaignState, LabelKey, LabelValue, Phase, Record, Span, TaskEnd, TaskFailure, TaskKind,
+    WaveState,
 };
 
 use crate::contract::OrderKind;
@@ -196,32 +196,26 @@ impl Engine {
         let wave_open = s.wave().is_some_and(|wave| campaign.wave_started(wave))
             || self.state.mutant == Mutant::OpenAnyWave;
         if campaign.is_running() && wave_open && s.blocked.is_none() && s.is_vouched() {
-            self.open_step(shard, 0);
+            self.open_step(shard);
         }
     }
 
-    fn open_step(&mut self, shard: ShardIx, step: usize) {
+    /// The next step, or service when there is none.
+    fn open_step(&mut self, shard: ShardIx) {
         let s = self.state.shard(shard);
         let Some(campaign) = self.state.campaign_of(s) else { return };
-        let opened = campaign.plan.opening.steps.iter().take(step + 1);
-        let services = opened.fold(ServiceSet::NONE, |all, step| all.union(*step));
         let timeout = campaign.plan.tries.open_timeout;
-        let shard = s.id;
-        self.decide(Record::StepOpening { shard, services, timeout });
+        let (shard, next) = (s.id, campaign.plan.opening.after(s.services));
+        self.decide(match next {
+            Some(services) => Record::StepOpening { shard, services, timeout },
+            None => Record::ShardOpened { shard },
+        });
     }
 
     /// Steps that the nodes have confirmed lead to the next step, or into service.
     fn advance_openings(&mut self, ix: CampaignIx) {
         while let Some(shard) = self.next_opening(ix) {
-            let s = self.state.shard(shard);
-            let Phase::Opening { step, .. } = s.phase else { return };
-            let step = usize::from(step);
-            if step + 1 < self.state.campaign(ix).plan.opening.steps.len() {
-                self.open_step(shard, step + 1);
-            } else {
-                let shard = s.id;
-                self.decide(Record::ShardOpened { shard });
-            }
+            self.open_step(shard);
         }
     }
 

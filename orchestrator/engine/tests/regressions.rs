@@ -97,6 +97,37 @@ fn a_stricter_plan_holds_what_is_being_confirmed() {
     cell.assert_replays();
 }
 
+/// R1: a plan that is revised between two steps closes nothing that is open, and leaves nothing closed that it opens.
+#[test]
+fn a_revision_between_two_steps_closes_nothing() {
+    let set = |services: &[Service]| services.iter().copied().collect::<ServiceSet>();
+    let (front, back) = (set(&[Service::Webmail, Service::Imap]), set(&[Service::Pop, Service::Delivery]));
+    let submission = set(&[Service::Submission]);
+    for (first, then, steps) in [
+        (vec![ServiceSet::ALL], vec![front, back, submission], vec![ServiceSet::ALL]),
+        (vec![front, back, submission], vec![ServiceSet::ALL], vec![front, ServiceSet::ALL]),
+        (
+            vec![front, back, submission],
+            vec![back, front, submission],
+            vec![front, front.union(back), ServiceSet::ALL],
+        ),
+    ] {
+        let mut cell = Cell::with_fleet(1, 1);
+        let (mut before, mut after) = (generous(), generous());
+        (before.opening.steps, after.opening.steps) = (first, then);
+        cell.start(before);
+        cell.result("a", "a1", 1, verified(Outcome::Clean, "a"));
+        cell.result("a", "a1", 2, TaskEnd::Confirmed);
+        cell.ask(Verb::Revise { plan: Box::new(after), source: Digest::ZERO }).unwrap();
+        for services in steps {
+            assert_eq!((cell.state("a1"), cell.view("a1").shard.services), (ShardState::Opening, services));
+            cell.seen("a", "a1", services);
+        }
+        assert_eq!((cell.state("a1"), cell.view("a1").shard.services), (ShardState::Open, ServiceSet::ALL));
+        cell.assert_replays();
+    }
+}
+
 /// R4: an engine made from a snapshot gives the next shard brought forward the same rank, also when the one brought forward
 /// before it has left the campaign.
 #[test]

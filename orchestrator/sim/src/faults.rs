@@ -90,6 +90,15 @@ pub enum Recovery {
     Mount(VolumeId, Host),
     /// A volume is no longer mounted here.
     Unmount(VolumeId, Host),
+    /// A volume is mounted again in place of the copy that stood there.
+    Exchange {
+        /// The volume.
+        volume: VolumeId,
+        /// The copy.
+        copy: VolumeId,
+        /// Where.
+        host: Host,
+    },
     /// A directory is back.
     Return(VolumeId, ShardId),
 }
@@ -310,7 +319,7 @@ impl World {
     }
 
     fn fault_of_volume(&mut self, kind: &str) -> bool {
-        let Some((volume, _)) = self.any_copy() else { return false };
+        let Some((volume, shard)) = self.any_copy() else { return false };
         let (host, lasts) = (self.any_host(), self.rng.between(10_000, 240_000));
         match kind {
             "volume-remounted" => {
@@ -331,17 +340,25 @@ impl World {
                 let back = from.first().copied().unwrap_or(host);
                 self.after(lasts, Happening::Recover(Recovery::Mount(volume, back)));
             }
-            _ => self.copy_volume(volume, host),
+            _ => self.copy_volume(volume, shard, host, lasts),
         }
         self.relist();
         true
     }
 
-    /// Some shards of a volume show on another one too: an old copy somebody has mounted.
-    fn copy_volume(&mut self, volume: VolumeId, host: Host) {
-        let Some(of) = self.truth.volumes.get(&volume) else { return };
+    /// Some shards of a volume, `shard` among them, show on another one: an old copy that somebody has mounted beside it, or
+    /// in its place for a while.
+    fn copy_volume(&mut self, volume: VolumeId, shard: ShardId, host: Host, lasts: u64) {
+        let in_place = self.rng.percent(50);
+        let Some(of) = self.truth.volumes.get_mut(&volume) else { return };
         let mut shards: Vec<_> = of.shards.iter().map(|(id, content)| (*id, content.clone())).collect();
+        shards.sort_by_key(|(id, _)| *id != shard);
         shards.truncate(3);
+        let replaced = of.mounted.first().copied().filter(|_| in_place);
+        if replaced.is_some() {
+            of.mounted.clear();
+        }
+        let host = replaced.unwrap_or(host);
         for (_, content) in &mut shards {
             content.generation += 1_000;
             content.condition = self.rng.one_of(&[Condition::Clean, Condition::Damaged(2)]);
@@ -350,6 +367,9 @@ impl World {
         let copy = names::volume(self.volumes);
         let mounted = [host].into_iter().collect();
         self.truth.volumes.insert(copy, Volume { shards: shards.into_iter().collect(), mounted });
+        if replaced.is_some() {
+            self.after(lasts, Happening::Recover(Recovery::Exchange { volume, copy, host }));
+        }
     }
 
     /// Something is over.
@@ -377,6 +397,12 @@ impl World {
                     on.mounted.remove(&host);
                 }
                 self.relist();
+            }
+            Recovery::Exchange { volume, copy, host } => {
+                if let Some(on) = self.truth.volumes.get_mut(&copy) {
+                    on.mounted.remove(&host);
+                }
+                self.recover(Recovery::Mount(volume, host));
             }
             Recovery::Return(volume, shard) => {
                 if let Some(content) = self.truth.content_mut(volume, shard) {

@@ -229,6 +229,16 @@ pub struct Opening {
     pub in_flight_max: u32,
 }
 
+impl Opening {
+    /// What is to be open after the next step of a shard on which `open` is; `None` when no step adds anything.
+    ///
+    /// Nothing that is open closes, also where the plan was revised between two steps.
+    #[must_use]
+    pub fn after(&self, open: ServiceSet) -> Option<ServiceSet> {
+        self.steps.iter().map(|step| open.union(*step)).find(|after| *after != open)
+    }
+}
+
 /// How hard a task may press on its node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pace {

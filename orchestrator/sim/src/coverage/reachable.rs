@@ -27,7 +27,7 @@ const PAIRS: [(Happens, &[ShardState]); 49] = [
     ("circumstance-over", &[Closed, Open, Held, Failed]),
     ("claimed", &ShardState::ALL),
     ("claimed-elsewhere", &ShardState::ALL),
-    ("claimed-other-volume", &[Closed, Waiting, Verifying, Verified, Open, Held, Failed]),
+    ("claimed-other-volume", &[Closed, Waiting, Verifying, Backoff, Verified, Open, Held, Failed]),
     ("close", &ShardState::ALL),
     ("confirmed", &[Confirming, Held]),
     ("contested", &ShardState::ALL),
@@ -69,7 +69,7 @@ const PAIRS: [(Happens, &[ShardState]); 49] = [
     ("verified-damaged", &[Verifying, Held]),
     ("verified-unknown", &[Verifying, Held]),
     ("verified-unreadable", &[Verifying, Held]),
-    ("volume-wrong", &[Closed, Waiting, Verifying, Verified, Open, Held]),
+    ("volume-wrong", &[Closed, Waiting, Verifying, Backoff, Verified, Open, Held, Failed]),
 ];
 
 /// Every pair that a run has to meet.

@@ -12,7 +12,8 @@ pub struct Listened {
     last: Option<CellTime>,
     /// How often leadership changed or was interrupted.
     pub changes: u64,
-    heard: BTreeMap<NodeId, u64>,
+    /// When each node was heard last, and the last moment before that one.
+    heard: BTreeMap<NodeId, (u64, Option<u64>)>,
     since: u64,
 }
 
@@ -44,12 +45,26 @@ impl Listened {
 
     /// A node is heard.
     pub fn heard(&mut self, node: NodeId) {
-        self.heard.insert(node, self.ms);
+        let (last, before) =
+            self.heard.get(&node).map_or((None, None), |(last, before)| (Some(*last), *before));
+        let before = if last == Some(self.ms) { before } else { last };
+        self.heard.insert(node, (self.ms, before));
     }
 
     /// Listened milliseconds in which a node was not heard.
     #[must_use]
     pub fn unheard(&self, node: NodeId) -> u64 {
-        self.ms - self.heard.get(&node).copied().unwrap_or(self.since)
+        self.ms - self.heard.get(&node).map_or(self.since, |(last, _)| *last)
+    }
+
+    /// The same, up to what was heard at this very moment: the leader handles what comes at once one after the other, and may
+    /// call a node silent before it comes to what the node says.
+    #[must_use]
+    pub fn unheard_before(&self, node: NodeId) -> u64 {
+        let last = match self.heard.get(&node) {
+            Some((last, before)) if *last == self.ms => *before,
+            heard => heard.map(|(last, _)| *last),
+        };
+        self.ms - last.unwrap_or(self.since)
     }
 }

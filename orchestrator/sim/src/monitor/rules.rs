@@ -115,12 +115,16 @@ impl Monitor {
     /// R1 against the truth: the verification it opens on is what an honest agent really found, and it passes.
     fn may_open(&mut self, shard: ShardId, services: ServiceSet, log: &Log) {
         self.in_begun_wave(shard, "opens");
-        self.vouched(shard);
         let Some(book) = self.books.shard(shard).cloned() else { return };
         if !book.services.is_empty() {
-            // A further step stands on the same confirmation, wherever the volume has been mounted since.
+            // A further step stands on what the first one stood on, whatever was revised or mounted since.
+            if services.intersection(book.services) != book.services {
+                let found = format!("shard {shard} opens {services} and had {} open", book.services);
+                self.broken("R1", Some(shard), found);
+            }
             return;
         }
+        self.vouched(shard);
         let Some(confirmed) = book.confirmed.filter(|_| services != ServiceSet::NONE) else {
             return self.broken("R1", Some(shard), format!("shard {shard} opens and was not confirmed"));
         };
@@ -200,7 +204,7 @@ impl Monitor {
     }
 
     fn may_be_silent(&mut self, node: NodeId) {
-        let unheard = self.clock.unheard(node);
+        let unheard = self.clock.unheard_before(node);
         let limit = self.books.limits.silence;
         if unheard + SLACK_MS < limit.ms() {
             let found = format!("{node} counts as silent after {} of {limit}", Span::from_ms(unheard));
