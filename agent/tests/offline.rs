@@ -78,7 +78,7 @@ fn what_cannot_be_told_is_code_2() {
         (code, out.as_str()),
         (
             Some(2),
-            "unknown at structure level (nothing is there), 100% covered: 0 messages in 0 mailboxes, 0 B read, 0 findings\n"
+            "unknown at structure level (no mail is there), 0% covered: 0 messages in 0 mailboxes, 0 B read, 0 findings\n"
         )
     );
     volume.mailbox("anna", 1);
@@ -91,6 +91,9 @@ fn what_cannot_be_told_is_code_2() {
     assert_eq!(code, Some(2));
     let (code, _, err) = agent(&["verify"], &dir.path().join("absent"));
     assert_eq!((code, err.contains("No such file")), (Some(2), true), "{err}");
+    let (code, out, err) = agent(&["verify", "--output", "json"], &dir.path().join("absent"));
+    let failure: serde_json::Value = serde_json::from_str(&err).unwrap();
+    assert_eq!((code, out.as_str(), &failure["error"]["code"]), (Some(2), "", &"could-not-tell".into()));
 }
 
 /// What the agent itself lacks is never called damage, and the finding says what to raise.

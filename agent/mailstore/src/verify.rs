@@ -8,7 +8,8 @@
 //! 4. anything is damaged: `damaged`, even where other parts were unreadable. A person has to decide about damage, while
 //!    what cannot be read may read at the next attempt; the tally counts both;
 //! 5. anything could not be read: `unreadable`;
-//! 6. there is no mailbox and nothing says there should be none: `unknown`, empty;
+//! 6. there is no message in it at all and nothing says that there should be no mailbox: `unknown`, empty. A mail server makes
+//!    empty mailboxes where a volume is not mounted, so mailboxes alone are no evidence that mail is there;
 //! 7. `clean`.
 //!
 //! Findings come in the order of mailboxes, folders and names, whatever the number of readers, so their digest is the same in
@@ -104,7 +105,8 @@ pub fn verify(task: &Task<'_>, level: Level, control: &Control, sink: &mut dyn F
             volume_is_right(task, &mut summary, &mut take);
         }
     }
-    summary.report(level, task.expected.is_some(), control.is_cancelled(), hasher.finish())
+    let expected_empty = task.expected.is_some_and(Expected::is_empty);
+    summary.report(level, expected_empty, control.is_cancelled(), hasher.finish())
 }
 
 /// Digest over path, kind, size and modification time of everything in the shard, without reading any file.
@@ -180,7 +182,7 @@ impl Summary {
         }
     }
 
-    fn outcome(&self, expectation: bool, cancelled: bool) -> Outcome {
+    fn outcome(&self, expected_empty: bool, cancelled: bool) -> Outcome {
         if cancelled {
             Outcome::Unknown(UnknownCause::Incomplete)
         } else if self.volume_fault {
@@ -189,20 +191,24 @@ impl Summary {
             Outcome::Damaged
         } else if self.unreadable {
             Outcome::Unreadable
-        } else if self.tally.mailboxes == 0 && !expectation {
+        } else if self.tally.messages == 0 && !expected_empty {
             Outcome::Unknown(UnknownCause::Empty)
         } else {
             Outcome::Clean
         }
     }
 
-    fn report(self, level: Level, expectation: bool, cancelled: bool, findings: Digest) -> Report {
-        let verdict = Verdict {
-            outcome: self.outcome(expectation, cancelled),
-            level,
-            coverage: Ppm::ratio(self.covered, self.tally.messages),
-            tally: self.tally,
-        };
+    /// The share of messages that was looked at; all of none only where none is what there should be.
+    fn coverage(&self, outcome: Outcome) -> Ppm {
+        if self.tally.messages == 0 && outcome != Outcome::Clean {
+            return Ppm::ZERO;
+        }
+        Ppm::ratio(self.covered, self.tally.messages)
+    }
+
+    fn report(self, level: Level, expected_empty: bool, cancelled: bool, findings: Digest) -> Report {
+        let outcome = self.outcome(expected_empty, cancelled);
+        let verdict = Verdict { outcome, level, coverage: self.coverage(outcome), tally: self.tally };
         let digest = |digest| if cancelled { Digest::ZERO } else { digest };
         Report {
             verdict,

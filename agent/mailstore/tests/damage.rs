@@ -430,6 +430,26 @@ fn an_empty_volume() {
     assert_eq!(report.verdict.outcome, Outcome::Unreadable);
 }
 
+/// T24: mailboxes without any mail are what a mail server makes where a volume is not mounted; one empty mailbox among others
+/// is a customer without mail.
+#[test]
+fn mailboxes_without_any_mail() {
+    let mut store = Store::new();
+    let anna = store.maildir("ex.org/anna");
+    store.maildir("ex.org/bert");
+    let unknown = (Outcome::Unknown(UnknownCause::Empty), Ppm::ZERO);
+    let told = |store: &Store| {
+        let verdict = store.verify().0.verdict;
+        (verdict.outcome, verdict.coverage)
+    };
+    assert_eq!(told(&store), unknown);
+    store.expected = Some([b"ex.org/anna".to_vec(), b"ex.org/bert".to_vec()].into_iter().collect());
+    assert_eq!(told(&store), unknown, "a list of mailboxes does not say that they have no mail");
+    anna.deliver(1, &message(1));
+    anna.write_uids(&[1]);
+    assert_eq!(told(&store), (Outcome::Clean, Ppm::ONE));
+}
+
 /// T24, T28: nothing is said about a shard whose volume is another one.
 #[test]
 fn a_wrong_volume() {

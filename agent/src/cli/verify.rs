@@ -7,6 +7,7 @@ use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
 use rientro_mailstore::{Control, Expected, Pace, READERS_MAX, Task, verify};
 use rientro_types::{ByteSize, Level, Outcome};
+use serde_json::json;
 
 use super::report::{Report, Screen};
 use super::{COULD_NOT_TELL, detect};
@@ -55,7 +56,11 @@ pub(super) fn run(args: &VerifyArgs) -> ExitCode {
         Ok(Outcome::Damaged) => DAMAGED.into(),
         Ok(Outcome::Unreadable | Outcome::Unknown(_)) => COULD_NOT_TELL.into(),
         Err(error) => {
-            super::say(&format!("rientro-agent: {error:#}"));
+            let what = format!("{error:#}");
+            super::say(&match args.output {
+                Output::Table => format!("rientro-agent: {what}"),
+                Output::Json => json!({ "error": { "code": "could-not-tell", "what": what } }).to_string(),
+            });
             COULD_NOT_TELL.into()
         }
     }

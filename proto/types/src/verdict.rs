@@ -95,7 +95,7 @@ impl Tally {
 /// Why nothing is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum UnknownCause {
-    /// The shard has no mailbox, and nothing says that it should have none.
+    /// The shard holds no message, and nothing says that it should have no mailbox.
     Empty,
     /// The verification stopped before its end.
     Incomplete,
@@ -146,7 +146,7 @@ impl fmt::Display for Verdict {
                 tally.messages_unreadable, tally.mailboxes_unreadable
             )?,
             Outcome::Unknown(UnknownCause::Empty) => {
-                write!(f, "unknown at {level} level (nothing is there)")?;
+                write!(f, "unknown at {level} level (no mail is there)")?;
             }
             Outcome::Unknown(UnknownCause::Incomplete) => {
                 write!(f, "unknown at {level} level (stopped early)")?;
