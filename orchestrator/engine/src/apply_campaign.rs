@@ -76,7 +76,10 @@ impl State {
                 self.set_wave(*campaign, *wave, WaveState::Baking { until: self.at + bake })
             }
             Record::WavePassed { campaign, wave, cause: _ } => {
-                self.set_wave(*campaign, *wave, WaveState::Passed)
+                self.set_wave(*campaign, *wave, WaveState::Passed)?;
+                let campaign = self.moved(self.find_campaign(*campaign)?);
+                campaign.wave_mut(*wave).into_iter().for_each(Wave::forgive);
+                Ok(())
             }
             other => Err(format!("not a record of a campaign: {other:?}")),
         }
@@ -149,7 +152,7 @@ impl State {
                 self.change(shard, |s| {
                     s.member = None;
                     s.charged = false;
-                    if !matches!(s.phase, Phase::Open { .. } | Phase::Closed { .. }) {
+                    if s.closes_on_release() {
                         s.close(CloseCause::Released, at);
                     }
                 });
@@ -195,8 +198,7 @@ impl State {
     /// Takes the waves that have not begun apart.
     fn dissolve_waves(&mut self, ix: CampaignIx) {
         for shard in self.members(ix) {
-            let wave = self.shard(shard).wave();
-            if wave.is_some_and(|wave| !self.campaign(ix).wave_started(wave)) {
+            if self.may_leave(shard) {
                 self.change(shard, |s| {
                     if let Some(member) = &mut s.member {
                         member.wave = WAVE_UNASSIGNED;
@@ -210,6 +212,12 @@ impl State {
         campaign.state = CampaignState::Forming;
     }
 
+    /// Whether a revision puts a shard into another wave, or out of its campaign: its wave has not begun.
+    pub(crate) fn may_leave(&self, shard: ShardIx) -> bool {
+        let member = self.shard(shard).member.filter(|member| member.wave != WAVE_UNASSIGNED);
+        member.is_some_and(|member| !self.campaign(member.campaign).wave_started(member.wave))
+    }
+
     fn resume(&mut self, ix: CampaignIx) {
         let at = self.at;
         let campaign = self.moved(ix);
@@ -217,11 +225,8 @@ impl State {
             campaign.clock_behind = campaign.clock_behind.plus(at.since(pause.since));
         }
         campaign.state = CampaignState::Running;
-        if let Some(current) = campaign.current_wave()
-            && let Some(wave) = campaign.wave_mut(current)
-        {
-            wave.forgiven = wave.forgiven.max(wave.lost);
-        }
+        let upto = campaign.answered_for().len();
+        campaign.waves[..upto].iter_mut().for_each(Wave::forgive);
     }
 
     fn abort(&mut self, ix: CampaignIx) {
@@ -243,6 +248,11 @@ impl State {
 }
 
 impl Shard {
+    /// Whether leaving its campaign closes it: it is on its way, or held there. What is in service stays so.
+    pub(crate) fn closes_on_release(&self) -> bool {
+        !matches!(self.phase, Phase::Open { .. } | Phase::Closed { .. })
+    }
+
     fn judged_by(&mut self, policy: Policy) {
         if let Some(standing) = &mut self.standing {
             standing.policy = policy;

@@ -7,8 +7,8 @@
 use std::collections::BTreeMap;
 
 use rientro_types::{
-    CampaignState, Coverage, DomainCap, LabelKey, LabelValue, Level, Phase, Plan, PlanProblem, Ppm, Refusal,
-    Schedule, Share, Span, WAVES_MAX, WaveForecast, WaveNo,
+    CampaignState, Coverage, DomainCap, LabelKey, LabelValue, Level, Phase, Plan, PlanProblem, Ppm,
+    READERS_MAX, Refusal, Schedule, ShardId, Share, Span, WAVES_MAX, WaveForecast, WaveNo,
 };
 
 use crate::engine::Engine;
@@ -47,6 +47,7 @@ impl Engine {
         if self.state.campaign_ix.contains_key(&plan.name) {
             return Err(vec![problem("name", Refusal::CampaignExists(plan.name).to_string())]);
         }
+        self.state.check_names(plan)?;
         let waves = self.state.form(plan, plan.seed.unwrap_or(seed), None)?;
         Ok(waves.into_iter().zip(0..).map(|(shards, no)| self.forecast_wave(&shards, no)).collect())
     }
@@ -67,6 +68,37 @@ impl State {
     pub(crate) fn begun(&self, ix: CampaignIx) -> usize {
         let waiting = rientro_types::WaveState::Waiting;
         self.campaign(ix).waves.iter().take_while(|wave| wave.state != waiting).count()
+    }
+
+    /// Names in the plan that nothing in the fleet has: a class of shards that are not there orders nothing, and a cap on a
+    /// label that no node has keeps nothing back. Asked when a plan comes in only; a campaign that runs outlives its labels.
+    pub(crate) fn check_names(&self, plan: &Plan) -> Result<(), Vec<PlanProblem>> {
+        let mut problems = Vec::new();
+        for (at, class) in plan.classes.iter().enumerate() {
+            if let Coverage::Shards(named) = &class.covers {
+                self.check_shards(named, &format!("class[{at}].shards"), &mut problems);
+            }
+        }
+        for cap in &plan.waves.domain_caps {
+            let known =
+                |label: &LabelKey| self.domains.iter().any(|(d, at)| d.0 == *label && !at.nodes.is_empty());
+            if !known(&cap.label) {
+                let text = format!(
+                    "no node of the fleet has the label {}; `rientro node list` shows labels",
+                    cap.label
+                );
+                problems.push(problem(&format!("waves.domain_caps.{}", cap.label), text));
+            }
+        }
+        if problems.is_empty() { Ok(()) } else { Err(problems) }
+    }
+
+    fn check_shards(&self, named: &[ShardId], field: &str, problems: &mut Vec<PlanProblem>) {
+        let unknown: Vec<_> = named.iter().filter(|id| !self.shard_ix.contains_key(id)).collect();
+        if let Some(first) = unknown.first() {
+            let more = and_more(unknown.len() - 1, "not known either");
+            problems.push(problem(field, format!("there is no shard {first}{more}")));
+        }
     }
 
     /// Cuts what the plan covers into waves; for a campaign that exists, what is not in a wave that has begun.
@@ -100,12 +132,7 @@ impl State {
             Coverage::All => self.shard_ixs().collect(),
             Coverage::Labels(_) => self.shard_ixs().filter(|ix| self.covers(covers, *ix)).collect(),
             Coverage::Shards(named) => {
-                let unknown: Vec<_> = named.iter().filter(|id| !self.shard_ix.contains_key(id)).collect();
-                if let Some(first) = unknown.first() {
-                    let more = unknown.len() - 1;
-                    let text = format!("there is no shard {first}{}", and_more(more, "not known either"));
-                    problems.push(problem("covers.shards", text));
-                }
+                self.check_shards(named, "covers.shards", problems);
                 let mut found: Vec<_> =
                     named.iter().filter_map(|id| self.shard_ix.get(id).copied()).collect();
                 found.sort_unstable();
@@ -384,6 +411,8 @@ pub fn check_values(plan: &Plan) -> Vec<PlanProblem> {
     check(tries.backoff_first <= tries.backoff_max, "tries.backoff_max", "must not be shorter than backoff");
     check(plan.opening.in_flight_max >= 1, "open.in_flight", "must be at least 1");
     check(plan.pace.readers >= 1, "pace.readers", "must be at least 1");
+    let text = format!("must be at most {READERS_MAX}, which is all an agent reads with");
+    check(plan.pace.readers <= READERS_MAX, "pace.readers", &text);
     check_steps(plan, &mut check);
     for cap in &plan.waves.domain_caps {
         check(cap.max > Ppm::ZERO, &format!("waves.domain_caps.{}", cap.label), "must be above 0%");

@@ -23,7 +23,7 @@
 //! | `waves` | when a wave settles, passes or pauses its campaign |
 //! | `forming` | how a fleet is cut into waves; what is wrong with a plan |
 //! | `reconcile` | what agents say of themselves: sessions, results, inventories |
-//! | `requests`, `sweep` | what operators ask for |
+//! | `requests`, `sweep`, `forward` | what operators ask for |
 //! | `apply`, `apply_campaign`, `progress` | what each record does to durable state |
 //! | `index`, `state` | the state, and what is derived from it |
 //! | `invariant` | rules that never break |
@@ -34,6 +34,7 @@ mod apply_campaign;
 mod contract;
 mod engine;
 mod forming;
+mod forward;
 mod index;
 mod invariant;
 mod mutant;

@@ -8,16 +8,19 @@
 use rientro_types::{
     Actor, CampaignId, CampaignState, Digest, EXCEPTIONS_MAX, FleetLimits, HeldReason, NodeId, PassCause,
     PauseCause, Placement, Plan, REASON_BYTES_MAX, Receipt, Record, Refusal, Revision, SHARDS_NAMED_MAX,
-    SHARDS_PER_RECORD_MAX, Selector, ServiceSet, ShardId, Span, Verb, WaveNo,
+    SHARDS_PER_RECORD_MAX, Selector, ServiceSet, ShardId, Span, Verb, WaveNo, WaveState,
 };
 
 use crate::contract::OrderKind;
 use crate::engine::Engine;
 use crate::mutant::Mutant;
-use crate::state::{CampaignIx, ShardIx};
+use crate::state::{CampaignIx, ShardIx, Wave};
 use crate::sweep::Sweep;
 
 type Answer = Result<Receipt, Refusal>;
+
+/// What no selected shard is when caps keep all of them in their waves.
+const CAPPED: &str = "free to come forward: in the wave they would go to, waves.domain_caps leaves no room for their failure domain";
 
 /// Shortest silence limit: three heartbeats of an agent may be lost.
 const SILENCE_MIN: Span = Span::from_secs(3);
@@ -117,6 +120,7 @@ impl Engine {
             return Err(Refusal::CampaignExists(campaign));
         }
         let seed = plan.seed.unwrap_or(seed);
+        self.state.check_names(&plan).map_err(Refusal::Plan)?;
         let waves = self.state.form(&plan, seed, None).map_err(Refusal::Plan)?;
         let receipt = self.receipt(waves.iter().flatten().copied());
         if !rehearse {
@@ -143,12 +147,45 @@ impl Engine {
             return Err(Refusal::CampaignOver(plan.name));
         }
         let seed = self.state.campaign(ix).seed;
+        self.state.check_names(&plan).map_err(Refusal::Plan)?;
         let waves = self.state.form(&plan, seed, Some(ix)).map_err(Refusal::Plan)?;
-        let receipt = self.receipt(waves.iter().flatten().copied());
-        if !rehearse {
+        let receipt = self.revised(ix, &plan, &waves);
+        if !rehearse && receipt.changes {
             self.reform(actor, ix, plan, source, &waves);
         }
         Ok(receipt)
+    }
+
+    /// The receipt of a revision: what gets another wave, and what leaves. The plan in force, over the shards it has, changes
+    /// nothing: what was brought forward under it stays so. The campaign keeps its seed, whatever the plan says of one.
+    fn revised(&self, ix: CampaignIx, plan: &Plan, waves: &[Vec<ShardIx>]) -> Receipt {
+        let campaign = self.state.campaign(ix);
+        let first = self.state.begun(ix);
+        let mut formed = std::collections::BTreeMap::new();
+        for (wave, shards) in waves.iter().enumerate() {
+            formed.extend(shards.iter().map(|shard| (*shard, first + wave)));
+        }
+        let waiting: Vec<ShardIx> =
+            self.state.members(ix).into_iter().filter(|s| self.state.may_leave(*s)).collect();
+        let kept = waiting.iter().filter(|shard| formed.contains_key(shard)).count();
+        let same_plan = Plan { seed: campaign.plan.seed, ..plan.clone() } == campaign.plan;
+        if same_plan && kept == waiting.len() && kept == formed.len() {
+            return Receipt::default();
+        }
+        let here = |s: ShardIx| {
+            self.state.shard(s).member.filter(|m| m.campaign == ix).map(|m| m.wave.raw() as usize)
+        };
+        let moved =
+            formed.iter().filter(|(shard, wave)| here(**shard) != Some(**wave)).map(|(shard, _)| *shard);
+        let leaving = waiting.iter().copied().filter(|shard| !formed.contains_key(shard));
+        let closing = leaving.clone().filter(|shard| self.state.shard(*shard).closes_on_release());
+        let released = self.receipt(leaving.clone());
+        Receipt {
+            shards_released: released.shards,
+            mailboxes_released: released.mailboxes,
+            shards_closed: closing.count() as u64,
+            ..self.receipt(moved)
+        }
     }
 
     fn reform(&mut self, actor: &Actor, ix: CampaignIx, plan: Plan, source: Digest, waves: &[Vec<ShardIx>]) {
@@ -205,13 +242,15 @@ impl Engine {
             return Err(Refusal::CampaignOver(campaign));
         }
         let changes = matches!(self.campaign_state(ix), CampaignState::Paused(_));
+        let lost = self.state.campaign(ix).answered_for().iter().map(Wave::unforgiven).sum();
         if !rehearse {
             if changes {
                 self.decide_as(actor, Record::CampaignResumed { campaign });
             }
             self.broadcast(&OrderKind::Continue { campaign });
         }
-        Ok(self.of_campaign(ix, changes))
+        let mailboxes_forgiven = if changes { lost } else { 0 };
+        Ok(Receipt { mailboxes_forgiven, ..self.of_campaign(ix, changes) })
     }
 
     fn abort(&mut self, actor: &Actor, campaign: CampaignId, rehearse: bool) -> Answer {
@@ -223,25 +262,32 @@ impl Engine {
         Ok(self.of_campaign(ix, changes))
     }
 
+    /// Only what has begun can pass: a promotion that is sent twice, or too early, never lets a wave pass that nobody has seen.
     fn promote(&mut self, actor: &Actor, campaign: CampaignId, wave: WaveNo, rehearse: bool) -> Answer {
         let ix = self.find(campaign)?;
         let state = self.state.campaign(ix);
-        let receipt = self.receipt(state.wave(wave).into_iter().flat_map(|_| {
-            self.state.members(ix).into_iter().filter(|s| self.state.shard(*s).wave() == Some(wave))
-        }));
-        let passed = Receipt { changes: false, ..receipt };
-        match state.current_wave() {
-            _ if state.state == CampaignState::Aborted => return Err(Refusal::CampaignOver(campaign)),
-            // It has passed already: asking twice promotes once.
-            Some(current) if wave < current => return Ok(passed),
-            None if state.wave(wave).is_some() => return Ok(passed),
-            _ if self.state.is_over(ix) => return Err(Refusal::CampaignOver(campaign)),
-            Some(current) if wave == current => {}
-            current => {
-                let current = current.unwrap_or_default();
-                return Err(Refusal::WaveNotCurrent { wave, current });
-            }
+        if state.state == CampaignState::Aborted {
+            return Err(Refusal::CampaignOver(campaign));
         }
+        let Some(target) = state.wave(wave) else {
+            let problem =
+                format!("campaign {campaign} has no wave {wave}; it has {}, from 0", state.waves.len());
+            return Err(Refusal::SelectorInvalid { problem });
+        };
+        let lost = target.unforgiven();
+        let receipt = self.receipt(
+            self.state.members(ix).into_iter().filter(|s| self.state.shard(*s).wave() == Some(wave)),
+        );
+        match (target.state, state.current_wave()) {
+            // It has passed already: asking twice promotes once.
+            (WaveState::Passed, _) => return Ok(Receipt { changes: false, ..receipt }),
+            _ if self.state.is_over(ix) => return Err(Refusal::CampaignOver(campaign)),
+            (WaveState::Waiting, current) => {
+                return Err(Refusal::WaveNotCurrent { wave, current: current.unwrap_or(wave) });
+            }
+            (WaveState::Opening | WaveState::Baking { .. }, _) => {}
+        }
+        let receipt = Receipt { mailboxes_forgiven: lost, ..receipt };
         if !rehearse {
             self.decide_as(actor, Record::WavePassed { campaign, wave, cause: PassCause::Promoted });
         }
@@ -258,14 +304,21 @@ impl Engine {
     ) -> Answer {
         self.check_selector(selector)?;
         let targets = self.state.targets(sweep, selector);
-        let matched = targets.hit.len() as u64 + targets.skipped;
+        let matched = targets.hit.len() as u64 + targets.skipped + targets.capped;
         // Closing what is closed succeeds; for anything else there must be something to do.
         if targets.hit.is_empty() && (matched == 0 || sweep != Sweep::Close) {
-            return Err(Refusal::NothingToDo { matched, applies_to: sweep.applies_to().into() });
+            let applies_to = if targets.capped > 0 { CAPPED } else { sweep.applies_to() };
+            return Err(Refusal::NothingToDo { matched, applies_to: applies_to.into() });
         }
         let changes = !targets.hit.is_empty();
-        let receipt =
-            Receipt { changes, skipped: targets.skipped, ..self.receipt(targets.hit.iter().copied()) };
+        let receipt = Receipt {
+            changes,
+            skipped: targets.skipped,
+            capped: targets.capped,
+            wave_shards: targets.waves.shards,
+            wave_mailboxes: targets.waves.mailboxes,
+            ..self.receipt(targets.hit.iter().copied())
+        };
         if !rehearse && changes {
             self.decide_as(actor, record);
         }

@@ -259,6 +259,16 @@ impl Wave {
             moving: 0,
         }
     }
+
+    /// Takes what it has lost so far out of its budget: a named operator has seen it and goes on.
+    pub(crate) fn forgive(&mut self) {
+        self.forgiven = self.forgiven.max(self.lost);
+    }
+
+    /// Mailboxes lost that no operator has forgiven yet.
+    pub(crate) fn unforgiven(&self) -> u64 {
+        self.lost.saturating_sub(self.forgiven)
+    }
 }
 
 /// One campaign.
@@ -339,6 +349,12 @@ impl Campaign {
 
     pub(crate) fn wave_mut(&mut self, wave: WaveNo) -> Option<&mut Wave> {
         self.waves.get_mut(wave.raw() as usize)
+    }
+
+    /// The waves whose losses a resumption forgives: those that have passed, and the present one.
+    pub(crate) fn answered_for(&self) -> &[Wave] {
+        let upto = self.current_wave().map_or(self.waves.len(), |wave| wave.raw() as usize + 1);
+        &self.waves[..upto]
     }
 
     /// Whether shards of this wave may open.

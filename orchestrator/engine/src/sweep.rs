@@ -5,9 +5,10 @@
 
 use rientro_types::{
     Acceptance, CampaignState, CloseCause, Decision, Exception, HeldReason, MailboxId, Phase, Record,
-    Selector, ServiceSet, ShardId, ShardState, WaveNo, WaveState,
+    Selector, ServiceSet, ShardId,
 };
 
+use crate::forward::{Forward, Size};
 use crate::state::{Shard, ShardIx, State};
 
 /// A verb about many shards.
@@ -37,6 +38,10 @@ impl Sweep {
 pub(crate) struct Targets {
     pub(crate) hit: Vec<ShardIx>,
     pub(crate) skipped: u64,
+    /// Those that a failure domain's cap keeps where they are.
+    pub(crate) capped: u64,
+    /// The waves they are brought to, as they will be.
+    pub(crate) waves: Size,
 }
 
 impl State {
@@ -70,7 +75,12 @@ impl State {
         let matched = self.matching(selector);
         let total = matched.len() as u64;
         let hit: Vec<ShardIx> = matched.into_iter().filter(|ix| self.applies(sweep, *ix)).collect();
-        Targets { skipped: total - hit.len() as u64, hit }
+        let skipped = total - hit.len() as u64;
+        if sweep == Sweep::Prioritise {
+            let Forward { moves, capped, waves } = self.forward(hit);
+            return Targets { hit: moves.into_iter().map(|(ix, _)| ix).collect(), skipped, capped, waves };
+        }
+        Targets { hit, skipped, capped: 0, waves: Size::default() }
     }
 
     fn applies(&self, sweep: Sweep, ix: ShardIx) -> bool {
@@ -104,28 +114,6 @@ impl State {
             Sweep::Prioritise => self.earlier_wave(ix).is_some(),
             Sweep::Adopt => shard.in_disagreement() || matches!(shard.phase, Phase::Closed { .. }),
         }
-    }
-
-    /// The wave a shard would be brought forward to: the one that opens, or the next one.
-    fn earlier_wave(&self, ix: ShardIx) -> Option<WaveNo> {
-        let shard = self.shard(ix);
-        let campaign = self.campaign_of(shard).filter(|campaign| campaign.state.is_live())?;
-        let wave = shard.wave()?;
-        let on_its_way = match shard.state() {
-            ShardState::Waiting | ShardState::Verifying | ShardState::Backoff | ShardState::Verified => true,
-            ShardState::Closed
-            | ShardState::Confirming
-            | ShardState::Opening
-            | ShardState::Open
-            | ShardState::Held
-            | ShardState::Failed => false,
-        };
-        let current = campaign.current_wave()?;
-        let target = match campaign.wave(current)?.state {
-            WaveState::Waiting | WaveState::Opening => current,
-            WaveState::Baking { .. } | WaveState::Passed => current.next(),
-        };
-        (on_its_way && target < wave && !campaign.wave_started(wave)).then_some(target)
     }
 
     #[allow(
@@ -162,7 +150,10 @@ impl State {
                     });
                 }
             }
-            Record::Prioritised { selector } => self.bring_forward(selector),
+            Record::Prioritised { selector } => {
+                let hit = self.targets(Sweep::Prioritise, selector).hit;
+                self.bring_forward(hit);
+            }
             Record::Adopted { selector, services, reason: _ } => {
                 for ix in self.targets(Sweep::Adopt, selector).hit {
                     self.adopt(ix, *services);
@@ -174,26 +165,6 @@ impl State {
             other => return Err(format!("not a record of a verb: {other:?}")),
         }
         Ok(())
-    }
-
-    fn bring_forward(&mut self, selector: &Selector) {
-        let mut hit = self.targets(Sweep::Prioritise, selector).hit;
-        hit.sort_by_key(|ix| self.shard(*ix).member.map(|m| (m.campaign, m.wave, m.rank)));
-        let mut least = std::collections::BTreeMap::new();
-        // Last one first, so that each goes before the one placed just before it.
-        for ix in hit.into_iter().rev() {
-            let Some(wave) = self.earlier_wave(ix) else { continue };
-            let Some(member) = self.shard(ix).member else { continue };
-            let least = least.entry(member.campaign).or_insert_with(|| self.ranks(member.campaign).0);
-            *least = least.saturating_sub(1);
-            let rank = *least;
-            self.change(ix, |s| {
-                if let Some(member) = &mut s.member {
-                    member.wave = wave;
-                    member.rank = rank;
-                }
-            });
-        }
     }
 
     fn adopt(&mut self, ix: ShardIx, services: ServiceSet) {

@@ -2,7 +2,7 @@
 //!
 //! Evidence is counted, never timed: a wave is settled when every one of its shards is open, held, failed or closed by
 //! decision; it passes when its bake is over after that, or a named operator promotes it. Whatever is lost beyond the error
-//! budget pauses the campaign before anything else is decided.
+//! budget pauses the campaign before anything else is decided; so does what a wave loses after it has passed.
 
 use rientro_types::{PassCause, PauseCause, Promotion, Record, WaveNo, WaveState};
 
@@ -19,17 +19,17 @@ impl Engine {
     fn advance_wave(&mut self, ix: CampaignIx) -> bool {
         let campaign = self.state.campaign(ix);
         let id = campaign.id;
+        if let Some(cause) = self.over_budget(ix) {
+            self.decide(Record::CampaignPaused { campaign: id, cause });
+            self.broadcast(&OrderKind::Suspend { campaign: id });
+            return false;
+        }
         let Some(no) = campaign.current_wave() else {
             if campaign.moving == 0 {
                 self.decide(Record::CampaignEnded { campaign: id });
             }
             return false;
         };
-        if let Some(cause) = self.over_budget(ix, no) {
-            self.decide(Record::CampaignPaused { campaign: id, cause });
-            self.broadcast(&OrderKind::Suspend { campaign: id });
-            return false;
-        }
         let Some(wave) = campaign.wave(no) else { return false };
         let record = match wave.state {
             WaveState::Waiting => Record::WaveStarted { campaign: id, wave: no },
@@ -46,17 +46,14 @@ impl Engine {
         true
     }
 
-    /// Why the campaign must pause, if its present wave lost too much.
-    fn over_budget(&self, ix: CampaignIx, no: WaveNo) -> Option<PauseCause> {
+    /// Why the campaign must pause, if a wave that has begun lost too much.
+    fn over_budget(&self, ix: CampaignIx) -> Option<PauseCause> {
         let campaign = self.state.campaign(ix);
-        let wave = campaign.wave(no).filter(|wave| wave.state != WaveState::Waiting)?;
+        let begun = campaign.waves.iter().zip(0..).filter(|(wave, _)| wave.state != WaveState::Waiting);
+        let mut begun = begun.map(|(wave, no)| (wave, WaveNo::from_raw(no)));
+        let (wave, no) = begun.find(|(wave, no)| wave.lost > campaign.lost_max(*no))?;
         let policy = &campaign.plan.waves;
         let budget = if no.raw() == 0 { policy.error_budget_canary } else { policy.error_budget };
-        (wave.lost > campaign.lost_max(no)).then_some(PauseCause::ErrorBudget {
-            wave: no,
-            mailboxes_lost: wave.lost,
-            mailboxes: wave.weight,
-            budget,
-        })
+        Some(PauseCause::ErrorBudget { wave: no, mailboxes_lost: wave.lost, mailboxes: wave.weight, budget })
     }
 }

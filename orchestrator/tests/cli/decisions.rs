@@ -32,7 +32,7 @@ async fn the_blast_radius_is_shown_and_the_receipt_names_the_record() {
         &["--yes", "shard", "accept", "--finding", "zero-block", "--reason", "known"],
         &["campaign", "pause", "return-1"],
         &["--yes", "campaign", "abort", "return-1"],
-        &["--yes", "-o", "json", "wave", "promote", "return-1"],
+        &["--yes", "-o", "json", "wave", "promote", "return-1", "1"],
         &["--yes", "cell", "limits", "set", "--verifies-per-node", "2", "--verifies-per-domain", "rack=8"],
     ];
     insta::assert_snapshot!(transcripts(commands).await);
@@ -109,7 +109,7 @@ async fn the_other_verbs_arrive_as_meant() {
     let campaign: CampaignId = fixtures::campaign_id();
     assert_eq!(decided(&["campaign", "resume", "return-1"]).await, Verb::Resume { campaign });
     let wave = WaveNo::from_raw(1);
-    assert_eq!(decided(&["wave", "promote", "return-1"]).await, Verb::Promote { campaign, wave });
+    assert_eq!(decided(&["wave", "promote", "return-1", "1"]).await, Verb::Promote { campaign, wave });
     let adopt = ["shard", "adopt", "vol-1", "--services", "imap,pop", "--reason", "live"];
     let services = ServiceSet::NONE.with(Service::Imap).with(Service::Pop);
     let selector = Selector { shards: vec![fixtures::shard_id("vol-1")], ..Selector::default() };
@@ -125,6 +125,20 @@ async fn the_other_verbs_arrive_as_meant() {
         reason: "damaged".to_owned(),
     };
     assert_eq!(decided(&except).await, verb);
+}
+
+/// R3: the present wave moves on with each promotion; a script names the one it means, so that running it twice promotes one.
+#[tokio::test]
+async fn a_script_names_the_wave_it_promotes() {
+    let cell = Cell::new(Canned::default()).await;
+    let run = cell.run(&["--yes", "wave", "promote", "return-1"]).await;
+    assert_eq!(run.code, 2);
+    assert!(
+        run.stderr.contains("the present one is wave 1: rientro --yes wave promote return-1 1"),
+        "{}",
+        run.stderr
+    );
+    assert!(cell.server.asked.lock().expect("not poisoned").acts.is_empty());
 }
 
 #[tokio::test]
@@ -147,7 +161,7 @@ async fn refusals_say_what_to_do_and_exit_with_1() {
 /// What is so already is told as such: no blast radius of what will not happen, and no question about it.
 #[tokio::test]
 async fn what_changes_nothing_is_not_asked_about() {
-    let idle = Receipt { changes: false, decided: None, shards: 2, mailboxes: 1_600, skipped: 0 };
+    let idle = Receipt { shards: 2, mailboxes: 1_600, ..Receipt::default() };
     let cell = Cell::new(Canned { act: Ok(idle), ..Canned::default() }).await;
     for args in [&["wave", "promote", "return-1", "0"][..], &["campaign", "abort", "return-1"]] {
         let run = cell.run(args).await;

@@ -48,6 +48,7 @@ impl Default for Canned {
                 shards: 2,
                 mailboxes: 1_600,
                 skipped: 1,
+                ..Receipt::default()
             }),
             mailbox_shard: Some("vol-07"),
             exception: None,

@@ -7,7 +7,10 @@ use rientro_types::{
 use super::{ConvertError, Inside, Problem, Put, Take, TakeWithin};
 use crate::v1;
 
-message!(v1::Receipt => Receipt { changes, decided, shards, mailboxes, skipped });
+message!(v1::Receipt => Receipt {
+    changes, decided, shards, mailboxes, skipped, shards_released, mailboxes_released, shards_closed,
+    mailboxes_forgiven, capped, wave_shards, wave_mailboxes,
+});
 
 oneof!(Verb in verb, verb: Verb => Verb {
     Start { plan, source },

@@ -111,7 +111,10 @@ generate_enum! {
 }
 
 generate_struct! {
-    Receipt { changes, decided, shards, mailboxes, skipped }
+    Receipt {
+        changes, decided, shards, mailboxes, skipped, shards_released, mailboxes_released, shards_closed,
+        mailboxes_forgiven, capped, wave_shards, wave_mailboxes,
+    }
     ShardView { shard, waiting_on }
     MailboxView { mailbox, exception, open, since, shard }
     NodeView {

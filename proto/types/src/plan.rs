@@ -239,6 +239,9 @@ impl Opening {
     }
 }
 
+/// Most readers an agent runs at once: deeper queues only tie up threads, and a storage node has other work to do.
+pub const READERS_MAX: u32 = 128;
+
 /// How hard a task may press on its node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pace {

@@ -126,6 +126,20 @@ pub struct Receipt {
     pub mailboxes: u64,
     /// Shards that were selected but are in a state to which the verb does not apply.
     pub skipped: u64,
+    /// Shards that leave their campaign: the plan does not bring them back.
+    pub shards_released: u64,
+    /// Mailboxes in the shards that leave.
+    pub mailboxes_released: u64,
+    /// Of the shards that leave, those that were on their way: they are closed, and what was verified of them is discarded.
+    pub shards_closed: u64,
+    /// Mailboxes lost so far that no longer count against the budget of their wave.
+    pub mailboxes_forgiven: u64,
+    /// Shards that stay in their wave because they would break a failure domain's cap in an earlier one.
+    pub capped: u64,
+    /// Shards in the waves they are brought to, with those brought there.
+    pub wave_shards: u64,
+    /// Mailboxes in those waves.
+    pub wave_mailboxes: u64,
 }
 
 /// Why a verb was refused.
@@ -157,11 +171,11 @@ pub enum Refusal {
         /// States to which the verb applies.
         applies_to: Cow<'static, str>,
     },
-    /// That wave is not the one that may pass.
+    /// That wave has not begun, so it cannot be let pass.
     WaveNotCurrent {
         /// The wave asked for.
         wave: WaveNo,
-        /// The wave that may pass.
+        /// The first wave that has not passed.
         current: WaveNo,
     },
     /// The shard is not contested, or not by that node.
@@ -212,9 +226,14 @@ impl fmt::Display for Refusal {
             Self::NothingToDo { matched, applies_to } => {
                 write!(f, "{matched} shards match, and none of them is {applies_to}")
             }
-            Self::WaveNotCurrent { wave, current } => {
-                write!(f, "wave {wave} cannot be promoted; the campaign is at wave {current}")
-            }
+            Self::WaveNotCurrent { wave, current } if wave == current => write!(
+                f,
+                "wave {wave} has not begun, and only a wave that has begun can be promoted; it begins by itself once the campaign runs"
+            ),
+            Self::WaveNotCurrent { wave, current } => write!(
+                f,
+                "wave {wave} has not begun, and only a wave that has begun can be promoted; the campaign is at wave {current}, which must pass first"
+            ),
             Self::NotContested(id) => write!(f, "shard {id} is not contested by that node"),
             Self::ReasonMissing => f.write_str("a reason is needed; give one with --reason"),
             Self::TooMany { what, max } => write!(f, "at most {max} {what} are possible"),

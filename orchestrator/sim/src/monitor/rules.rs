@@ -228,17 +228,15 @@ impl Monitor {
         }
     }
 
-    /// R6: a running campaign has lost no more than its wave may lose.
+    /// R6: in a running campaign no wave that has begun has lost more than it may lose, be it that it has passed.
     pub fn budgets(&mut self) {
         let over: Vec<_> = self
             .follower
             .campaign_views()
             .filter(|view| view.state == rientro_types::CampaignState::Running)
-            .filter_map(|view| {
-                let wave = view.waves.get(view.wave?.raw() as usize)?;
-                let begun = wave.state != rientro_types::WaveState::Waiting;
-                (begun && wave.mailboxes_lost > wave.mailboxes_lost_max).then_some((view.campaign, *wave))
-            })
+            .flat_map(|view| view.waves.into_iter().map(move |wave| (view.campaign, wave)))
+            .filter(|(_, wave)| wave.state != rientro_types::WaveState::Waiting)
+            .filter(|(_, wave)| wave.mailboxes_lost > wave.mailboxes_lost_max)
             .collect();
         for (campaign, wave) in over {
             let (lost, max) = (wave.mailboxes_lost, wave.mailboxes_lost_max);

@@ -105,14 +105,46 @@ fn confirmed() -> Result<bool, Failure> {
 
 /// What a verb touches, in words.
 fn scope(verb: &str, receipt: &Receipt) -> String {
-    let Receipt { changes: _, decided: _, shards, mailboxes, skipped } = receipt;
-    let size = format!("{} with {}", plural(*shards, "shard"), plural(*mailboxes, "mailbox"));
-    let text = verb.replace("{}", &size);
-    match skipped {
-        0 => text,
-        1 => format!("{text}; 1 more matches and is left as it is"),
-        more => format!("{text}; {} more match and are left as they are", count(*more)),
+    let text = verb.replace("{}", &size(receipt.shards, receipt.mailboxes));
+    std::iter::once(text).chain(clauses(receipt)).collect::<Vec<_>>().join("; ")
+}
+
+fn size(shards: u64, mailboxes: u64) -> String {
+    match shards {
+        0 => "no shard".to_owned(),
+        _ => format!("{} with {}", plural(shards, "shard"), plural(mailboxes, "mailbox")),
     }
+}
+
+/// What else comes of it, in words that are right before and after.
+fn clauses(receipt: &Receipt) -> Vec<String> {
+    let mut clauses = Vec::new();
+    if receipt.shards_released > 0 {
+        let leaving = size(receipt.shards_released, receipt.mailboxes_released);
+        let closed = match receipt.shards_closed {
+            0 => "none of them closed by it".to_owned(),
+            closed => format!("{} of them closed, their verification discarded", count(closed)),
+        };
+        clauses.push(format!("out of the campaign: {leaving}, {closed}"));
+    }
+    if receipt.mailboxes_forgiven > 0 {
+        clauses.push(format!("forgiven: {} lost so far", plural(receipt.mailboxes_forgiven, "mailbox")));
+    }
+    if receipt.wave_shards > 0 {
+        let wave = size(receipt.wave_shards, receipt.wave_mailboxes);
+        clauses.push(format!("the wave they go to then has {wave}"));
+    }
+    match receipt.capped {
+        0 => {}
+        1 => clauses.push("1 more stays in its wave, as waves.domain_caps asks".to_owned()),
+        more => clauses.push(format!("{} more stay in their waves, as waves.domain_caps asks", count(more))),
+    }
+    match receipt.skipped {
+        0 => {}
+        1 => clauses.push("1 more matches and is left as it is".to_owned()),
+        more => clauses.push(format!("{} more match and are left as they are", count(more))),
+    }
+    clauses
 }
 
 fn show(session: &Session, telling: Telling, receipt: &Receipt) -> Result<(), Failure> {
@@ -123,6 +155,13 @@ fn show(session: &Session, telling: Telling, receipt: &Receipt) -> Result<(), Fa
             "shards": receipt.shards,
             "mailboxes": receipt.mailboxes,
             "skipped": receipt.skipped,
+            "shards_released": receipt.shards_released,
+            "mailboxes_released": receipt.mailboxes_released,
+            "shards_closed": receipt.shards_closed,
+            "mailboxes_forgiven": receipt.mailboxes_forgiven,
+            "capped": receipt.capped,
+            "wave_shards": receipt.wave_shards,
+            "wave_mailboxes": receipt.wave_mailboxes,
         }));
     }
     match receipt.decided {
@@ -139,11 +178,33 @@ mod tests {
 
     #[test]
     fn the_blast_radius_names_shards_mailboxes_and_what_is_left_out() {
-        let receipt = Receipt { changes: true, decided: None, shards: 12, mailboxes: 9_812, skipped: 1 };
+        let receipt =
+            Receipt { changes: true, shards: 12, mailboxes: 9_812, skipped: 1, ..Receipt::default() };
         assert_eq!(
             scope("close {}", &receipt),
             "close 12 shards with 9,812 mailboxes; 1 more matches and is left as it is"
         );
         assert_eq!(scope("change the limits", &Receipt::default()), "change the limits");
+    }
+
+    #[test]
+    fn what_is_taken_away_forgiven_or_kept_back_is_said() {
+        let none = Receipt::default();
+        let revised = Receipt { shards_released: 13, mailboxes_released: 52, shards_closed: 12, ..none };
+        assert_eq!(
+            scope("cut new waves of {}", &revised),
+            "cut new waves of no shard; out of the campaign: 13 shards with 52 mailboxes, 12 of them closed, their verification discarded"
+        );
+        let brought =
+            Receipt { shards: 1, mailboxes: 4, capped: 3, wave_shards: 5, wave_mailboxes: 20, ..none };
+        assert_eq!(
+            scope("bring {} forward", &brought),
+            "bring 1 shard with 4 mailboxes forward; the wave they go to then has 5 shards with 20 mailboxes; 3 more stay in their waves, as waves.domain_caps asks"
+        );
+        let promoted = Receipt { shards: 2, mailboxes: 8, mailboxes_forgiven: 4, ..none };
+        assert_eq!(
+            scope("let a wave of {} pass", &promoted),
+            "let a wave of 2 shards with 8 mailboxes pass; forgiven: 4 mailboxes lost so far"
+        );
     }
 }

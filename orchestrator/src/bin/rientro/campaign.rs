@@ -65,8 +65,8 @@ pub(crate) enum CampaignCommand {
 const START: Telling =
     Telling { verb: "bring back {}", done: "Started to bring back {}", warning: "", asks: true };
 const REVISE: Telling = Telling {
-    verb: "cut new waves of {}",
-    done: "Cut new waves of {}",
+    verb: "revise the plan, with another wave for {}",
+    done: "Revised the plan, with another wave for {}",
     warning: "Waves that have begun stay as they are.",
     asks: true,
 };

@@ -7,7 +7,7 @@ use rientro_types::{
 use rientro_wire::operator::ShardsQuery;
 use serde_json::{Value, json};
 
-use crate::act::{Telling, decide_plainly};
+use crate::act::{Telling, decide_shown};
 use crate::failure::Failure;
 use crate::human::{count, percent, plural};
 use crate::json;
@@ -36,7 +36,8 @@ pub(crate) enum WaveCommand {
     Promote {
         /// The campaign
         campaign: CampaignId,
-        /// The wave that shall pass; the present one unless given
+        /// The wave that shall pass; the present one unless given. With --yes it must be given, as each call would let one
+        /// more wave pass
         #[arg(value_parser = parse_wave)]
         wave: Option<WaveNo>,
     },
@@ -45,7 +46,7 @@ pub(crate) enum WaveCommand {
 const PROMOTE: Telling = Telling {
     verb: "let a wave of {} pass",
     done: "Let a wave of {} pass",
-    warning: "The next wave may open at once; what is held in this one stays held.",
+    warning: "The next wave may open at once; what is held in this one stays held. Losses after this still count.",
     asks: true,
 };
 
@@ -82,12 +83,26 @@ pub(crate) async fn run(session: &Session, command: WaveCommand) -> Result<(), F
                 Some(wave) => wave,
                 None => {
                     let view = client.campaign(campaign).await?;
-                    view.wave.ok_or_else(|| Failure::Refused("every wave has passed already".into()))?
+                    let present = view.wave;
+                    let wave =
+                        present.ok_or_else(|| Failure::Refused("every wave has passed already".into()))?;
+                    if session.yes {
+                        return Err(unnamed(campaign, wave));
+                    }
+                    wave
                 }
             };
-            decide_plainly(session, &mut client, Verb::Promote { campaign, wave }, PROMOTE).await
+            let preview = format!("This is about wave {wave} of campaign {campaign}.");
+            decide_shown(session, &mut client, Verb::Promote { campaign, wave }, PROMOTE, &preview).await
         }
     }
+}
+
+/// The present wave moves on with each promotion, so a script that is run twice would promote two.
+fn unnamed(campaign: CampaignId, present: WaveNo) -> Failure {
+    Failure::Usage(format!(
+        "with --yes the wave must be named; the present one is wave {present}: rientro --yes wave promote {campaign} {present}"
+    ))
 }
 
 fn chosen(view: &CampaignView, wave: Option<WaveNo>) -> Result<&WaveView, Failure> {
