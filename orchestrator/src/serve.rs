@@ -104,6 +104,7 @@ pub async fn start_with<S: Source, C: Clock>(
     clock: C,
 ) -> Result<Running, ServeError> {
     state.remove_leftovers()?;
+    state.prepare()?;
     let mailbox_key = state.mailbox_key()?;
     let directory = Directory::open(&state.directory())?;
     let (stop, tracker) = (CancellationToken::new(), TaskTracker::new());

@@ -2,6 +2,9 @@
 //!
 //! The key is made once, with the cell: with another key every mailbox would have another id. So a journal without its key is
 //! refused, and a key is never made beside a journal that has begun.
+//!
+//! A cell is founded only in a directory that has nothing of a cell. Before anything of the cell is made a mark says that it is
+//! being founded, and the first leader takes the mark away: a journal that is gone is then never taken for one not begun yet.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
@@ -49,6 +52,17 @@ pub enum StateDirError {
     KeyMissing {
         /// Where it was looked for.
         path: PathBuf,
+    },
+    /// There is something of a cell and no journal.
+    #[error(
+        "{journal} is missing beside {beside}: this is a cell's state directory without its journal; restore the newest \
+         backup with `rientro journal restore`, or move the whole directory away to found a new, empty cell"
+    )]
+    JournalMissing {
+        /// Where it was looked for.
+        journal: PathBuf,
+        /// What is there of the cell.
+        beside: PathBuf,
     },
     /// The journal could not be restored.
     #[error(transparent)]
@@ -116,6 +130,28 @@ impl StateDir {
 
     fn marker(&self) -> PathBuf {
         self.path.join("restored")
+    }
+
+    /// Is there from before anything of a new cell is made until its first leader has led.
+    fn founding(&self) -> PathBuf {
+        self.path.join("founding")
+    }
+
+    /// Marks an empty directory as one where a cell is being founded; the first thing to be done at a start.
+    ///
+    /// # Errors
+    /// [`StateDirError`] when there is something of a cell and no journal, or the mark cannot be written.
+    pub(crate) fn prepare(&self) -> Result<(), StateDirError> {
+        let journal = self.journal();
+        if is_there(&journal)? || is_there(&self.founding())? {
+            return Ok(());
+        }
+        for beside in [self.key_path(), self.directory(), self.marker()] {
+            if is_there(&beside)? {
+                return Err(StateDirError::JournalMissing { journal, beside });
+            }
+        }
+        self.write_whole("founding", b"")
     }
 
     fn key_path(&self) -> PathBuf {
@@ -192,7 +228,9 @@ impl Source for StateDir {
     async fn open(&self) -> Result<RedbJournal, JournalError> {
         let path = self.journal();
         match RedbJournal::open(&path, self.options).await {
-            Err(JournalError::Missing { .. }) => RedbJournal::create(&path, self.options).await,
+            Err(JournalError::Missing { .. }) if self.founding().exists() => {
+                RedbJournal::create(&path, self.options).await
+            }
             opened => opened,
         }
     }
@@ -203,13 +241,21 @@ impl Source for StateDir {
 
     fn led(&mut self, _origin: Origin) -> Result<(), JournalError> {
         self.restored = false;
-        match fs::remove_file(self.marker()) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                Err(JournalError::Io { what: "remove", path: self.marker(), source: error })
+        for mark in [self.marker(), self.founding()] {
+            match fs::remove_file(&mark) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    return Err(JournalError::Io { what: "remove", path: mark, source: error });
+                }
+                _ => {}
             }
-            _ => Ok(()),
         }
+        Ok(())
     }
+}
+
+fn is_there(path: &Path) -> Result<bool, StateDirError> {
+    let looked = path.try_exists();
+    looked.map_err(|source| StateDirError::Io { what: "look at", path: path.to_owned(), source })
 }
 
 /// Random bytes from the operating system.
@@ -245,6 +291,23 @@ mod tests {
         assert!(matches!(state.mailbox_key(), Err(StateDirError::KeyMissing { .. })));
         fs::write(state.key_path(), b"short").unwrap();
         assert!(matches!(state.mailbox_key(), Err(StateDirError::KeyDamaged { bytes: 5, .. })));
+    }
+
+    /// A start that is killed before the journal is made can be tried again; a directory that has lost its journal is refused.
+    #[tokio::test]
+    async fn a_cell_is_founded_only_where_nothing_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut state = StateDir::open(folder.path(), RedbOptions::default(), false).unwrap();
+        for _killed in 0..2 {
+            state.prepare().unwrap();
+            state.mailbox_key().unwrap();
+        }
+        drop(Source::open(&state).await.unwrap());
+        state.led(Origin::Continued).unwrap();
+        state.prepare().unwrap();
+        fs::remove_file(state.journal()).unwrap();
+        assert!(matches!(Source::open(&state).await, Err(JournalError::Missing { .. })));
+        assert!(matches!(state.prepare(), Err(StateDirError::JournalMissing { .. })));
     }
 
     /// T29: a restore that fails leaves nothing that would make a journal put there later a restored one.

@@ -96,10 +96,14 @@ fn a_refused_start_tells_each_cause_once() {
     let busy = busy.local_addr().unwrap().to_string();
     std::fs::write(dir.path().join("file"), b"").unwrap();
     std::fs::create_dir_all(dir.path().join("odd/directory.redb")).unwrap();
+    std::fs::write(dir.path().join("odd/founding"), b"").unwrap();
+    std::fs::create_dir_all(dir.path().join("bare")).unwrap();
+    std::fs::write(dir.path().join("bare/mailbox.key"), [1; 32]).unwrap();
     std::fs::create_dir_all(dir.path().join("odder/journal.redb")).unwrap();
     std::fs::write(dir.path().join("odder/mailbox.key"), [1; 32]).unwrap();
     let (state, below_file) = (path("state"), path("file/state"));
-    let (odd, odder, socket) = (path("odd"), path("odder"), format!("unix:{}", path("absent/agents.sock")));
+    let (odd, odder, bare) = (path("odd"), path("odder"), path("bare"));
+    let socket = format!("unix:{}", path("absent/agents.sock"));
     for (flags, told) in [
         (&["--config", dir.path().to_str().unwrap()][..], "Is a directory"),
         (&["--config", &path("absent.toml")], "No such file"),
@@ -107,6 +111,7 @@ fn a_refused_start_tells_each_cause_once() {
         (&["--state-dir", "/proc/rientro", "--listen-agents", "127.0.0.1:0"], "could not make /proc/rientro"),
         (&["--state-dir", &odd, "--listen-agents", "127.0.0.1:0"], "Is a directory"),
         (&["--state-dir", &odder, "--listen-agents", "127.0.0.1:0"], "Is a directory"),
+        (&["--state-dir", &bare, "--listen-agents", "127.0.0.1:0"], "without its journal"),
         (&["--state-dir", &state, "--listen-agents", &busy], "in use"),
         (&["--state-dir", &state, "--listen-agents", &socket], "No such file"),
         (&["--state-dir", &state, "--listen-agents", "0.0.0.0:1"], "other hosts"),
