@@ -13,7 +13,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use tonic::{Response, Status};
 
 use super::{Answers, Operators, Sink};
-use crate::driver::Shelf;
+use crate::driver::{Handle, NotLent, Shelf};
 use crate::journal::{self, BackupContent, Journal, JournalError, PAGE_BYTES, SealedEntry, Verified};
 use crate::status;
 
@@ -23,13 +23,13 @@ impl<J: Journal> Operators<J> {
         from_seq: u64,
         follow: bool,
     ) -> Result<Response<Answers<v1::TailJournalResponse>>, Status> {
-        let shelf = self.shelf.clone();
+        let (shelf, handle) = (self.shelf.clone(), self.handle.clone());
         let mut changes = self.published.seq_changes();
         self.stream(|sink| async move {
             let mut seq = Seq::from_raw(from_seq.max(1));
             loop {
                 changes.mark_unchanged();
-                for entry in page(&shelf, seq).await? {
+                for entry in page(&shelf, &handle, seq).await? {
                     seq = entry.seq_next();
                     if sink.send(tailed(&entry)?).await.is_err() {
                         return Ok(());
@@ -48,7 +48,8 @@ impl<J: Journal> Operators<J> {
     pub(super) async fn verify(&self) -> Result<v1::VerifyJournalResponse, Status> {
         let _place = self.whole_journal_place()?;
         let check = |journal: J| async move { journal::verify(&journal, inspect).await };
-        let verified = self.shelf.with(check).await?.map_err(|error| status::journal(&error))?;
+        let verified = self.shelf.with(check).await.map_err(|NotLent| self.handle.why_dropped())?;
+        let verified = verified.map_err(|error| status::journal(&error))?;
         Ok(checked(verified).into())
     }
 
@@ -58,11 +59,12 @@ impl<J: Journal> Operators<J> {
         let view =
             view.ok_or_else(|| Status::unavailable("the cell is being founded; try again in a moment"))?;
         let copy = Copy(self.state.outgoing_backup(self.backups.fetch_add(1, Ordering::Relaxed)));
-        let shelf = self.shelf.clone();
+        let (shelf, handle) = (self.shelf.clone(), self.handle.clone());
         self.stream(|sink| async move {
             let _place = place;
             let path = copy.0.clone();
-            let content = shelf.with(|journal| async move { journal::backup(&journal, &path).await }).await?;
+            let content = shelf.with(|journal| async move { journal::backup(&journal, &path).await }).await;
+            let content = content.map_err(|NotLent| handle.why_dropped())?;
             let BackupContent { seq_next, chain, .. } = content.map_err(|error| status::journal(&error))?;
             let header = BackupHeader { cell: view.cell, incarnation: view.incarnation, seq_next, chain };
             if sink.send(BackupPart::Header(header)).await.is_ok() {
@@ -90,14 +92,15 @@ impl Drop for Copy {
     }
 }
 
-async fn page<J: Journal>(shelf: &Shelf<J>, seq: Seq) -> Result<Vec<SealedEntry>, Status> {
+async fn page<J: Journal>(shelf: &Shelf<J>, handle: &Handle, seq: Seq) -> Result<Vec<SealedEntry>, Status> {
     let read = shelf.with(|journal| async move {
         match journal.read(seq, PAGE_BYTES).await {
             Err(JournalError::Trimmed { .. }) => journal.read_archived(seq, PAGE_BYTES).await,
             page => page,
         }
     });
-    read.await?.map_err(|error| status::journal(&error))
+    let read = read.await.map_err(|NotLent| handle.why_dropped())?;
+    read.map_err(|error| status::journal(&error))
 }
 
 fn tailed(sealed: &SealedEntry) -> Result<TailedEntry, Status> {

@@ -240,7 +240,8 @@ impl Handle {
         self.inputs.send(Stamped::new(input)).await.map_err(|_| Unavailable::Stopped)
     }
 
-    fn why_dropped(&self) -> Unavailable {
+    /// Why something was not carried out that had been handed in, or could not be lent.
+    pub(crate) fn why_dropped(&self) -> Unavailable {
         self.status.borrow().trouble().unwrap_or(Unavailable::Interrupted)
     }
 }

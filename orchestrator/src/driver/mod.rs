@@ -39,7 +39,7 @@ use turn::{Outcome, Taken, Waiting, step_act, take_input};
 pub(crate) use inbox::Input;
 pub use inbox::{ACTS_MAX, Answer, Handle, INBOX_MAX, Status};
 pub use lead::{LeadError, Source};
-pub(crate) use shelf::Shelf;
+pub(crate) use shelf::{NotLent, Shelf};
 
 /// Most inputs stepped before their decisions are made durable. One durable write then carries some thousand decisions, and
 /// a batch stays within a few tens of milliseconds.

@@ -8,8 +8,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio_util::sync::CancellationToken;
 
-use super::Unavailable;
 use crate::journal::Journal;
+
+/// There is no handle to lend; the status of the cell says why.
+#[derive(Debug)]
+pub(crate) struct NotLent;
 
 /// The present term's journal, for readers.
 #[derive(Debug)]
@@ -41,16 +44,16 @@ impl<J: Journal> Shelf<J> {
     /// Runs `work` with a handle of the present term; gives it up when the term ends.
     ///
     /// # Errors
-    /// [`Unavailable::Starting`] when no journal is open, or it was closed meanwhile.
-    pub(crate) async fn with<T, F>(&self, work: impl FnOnce(J) -> F) -> Result<T, Unavailable>
+    /// [`NotLent`] when no journal is open, or it was closed meanwhile.
+    pub(crate) async fn with<T, F>(&self, work: impl FnOnce(J) -> F) -> Result<T, NotLent>
     where
         F: Future<Output = T>,
     {
         let lent = self.lock().as_ref().map(|(journal, over)| (journal.handle(), over.clone()));
-        let (journal, over) = lent.ok_or(Unavailable::Starting)?;
+        let (journal, over) = lent.ok_or(NotLent)?;
         // Cancel-safe: readers change nothing, and a dropped future drops its handle.
         tokio::select! {
-            () = over.cancelled() => Err(Unavailable::Starting),
+            () = over.cancelled() => Err(NotLent),
             done = work(journal) => Ok(done),
         }
     }

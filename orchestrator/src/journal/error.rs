@@ -44,7 +44,7 @@ pub enum JournalError {
         path: PathBuf,
     },
     /// The disk is full. What was acknowledged is safe.
-    #[error("no room left for {path}; free some space on its disk, the cell goes on by itself then")]
+    #[error("no room left for {path}; free some space on its file system, and the cell goes on by itself")]
     Full {
         /// What could not be written.
         path: PathBuf,

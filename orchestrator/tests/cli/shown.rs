@@ -346,7 +346,7 @@ async fn trouble_is_shown_and_cleaned() {
     let trouble = Some("disk full\u{1b}[31m".to_owned());
     let run = Cell::new(Canned { trouble, ..Canned::default() }).await.run(&["cell", "show"]).await;
     assert_eq!(run.code, 1);
-    assert!(run.stderr.contains("decides nothing at present: disk full\\u{1b}[31m"));
+    assert!(run.stderr.contains("is in trouble: disk full\\u{1b}[31m"));
     assert!(!run.stdout.contains('\u{1b}'), "no colour and no escapes in a pipe");
 }
 

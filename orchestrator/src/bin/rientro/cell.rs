@@ -100,7 +100,7 @@ fn show(session: &Session, answer: &CellAnswer) -> Result<(), Failure> {
     session.out.grid(&crate::fleet::state_grid(&answer.cell.counts))?;
     match &answer.trouble {
         Some(trouble) => {
-            note(format_args!("\nThe cell decides nothing at present: {}", clean(trouble)));
+            note(format_args!("\nThe cell is in trouble: {}", clean(trouble)));
             Err(Failure::Unsound)
         }
         None => Ok(()),

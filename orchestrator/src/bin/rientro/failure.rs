@@ -34,6 +34,9 @@ pub(crate) enum Failure {
     /// The command line makes no sense.
     #[error("{0}")]
     Usage(String),
+    /// The cell answers, and cannot do what it is asked at present; nothing was decided. Its own words say what to do.
+    #[error("{0}")]
+    Unable(String),
     /// No connection.
     #[error("cannot reach the cell at {endpoint}: {problem}")]
     Unreachable {
@@ -87,7 +90,7 @@ impl Failure {
 
     pub(crate) fn exit_code(&self) -> ExitCode {
         ExitCode::from(match self {
-            Self::Refused(_) | Self::Unsound | Self::Io { .. } => EXIT_REFUSED,
+            Self::Refused(_) | Self::Unable(_) | Self::Unsound | Self::Io { .. } => EXIT_REFUSED,
             Self::Usage(_) => EXIT_USAGE,
             Self::Unreachable { .. }
             | Self::Silent { .. }
@@ -102,6 +105,7 @@ impl Failure {
     const fn code(&self) -> Option<&'static str> {
         Some(match self {
             Self::Refused(_) => "refused",
+            Self::Unable(_) => "unable",
             Self::Usage(_) => "usage",
             Self::Unreachable { .. } => "unreachable",
             Self::Silent { .. } => "silent",
@@ -126,6 +130,7 @@ impl Failure {
             ),
             Self::AnswerLost { .. } => Some("Look at `rientro journal tail` before you try again."),
             Self::Refused(_)
+            | Self::Unable(_)
             | Self::Unsound
             | Self::Usage(_)
             | Self::Io { .. }
@@ -150,7 +155,9 @@ impl Failure {
     /// Whether trying again later may help.
     pub(crate) const fn is_unreachable(&self) -> bool {
         match self {
-            Self::Unreachable { .. } | Self::Silent { .. } | Self::AnswerLost { .. } => true,
+            Self::Unable(_) | Self::Unreachable { .. } | Self::Silent { .. } | Self::AnswerLost { .. } => {
+                true
+            }
             Self::Refused(_)
             | Self::Unsound
             | Self::Usage(_)
@@ -169,6 +176,7 @@ impl Failure {
                 Self::AnswerLost { problem: format!("nothing was heard for {} s", waited.as_secs()) }
             }
             other @ (Self::Refused(_)
+            | Self::Unable(_)
             | Self::Unsound
             | Self::Usage(_)
             | Self::Foreign { .. }
@@ -188,7 +196,8 @@ impl Failure {
             return Self::Unreachable { endpoint, problem: format!("the connection broke ({problem})") };
         }
         match status.code() {
-            Code::Unavailable | Code::DeadlineExceeded | Code::Unknown | Code::Cancelled => {
+            Code::Unavailable => Self::Unable(problem),
+            Code::DeadlineExceeded | Code::Unknown | Code::Cancelled => {
                 Self::Unreachable { endpoint, problem }
             }
             Code::Unimplemented => Self::Refused(
