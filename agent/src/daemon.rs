@@ -207,7 +207,7 @@ impl Daemon {
             node: self.settings.node,
             incarnation: self.state.incarnation,
             labels: self.settings.labels.clone(),
-            newest: self.core.facts().newest_order(),
+            newest: self.core.facts().newest_met(),
             inventory: self.scanner.last.as_ref().map(|(_, digest)| *digest),
         }
     }

@@ -36,7 +36,7 @@ mod status;
 mod watch;
 
 pub use driver::{
-    ACTS_MAX, Answer, BATCH_INPUTS_MAX, DriverSettings, Handle, INBOX_MAX, LeadError, Source, Status,
+    ACTS_MAX, Answer, BATCH_INPUTS_MAX, Behind, DriverSettings, Handle, INBOX_MAX, LeadError, Source, Status,
     Unavailable,
 };
 pub use listen::{Address, AddressError, CONNECTIONS_MAX, raise_file_limit};

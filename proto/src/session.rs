@@ -31,7 +31,7 @@ pub struct Hello {
     pub incarnation: NodeIncarnation,
     /// Failure domains; at most [`LABELS_MAX`].
     pub labels: BTreeMap<LabelKey, LabelValue>,
-    /// The newest order it acted on, for any shard.
+    /// The life and term that it met last, and the highest record number in that life of any order it acted on.
     pub newest: Option<Order>,
     /// Digest of its inventory; absent before the first scan.
     pub inventory: Option<Digest>,
@@ -142,6 +142,8 @@ pub enum RefuseReason {
     NotLeader,
     /// The labels break a rule of the cell.
     LabelsInvalid,
+    /// The agent met a newer term, or obeyed a newer order, than the orchestrator's journal holds.
+    JournalBehind,
 }
 
 /// What the orchestrator says.
@@ -233,7 +235,7 @@ pub enum OrchestratorMessage {
 }
 
 choices!(v1::RefuseReason => RefuseReason {
-    NodeIdTaken, IncarnationRetired, Protocol, NotLeader, LabelsInvalid,
+    NodeIdTaken, IncarnationRetired, Protocol, NotLeader, LabelsInvalid, JournalBehind,
 });
 
 message!(v1::session_request::Hello => Hello {

@@ -103,14 +103,18 @@ impl Facts {
         self.shards.iter().flat_map(|(id, shard)| shard.outbox.iter().map(|(no, end)| (*id, *no, end)))
     }
 
-    /// The newest order acted on, for any shard.
+    /// The life and term met last, with the highest record number of any order of that life that was acted on.
+    ///
+    /// The number counts whatever term it is of: a life's records are numbered through all its terms.
     #[must_use]
-    pub fn newest_order(&self) -> Option<Order> {
-        let of = |shard: &ShardFacts| {
+    pub fn newest_met(&self) -> Option<Order> {
+        let fence = self.fence?;
+        let orders = self.shards.values().flat_map(|shard| {
             let begun = shard.newest.map(|(order, _)| order);
-            begun.max(shard.services.map(|(order, _)| order))
-        };
-        self.shards.values().filter_map(of).max()
+            begun.into_iter().chain(shard.services.map(|(order, _)| order))
+        });
+        let of_life = orders.filter(|order| order.incarnation == fence.incarnation);
+        Some(Order { seq: of_life.map(|order| order.seq).max().unwrap_or_default(), ..fence })
     }
 }
 

@@ -71,6 +71,21 @@ fn facts() -> Vec<Fact> {
     ]
 }
 
+/// R5: what a greeting tells is the life and term met last, and the highest record of that life, whatever term it is of.
+#[test]
+fn the_newest_met_counts_records_of_the_present_life_only() {
+    let mut state = Facts::default();
+    assert_eq!(state.newest_met(), None);
+    facts().iter().for_each(|fact| state.apply(fact));
+    assert_eq!(state.newest_met(), Some(order(7)));
+    let later = Order { epoch: Epoch::from_raw(2), ..order(0) };
+    state.apply(&Fact::Fence(later));
+    assert_eq!(state.newest_met(), Some(Order { seq: order(7).seq, ..later }));
+    let reborn = Order { incarnation: Incarnation::from_raw(2), ..later };
+    state.apply(&Fact::Fence(reborn));
+    assert_eq!(state.newest_met(), Some(reborn));
+}
+
 /// R4: after a power cut at any byte of any write, what was durable is there, and what was being written is there or not.
 #[test]
 fn a_ledger_cut_at_any_byte_has_all_that_was_whole() {

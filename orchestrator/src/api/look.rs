@@ -25,7 +25,7 @@ impl<J: Journal> Operators<J> {
         let cell = self.handle.ask(rientro_engine::Engine::cell_view).await?;
         let cell =
             cell.ok_or_else(|| Status::unavailable("the cell is being founded; try again in a moment"))?;
-        let trouble = self.handle.status().trouble().map(|why| why.to_string());
+        let trouble = self.handle.trouble();
         Ok(CellAnswer { cell, build: BUILD.to_owned(), trouble }.into())
     }
 

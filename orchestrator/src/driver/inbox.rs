@@ -7,11 +7,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use rientro_engine::{Engine, Event, Hello, Observation, SessionNo};
-use rientro_types::{Actor, CellId, Epoch, Incarnation, NodeId, NodeIncarnation, Receipt, Refusal, Verb};
+use rientro_types::{
+    Actor, CellId, Epoch, Incarnation, NodeId, NodeIncarnation, Order, Receipt, Refusal, Verb,
+};
 use rientro_wire::session::OrchestratorMessage;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::Unavailable;
+use super::behind::Behind;
 use super::sessions::Sessions;
 use crate::clock;
 use crate::session::Link;
@@ -35,6 +38,8 @@ pub enum Status {
         incarnation: Incarnation,
         /// The term.
         epoch: Epoch,
+        /// An agent knows of more than the journal holds.
+        behind: Option<Behind>,
     },
     /// It knows its state and decides nothing, for this reason.
     Stalled(String),
@@ -61,8 +66,8 @@ pub(crate) type Question = Box<dyn FnOnce(&Engine, &Sessions) + Send>;
 /// What agents and readers bring to the driver.
 #[allow(clippy::large_enum_variant, reason = "the largest is the one of which there are many")]
 pub(crate) enum Input {
-    /// A complete greeting, with the way back to the agent.
-    Hello { hello: Hello, link: Link },
+    /// A complete greeting, what the agent met newest, and the way back to it.
+    Hello { hello: Hello, met: Option<Order>, link: Link },
     /// An event of an agent's present session.
     Agent { node: NodeId, session: SessionNo, event: Event, done: Option<oneshot::Sender<()>> },
     /// Something seen of an agent's present session.
@@ -134,6 +139,15 @@ impl Handle {
     #[must_use]
     pub fn status(&self) -> Status {
         self.status.borrow().clone()
+    }
+
+    /// What somebody has to mend; absent while all is well.
+    #[must_use]
+    pub fn trouble(&self) -> Option<String> {
+        match &*self.status.borrow() {
+            Status::Leading { behind, .. } => behind.as_ref().map(ToString::to_string),
+            other => other.trouble().map(|why| why.to_string()),
+        }
     }
 
     /// Follows what the cell is doing.

@@ -9,6 +9,7 @@
 //! under a higher epoch; sessions are ended, so that agents reconcile in full and send again what was lost.
 
 mod batch;
+mod behind;
 mod inbox;
 mod keeper;
 mod lead;
@@ -31,11 +32,13 @@ use crate::metrics::Metrics;
 use crate::watch::Published;
 
 use batch::{Ready, Tip};
+use behind::Ahead;
 use inbox::Inbox;
 use keeper::Keeper;
 use sessions::Sessions;
 use turn::{Outcome, Taken, Waiting, step_act, take_input};
 
+pub use behind::Behind;
 pub(crate) use inbox::Input;
 pub use inbox::{ACTS_MAX, Answer, Handle, INBOX_MAX, Status};
 pub use lead::{LeadError, Source};
@@ -109,6 +112,8 @@ struct Term<J> {
     tip: Tip,
     sessions: Sessions,
     keeper: Keeper<J>,
+    /// Nodes that know of more than the journal holds.
+    ahead: Ahead,
     /// Rules found broken that were told of.
     broken_told: usize,
     /// Ends with the term: readers of the journal let go of it.
@@ -223,7 +228,8 @@ impl<S: Source, C: Clock> Driver<S, C> {
         if woken || outcome.wake_at.is_none() {
             outcome.add(term.engine.step(now, Event::Wake));
         }
-        let Outcome { decisions, commands, wake_at } = outcome;
+        let Outcome { decisions, commands, wake_at, behind } = outcome;
+        self.show_behind(behind);
         if let Err(lost) = self.make_durable(term, decisions).await {
             for reply in waiting.replies.into_values() {
                 // Whoever asked may have left.
@@ -233,6 +239,18 @@ impl<S: Source, C: Clock> Driver<S, C> {
         }
         self.carry_out(term, commands, waiting);
         Ok(wake_at)
+    }
+
+    /// Shows that the journal was rolled back; the first node that says so is named until the term ends.
+    fn show_behind(&self, found: Option<Behind>) {
+        let Some(found) = found else { return };
+        self.inbox.status.send_if_modified(|status| match status {
+            Status::Leading { behind: behind @ None, .. } => {
+                *behind = Some(found);
+                true
+            }
+            Status::Leading { .. } | Status::Starting | Status::Stalled(_) | Status::Stopped => false,
+        });
     }
 
     /// R4: nothing goes on before this has returned.

@@ -7,6 +7,7 @@ use rientro_types::Epoch;
 use rientro_wire::session::RefuseReason;
 
 use super::batch::{self, Tip};
+use super::behind::Ahead;
 use super::inbox::{Act, Input, Status};
 use super::keeper::Keeper;
 use super::sessions::Sessions;
@@ -106,7 +107,16 @@ impl<S: Source, C: Clock> Driver<S, C> {
         self.around.shelf.put(journal.handle(), over.clone());
         let keeper = Keeper::new(&self.settings, replayed, self.around.metrics.clone());
         self.announce(&engine, epoch);
-        Ok(Term { engine, journal, tip, sessions: Sessions::default(), keeper, broken_told: 0, over })
+        Ok(Term {
+            engine,
+            journal,
+            tip,
+            sessions: Sessions::default(),
+            keeper,
+            ahead: Ahead::default(),
+            broken_told: 0,
+            over,
+        })
     }
 
     fn announce(&mut self, engine: &Engine, epoch: Epoch) {
@@ -115,7 +125,7 @@ impl<S: Source, C: Clock> Driver<S, C> {
         self.around.metrics.stalled.set(0);
         self.around.published.durable(view.seq_next);
         let (cell, incarnation) = (view.cell, view.incarnation);
-        self.inbox.status.send_replace(Status::Leading { cell, incarnation, epoch });
+        self.inbox.status.send_replace(Status::Leading { cell, incarnation, epoch, behind: None });
     }
 
     /// Answers what can be answered for a while without deciding anything. False when asked to stop.

@@ -5,9 +5,10 @@ use std::time::Instant;
 
 use rientro_engine::{Command, Engine, Event, Observation, RequestNo, Step};
 use rientro_types::{CellTime, Decision, NodeId};
-use rientro_wire::session::OrchestratorMessage;
+use rientro_wire::session::{OrchestratorMessage, RefuseReason};
 use tokio::sync::oneshot;
 
+use super::behind::Behind;
 use super::inbox::{Act, Answer, Input, Question, Stamped};
 use super::sessions::Sessions;
 use super::{Term, Unavailable};
@@ -35,6 +36,8 @@ pub(super) struct Outcome {
     pub(super) decisions: Vec<Decision>,
     pub(super) commands: Vec<Command>,
     pub(super) wake_at: Option<CellTime>,
+    /// An agent that greeted knows of more than the journal holds.
+    pub(super) behind: Option<Behind>,
 }
 
 impl Outcome {
@@ -85,10 +88,17 @@ pub(super) fn take_input<J>(
     outcome: &mut Outcome,
 ) {
     match input {
-        Input::Hello { hello, link } => {
-            term.sessions.greet(hello.session, link);
-            outcome.add(term.engine.step(now, Event::Hello(hello)));
-        }
+        Input::Hello { hello, met, link } => match Behind::of(hello.node, met, &term.engine) {
+            Some(behind) => {
+                term.ahead.log(&behind);
+                link.refuse(RefuseReason::JournalBehind, behind.to_string());
+                outcome.behind = Some(behind);
+            }
+            None => {
+                term.sessions.greet(hello.session, link);
+                outcome.add(term.engine.step(now, Event::Hello(hello)));
+            }
+        },
         Input::Agent { node, session, event, done } => {
             if term.sessions.is_present(node, session) {
                 outcome.add(term.engine.step(now, event));

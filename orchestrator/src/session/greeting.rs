@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use rientro_engine::{Hello, SessionNo};
-use rientro_types::Busy;
+use rientro_types::{Busy, Order};
 use rientro_wire::session::{self, AgentMessage, PROTOCOL, RefuseReason};
 use rientro_wire::v1;
 use tonic::{Status, Streaming};
@@ -43,21 +43,33 @@ impl From<Status> for Refused {
     }
 }
 
+/// A whole greeting.
+pub(super) struct Greeting {
+    /// What the engine is told.
+    pub(super) hello: Hello,
+    /// The newest that the agent met of any leader.
+    pub(super) met: Option<Order>,
+}
+
 /// Reads a greeting.
 pub(super) async fn read(
     session: SessionNo,
     inbound: &mut Streaming<v1::SessionRequest>,
-) -> Result<Hello, Refused> {
+) -> Result<Greeting, Refused> {
     match tokio::time::timeout(GREETING_TIME, read_all(session, inbound)).await {
         Ok(read) => read,
         Err(_) => Err(Refused::protocol(format!("the greeting took longer than {GREETING_TIME:?}"))),
     }
 }
 
-async fn read_all(session: SessionNo, inbound: &mut Streaming<v1::SessionRequest>) -> Result<Hello, Refused> {
+async fn read_all(
+    session: SessionNo,
+    inbound: &mut Streaming<v1::SessionRequest>,
+) -> Result<Greeting, Refused> {
     let AgentMessage::Hello(first) = message(inbound).await? else {
         return Err(Refused::protocol("the first message of a session is Hello"));
     };
+    let met = first.newest;
     let mut hello = begin(session, first)?;
     loop {
         match message(inbound).await? {
@@ -71,7 +83,7 @@ async fn read_all(session: SessionNo, inbound: &mut Streaming<v1::SessionRequest
                 hello.served.extend(shards.into_iter().map(|served| (served.shard, served.services)));
                 bound("served shards", hello.served.len(), SERVED_MAX)?;
             }
-            AgentMessage::HelloDone => return Ok(hello),
+            AgentMessage::HelloDone => return Ok(Greeting { hello, met }),
             AgentMessage::Heartbeat => {}
             AgentMessage::Hello(_)
             | AgentMessage::TaskProgress { .. }

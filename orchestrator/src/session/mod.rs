@@ -3,7 +3,7 @@
 //! A session is read by one task. It turns messages into events and hands them to the driver, waiting when the driver's
 //! queue is full, which makes the agent wait in turn. What is sent to the agent waits in a [`Link`], for which nobody waits.
 //!
-//! Nothing here decides whether an agent is let in, or whether what it says counts: the engine does.
+//! Nothing here decides whether an agent is let in, or whether what it says counts: the driver and the engine do.
 
 mod bulk;
 mod greeting;
@@ -141,12 +141,12 @@ impl Session {
             () = self.stop.cancelled() => Err(greeting::Refused::stopping()),
             greeted = greeting::read(self.no, &mut self.inbound) => greeted,
         };
-        let hello = match greeted {
-            Ok(hello) => hello,
+        let greeting::Greeting { hello, met } = match greeted {
+            Ok(greeting) => greeting,
             Err(refused) => return self.turn_away(refused).await,
         };
         let (node, incarnation) = (hello.node, hello.incarnation);
-        if self.handle.put(Input::Hello { hello, link: self.link.clone() }).await.is_err() {
+        if self.handle.put(Input::Hello { hello, met, link: self.link.clone() }).await.is_err() {
             return self.link.close("the orchestrator is stopping");
         }
         let why = self.listen(node, incarnation).await;

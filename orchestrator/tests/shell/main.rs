@@ -20,6 +20,7 @@ mod lost;
 mod process;
 mod reached;
 mod revised;
+mod rolled_back;
 mod script;
 mod served;
 mod sessions;

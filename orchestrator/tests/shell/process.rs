@@ -41,6 +41,14 @@ impl Process {
         Self::start_as(shell, folder, &[])
     }
 
+    /// Starts it where it is to be refused; gives what it says.
+    pub(crate) fn refused(folder: &Path) -> String {
+        let mut command = Command::new(BINARY);
+        let ended = command.args(flags(folder).into_iter().skip(1)).output().unwrap();
+        assert!(!ended.status.success(), "it starts");
+        String::from_utf8(ended.stderr).unwrap()
+    }
+
     fn start_as(mut command: Command, folder: &Path, more: &[&str]) -> Self {
         let mut child = command
             .args(flags(folder).into_iter().skip(1))

@@ -1,5 +1,6 @@
 //! Who is let in, who is turned away, and what a session's end means.
 
+use rientro_orchestrator::Address;
 use rientro_wire::session::{AgentMessage, Hello, OrchestratorMessage, RefuseReason};
 use rientro_wire::v1;
 use rientro_wire::v1::agent_service_client::AgentServiceClient;
@@ -9,8 +10,8 @@ use crate::agent::{Agent, Manner, channel, claim, hello, open, starts, welcome_o
 use crate::cell::{Cell, until, within};
 
 /// Greets and gives the reason and text of the refusal.
-async fn refused(cell: &Cell, first: Vec<AgentMessage>) -> (RefuseReason, String) {
-    let channel = channel(cell.address()).await;
+pub(crate) async fn refused(address: &Address, first: Vec<AgentMessage>) -> (RefuseReason, String) {
+    let channel = channel(address).await;
     let first = first.into_iter().map(v1::SessionRequest::from).collect();
     let (_say, mut answers) = open(&channel, first).await.unwrap();
     let answer = within(answers.message()).await.unwrap().unwrap();
@@ -42,7 +43,7 @@ async fn a_second_agent_under_a_taken_name_is_refused() {
     let cell = Cell::start().await;
     let holder = Agent::connect(cell.address(), "n1", Manner::Slow).await;
     let (reason, text) =
-        refused(&cell, vec![AgentMessage::Hello(hello("n1", 2)), AgentMessage::HelloDone]).await;
+        refused(cell.address(), vec![AgentMessage::Hello(hello("n1", 2)), AgentMessage::HelloDone]).await;
     assert_eq!(reason, RefuseReason::NodeIdTaken);
     assert!(text.contains("another name"), "{text}");
     assert!(holder.heard.borrow().end.is_none());
@@ -53,16 +54,16 @@ async fn a_second_agent_under_a_taken_name_is_refused() {
 async fn greetings_out_of_order_or_of_another_protocol_are_refused() {
     let cell = Cell::start().await;
     let later = Hello { protocol: 99, ..hello("n1", 1) };
-    let (reason, text) = refused(&cell, vec![AgentMessage::Hello(later)]).await;
+    let (reason, text) = refused(cell.address(), vec![AgentMessage::Hello(later)]).await;
     assert_eq!(reason, RefuseReason::Protocol);
     assert!(text.contains("protocol 99"), "{text}");
-    let (reason, text) = refused(&cell, vec![AgentMessage::HelloDone]).await;
+    let (reason, text) = refused(cell.address(), vec![AgentMessage::HelloDone]).await;
     assert_eq!((reason, text.as_str()), (RefuseReason::Protocol, "the first message of a session is Hello"));
     let early = AgentMessage::TaskStopped {
         shard: crate::agent::shard("a"),
         attempt: rientro_types::AttemptNo::from_raw(1),
     };
-    let (_, text) = refused(&cell, vec![AgentMessage::Hello(hello("n1", 1)), early]).await;
+    let (_, text) = refused(cell.address(), vec![AgentMessage::Hello(hello("n1", 1)), early]).await;
     assert!(text.contains("only pages"), "{text}");
 }
 

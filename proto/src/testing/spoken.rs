@@ -74,7 +74,7 @@ generate_enum! {
         TaskStopped { shard, attempt },
         ServicesSeen { shard, services, order },
     }
-    RefuseReason { NodeIdTaken, IncarnationRetired, Protocol, NotLeader, LabelsInvalid }
+    RefuseReason { NodeIdTaken, IncarnationRetired, Protocol, NotLeader, LabelsInvalid, JournalBehind }
     OrchestratorMessage {
         Welcome(welcome),
         Refused { reason, text },

@@ -1,0 +1,107 @@
+//! State directories that lost their journal, or got an old one back.
+
+use std::path::Path;
+
+use rientro_types::Order;
+use rientro_wire::session::{AgentMessage, Hello, OrchestratorMessage, RefuseReason};
+
+use crate::agent::{Agent, Heard, Manner, claim, hello, welcome_of};
+use crate::cell::{Operator, until};
+use crate::process::Process;
+use crate::sessions::refused;
+
+/// The state directory and what is in it.
+fn copy(from: &Path, to: &Path) {
+    let _absent = std::fs::remove_dir_all(to);
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        if entry.file_type().unwrap().is_file() {
+            std::fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
+        }
+    }
+}
+
+/// What an agent that acted on all it heard tells of it in its next greeting.
+fn having(heard: &Heard) -> Hello {
+    let welcome = welcome_of(heard).unwrap();
+    let seqs = heard.messages.iter().filter_map(|message| match message {
+        OrchestratorMessage::StartTask { order, .. } => Some(order.seq),
+        _ => None,
+    });
+    let (cell, incarnation, epoch) = (welcome.cell, welcome.incarnation, welcome.epoch);
+    let met = Order { cell, incarnation, epoch, seq: seqs.max().unwrap_or_default() };
+    Hello { newest: Some(met), ..hello("n1", 1) }
+}
+
+async fn trouble(operator: &Operator) -> Option<String> {
+    operator.cell().await.unwrap().trouble
+}
+
+/// T29: a journal that is gone is not taken for one that never was; whoever put it away can put it back.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lost_journal_is_refused_and_no_cell_is_founded() {
+    let folder = tempfile::tempdir().unwrap();
+    let process = Process::start(folder.path(), &[]);
+    process.operator().await;
+    process.kill();
+    let (journal, away) = (folder.path().join("state/journal.redb"), folder.path().join("away"));
+    std::fs::rename(&journal, &away).unwrap();
+    let text = Process::refused(folder.path());
+    assert!(text.contains("rientro journal restore") && text.contains("found a new, empty cell"), "{text}");
+    assert!(!journal.exists());
+    std::fs::rename(&away, &journal).unwrap();
+    let process = Process::start(folder.path(), &[]);
+    process.operator().await;
+}
+
+/// T29, R5: a node that obeyed what the journal does not hold is turned away, and people are told how to go on.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_journal_that_was_rolled_back_is_told_by_the_first_node_that_knows_more() {
+    let folder = tempfile::tempdir().unwrap();
+    let (state, old) = (folder.path().join("state"), folder.path().join("old"));
+    let process = Process::start(folder.path(), &[]);
+    process.operator().await;
+    process.kill();
+    copy(&state, &old);
+
+    let process = Process::start(folder.path(), &[]);
+    let operator = process.operator().await;
+    let agent = Agent::connect(&process.address, "n1", Manner::Slow).await;
+    agent.report(vec![claim("a")]).await.unwrap();
+    operator.start("k").await.unwrap();
+    let heard = agent.heard_that(|heard| !crate::agent::starts(heard).is_empty()).await;
+    process.kill();
+
+    // After a crash of the orchestrator alone no node is ahead of the journal.
+    let process = Process::start(folder.path(), &[]);
+    let operator = process.operator().await;
+    let agent = Agent::connect_as(&process.address, having(&heard), Vec::new(), Manner::Slow).await;
+    assert_eq!(trouble(&operator).await, None);
+    let heard_later = agent.heard_that(|heard| welcome_of(heard).is_some()).await;
+    process.kill();
+
+    // The same epoch, and fewer records; then the epoch alone, of a node that obeyed nothing in it.
+    copy(&old, &state);
+    let process = Process::start(folder.path(), &[]);
+    let operator = process.operator().await;
+    for greeting in [having(&heard), having(&heard_later)] {
+        let greeting = vec![AgentMessage::Hello(greeting), AgentMessage::HelloDone];
+        let (reason, text) = refused(&process.address, greeting).await;
+        assert_eq!(reason, RefuseReason::JournalBehind, "{text}");
+        assert!(text.contains("node n1") && text.contains("--restored"), "{text}");
+    }
+    let told = until(|| trouble(&operator), Option::is_some).await.unwrap();
+    assert!(told.contains("older than what node n1 has obeyed"), "{told}");
+    assert!(told.contains("rientro journal restore"), "{told}");
+    let view = operator.cell().await.unwrap().cell.unwrap();
+    assert_eq!((view.nodes, view.nodes_connected), (0, 0));
+    let log = process.terminate();
+    let errors = log.iter().filter(|line| line.contains("the journal was rolled back")).count();
+    assert_eq!(errors, 1, "{log:?}");
+
+    let process = Process::start(folder.path(), &["--restored"]);
+    let operator = process.operator().await;
+    Agent::connect_as(&process.address, having(&heard), Vec::new(), Manner::Slow).await;
+    assert_eq!(trouble(&operator).await, None);
+}
