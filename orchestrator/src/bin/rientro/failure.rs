@@ -226,3 +226,18 @@ impl From<ConvertError> for Failure {
         ))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A cell whose disk is full answers; nobody is sent to look for a process that runs, or for a decision that was not made.
+    #[test]
+    fn a_cell_that_answers_is_not_one_that_cannot_be_reached() {
+        let why = "the cell decides nothing at present: no room left; free some space";
+        let failure = Failure::of_status("here", &Status::unavailable(why)).after_a_decision();
+        assert_eq!(failure.told().as_deref(), Some(format!("rientro: {why}").as_str()));
+        assert_eq!((failure.code(), failure.exit_code()), (Some("unable"), ExitCode::from(EXIT_REFUSED)));
+        assert!(failure.is_unreachable(), "a watch waits for it");
+    }
+}
