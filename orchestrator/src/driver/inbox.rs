@@ -39,7 +39,7 @@ pub enum Status {
         /// The term.
         epoch: Epoch,
         /// An agent knows of more than the journal holds.
-        behind: Option<Behind>,
+        behind: Option<Box<Behind>>,
     },
     /// It knows its state and decides nothing, for this reason.
     Stalled(String),
@@ -146,7 +146,9 @@ impl Handle {
     pub fn trouble(&self) -> Option<String> {
         match &*self.status.borrow() {
             Status::Leading { behind, .. } => behind.as_ref().map(ToString::to_string),
-            other => other.trouble().map(|why| why.to_string()),
+            status @ (Status::Starting | Status::Stalled(_) | Status::Stopped) => {
+                status.trouble().map(|why| why.to_string())
+            }
         }
     }
 

@@ -246,7 +246,7 @@ impl<S: Source, C: Clock> Driver<S, C> {
         let Some(found) = found else { return };
         self.inbox.status.send_if_modified(|status| match status {
             Status::Leading { behind: behind @ None, .. } => {
-                *behind = Some(found);
+                *behind = Some(Box::new(found));
                 true
             }
             Status::Leading { .. } | Status::Starting | Status::Stalled(_) | Status::Stopped => false,
