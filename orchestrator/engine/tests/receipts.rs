@@ -167,7 +167,7 @@ fn names_that_nothing_has_are_refused() {
     let expected = ["class[1].shards", "waves.domain_caps.rakc"];
     assert_eq!(fields(cell.ask(start(&wrong))), expected);
     cell.start(plan("return"));
-    assert_eq!(fields(cell.ask(revise(wrong.clone()))), expected);
+    assert_eq!(fields(cell.ask(revise(wrong))), expected);
     let mut greedy = plan("another");
     greedy.pace.readers = READERS_MAX + 1;
     assert_eq!(fields(cell.ask(start(&greedy)))[0], "pace.readers");
