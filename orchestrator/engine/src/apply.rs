@@ -237,6 +237,7 @@ impl State {
             mailboxes: claim.mailboxes,
             bytes: claim.bytes,
             services: claim.services,
+            services_since: self.at,
             seen: claim.services,
             phase: if adopted {
                 Phase::Open { adopted }

@@ -27,6 +27,8 @@ pub struct Engine {
     pub(crate) now: CellTime,
     /// From when on nodes that were never heard count as silent.
     pub(crate) listening_since: CellTime,
+    /// When this leader took over.
+    pub(crate) leading_since: CellTime,
     pub(crate) housekeeping_at: CellTime,
     pub(crate) marked_at: CellTime,
     pub(crate) step: Step,
@@ -50,6 +52,7 @@ impl Engine {
             leading: false,
             now: CellTime::default(),
             listening_since: CellTime::default(),
+            leading_since: CellTime::default(),
             housekeeping_at: CellTime::default(),
             marked_at: CellTime::default(),
             step: Step::default(),
@@ -218,6 +221,7 @@ impl Engine {
     fn lead(&mut self, epoch: rientro_types::Epoch, origin: Origin) {
         self.leading = true;
         self.listening_since = self.now;
+        self.leading_since = self.now;
         self.housekeeping_at = self.now;
         self.marked_at = self.now;
         for ix in self.state.node_ixs() {

@@ -90,7 +90,12 @@ impl State {
     /// Changes one shard and everything derived from it.
     pub(crate) fn change(&mut self, ix: ShardIx, edit: impl FnOnce(&mut Shard)) {
         self.unindex(ix);
-        edit(&mut self.shards[ix.at()]);
+        let (at, shard) = (self.at, &mut self.shards[ix.at()]);
+        let services = shard.services;
+        edit(shard);
+        if shard.services != services {
+            shard.services_since = at;
+        }
         self.hold_if_silent(ix);
         self.index(ix);
         self.reopen_campaign(ix);
@@ -137,6 +142,7 @@ impl State {
         self.dirty_nodes.insert(mark.node);
         self.counts.count(mark.state, mark.mailboxes);
         self.contested += u64::from(self.shard(ix).is_contested());
+        self.impaired += u64::from(self.shard(ix).is_impaired());
         let node = self.node_mut(mark.node);
         node.shards.insert(ix);
         node.counts.count(mark.state, mark.mailboxes);
@@ -175,6 +181,7 @@ impl State {
         self.counts.uncount(mark.state, mark.mailboxes);
         // Read off the shard, which is as it was indexed until it is edited: a mark in every footprint costs eight bytes.
         self.contested -= u64::from(self.shard(ix).is_contested());
+        self.impaired -= u64::from(self.shard(ix).is_impaired());
         let node = self.node_mut(mark.node);
         node.shards.remove(&ix);
         node.counts.uncount(mark.state, mark.mailboxes);

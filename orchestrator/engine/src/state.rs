@@ -89,6 +89,7 @@ pub(crate) struct Shard {
     pub(crate) mailboxes: u64,
     pub(crate) bytes: u64,
     pub(crate) services: ServiceSet,
+    pub(crate) services_since: CellTime,
     pub(crate) seen: ServiceSet,
     pub(crate) phase: Phase,
     pub(crate) since: CellTime,
@@ -123,6 +124,11 @@ impl Shard {
     /// Whether two nodes claim it.
     pub(crate) fn is_contested(&self) -> bool {
         matches!(self.held_by(), Some(HeldReason::Contested { .. }))
+    }
+
+    /// Whether it is in service and wrong: what would hold it were it on its way.
+    pub(crate) fn is_impaired(&self) -> bool {
+        self.blocked.is_some() && self.state() == ShardState::Open
     }
 
     /// Whether a campaign is bringing it back: what it is lost to counts against its wave.
@@ -411,6 +417,8 @@ pub(crate) struct State {
     pub(crate) counts: StateCounts,
     /// Shards that two nodes claim.
     pub(crate) contested: u64,
+    /// Shards that are open and wrong.
+    pub(crate) impaired: u64,
     /// Every try that a node is booked with, by its shard.
     pub(crate) booked: BTreeSet<(ShardIx, AttemptNo, NodeIx)>,
 
@@ -442,6 +450,7 @@ impl State {
             domains: BTreeMap::new(),
             counts: StateCounts::default(),
             contested: 0,
+            impaired: 0,
             booked: BTreeSet::new(),
             to_book: BTreeMap::new(),
             mutant: Mutant::None,

@@ -11,7 +11,7 @@ use rientro_types::{
 };
 
 use crate::engine::Engine;
-use crate::state::{Campaign, CampaignIx, NodeIx, Shard, ShardIx};
+use crate::state::{Campaign, CampaignIx, Node, NodeIx, Shard, ShardIx};
 
 impl Engine {
     /// The cell; absent before it is founded.
@@ -19,8 +19,7 @@ impl Engine {
     pub fn cell_view(&self) -> Option<CellView> {
         let state = &self.state;
         let cell = state.cell.as_ref()?;
-        let count =
-            |f: fn(&crate::state::Node) -> bool| state.nodes.iter().filter(|node| f(node)).count() as u64;
+        let count = |f: fn(&Node) -> bool| state.nodes.iter().filter(|node| f(node)).count() as u64;
         Some(CellView {
             cell: cell.id,
             incarnation: cell.incarnation,
@@ -33,7 +32,9 @@ impl Engine {
             nodes_silent: count(|node| node.silent.is_some()),
             counts: state.counts,
             shards_contested: state.contested,
+            shards_impaired: state.impaired,
             campaigns_live: state.campaigns.iter().filter(|c| c.state.is_live()).count() as u64,
+            leading_since: self.leading_since,
         })
     }
 
@@ -177,6 +178,11 @@ impl Engine {
             return WaitingOn::Resume { campaign: campaign.id };
         }
         let node = self.state.node(shard.node);
+        let waits_by_itself = matches!(shard.phase, Phase::Backoff { .. }) && !shard.due;
+        if !node.is_ready() && !waits_by_itself {
+            // Whatever was under way there: nobody hears how far it is, and nobody can say that it goes on.
+            return self.offline(node);
+        }
         match shard.phase {
             Phase::Verifying { attempt, .. } | Phase::Confirming { attempt, .. } => WaitingOn::Task {
                 running: self.now.since(shard.since),
@@ -186,8 +192,7 @@ impl Engine {
             Phase::Backoff { until, .. } if !shard.due => {
                 WaitingOn::Backoff { left: until.since(campaign.active(self.now)) }
             }
-            _ if !node.is_ready() => WaitingOn::NodeOffline { node: node.id },
-            Phase::Verified => self.before_opening(shard, campaign),
+            Phase::Verified => self.before_opening(ix, shard, campaign),
             Phase::Waiting
             | Phase::Backoff { .. }
             | Phase::Closed { .. }
@@ -197,10 +202,22 @@ impl Engine {
         }
     }
 
-    fn before_opening(&self, shard: &Shard, campaign: &Campaign) -> WaitingOn {
+    fn offline(&self, node: &Node) -> WaitingOn {
+        let silent_at = node.heard.unwrap_or(self.listening_since) + self.state.limits.silence;
+        WaitingOn::NodeOffline {
+            node: node.id,
+            unheard_for: node.heard.map(|heard| self.now.since(heard)),
+            silent_in: silent_at.since(self.now),
+        }
+    }
+
+    fn before_opening(&self, ix: ShardIx, shard: &Shard, campaign: &Campaign) -> WaitingOn {
         let max = campaign.plan.opening.in_flight_max;
         match (shard.wave(), campaign.current_wave()) {
-            (Some(wave), Some(current)) if !campaign.wave_started(wave) => WaitingOn::Wave { wave, current },
+            (Some(wave), Some(current)) if !campaign.wave_started(wave) => {
+                let (promotion, earlier) = (campaign.plan.waves.promotion, self.state.earlier_wave(ix));
+                WaitingOn::Wave { wave, current, promotion, earlier }
+            }
             _ if campaign.in_flight >= max => WaitingOn::OpeningBudget { busy: campaign.in_flight, max },
             _ => self.node_budget(shard.node, TaskKind::Confirm).unwrap_or(WaitingOn::Turn),
         }

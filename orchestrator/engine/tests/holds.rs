@@ -244,3 +244,85 @@ fn a_wrong_volume_holds_between_tries_and_after_them() {
         cell.assert_replays();
     }
 }
+
+/// What users see is counted from when the services became what they are, whatever the shard's own steps are since.
+#[test]
+fn services_have_a_time_of_their_own() {
+    let mut cell = Cell::with_fleet(1, 1);
+    let met = cell.view("a1").shard.services_since;
+    cell.pass(30);
+    cell.start(generous());
+    cell.pass(30);
+    cell.play();
+    let open = cell.view("a1").shard;
+    assert_eq!((open.state(), open.services), (ShardState::Open, ServiceSet::ALL));
+    assert!(open.services_since.since(met) >= Span::from_secs(60), "{open:?}");
+    cell.pass(30);
+    let at = cell.now;
+    cell.ask(Verb::Close { selector: only("a1"), reason: "users report loops".to_owned() }).unwrap();
+    cell.pass(30);
+    cell.ask(Verb::Retry { selector: only("a1") }).unwrap();
+    let closed = cell.view("a1").shard;
+    assert_eq!(
+        (closed.services_since, closed.services),
+        (at, ServiceSet::NONE),
+        "the way back closes nothing again"
+    );
+    assert!(closed.state_since() > at, "{closed:?}");
+    let mut restored = Engine::new();
+    cell.engine.snapshot().for_each(|record| restored.restore(record).unwrap());
+    assert_eq!(restored.shard_view(shard("a1")).unwrap().shard.services_since, at);
+    cell.assert_replays();
+}
+
+/// T1: while its node has no session, nobody can say that a task goes on: the shard waits for its node, and is told how long.
+#[test]
+fn a_task_on_a_node_without_a_session_waits_for_the_node() {
+    let mut cell = Cell::with_fleet(2, 1);
+    cell.start(generous());
+    assert!(matches!(cell.view("a1").waiting_on, Some(WaitingOn::Task { .. })));
+    cell.disconnect("a");
+    cell.pass_with(6, &["b"]);
+    let Some(WaitingOn::NodeOffline { node: away, unheard_for: Some(unheard_for), silent_in }) =
+        cell.view("a1").waiting_on
+    else {
+        panic!("{:?}", cell.view("a1"));
+    };
+    assert_eq!(away, node("a"));
+    assert!(unheard_for >= Span::from_secs(6), "{unheard_for:?}");
+    assert_eq!(unheard_for.plus(silent_in), FleetLimits::default().silence);
+    cell.pass_with(silent_in.ms() / 1_000 + 1, &["b"]);
+    assert_eq!(cell.state("a1"), ShardState::Held);
+}
+
+/// T28: an open shard whose data is gone is counted while it is so.
+#[test]
+fn open_shards_with_something_wrong_are_counted() {
+    let mut cell = Cell::with_fleet(1, 1);
+    cell.start(generous());
+    cell.play();
+    let impaired = |cell: &Cell| cell.engine.cell_view().unwrap().shards_impaired;
+    assert_eq!((cell.state("a1"), impaired(&cell)), (ShardState::Open, 0));
+    cell.inventory("a", vec![]);
+    assert_eq!((cell.state("a1"), impaired(&cell)), (ShardState::Open, 1));
+    cell.inventory("a", vec![claim("a1", "a")]);
+    assert_eq!(impaired(&cell), 0);
+    cell.assert_replays();
+}
+
+/// A shard is offered an earlier wave only where bringing it forward would not be refused.
+#[test]
+fn only_a_wave_that_can_be_reached_is_offered() {
+    let mut cell = Cell::with_fleet(1, 4);
+    let mut plan = generous();
+    plan.waves.promotion = Promotion::Manual;
+    let quarter = Share::Mailboxes(percent("25%"));
+    plan.waves.schedule = Schedule::List(vec![quarter, quarter, Share::Rest]);
+    cell.start(plan);
+    cell.play();
+    for id in ["a1", "a2", "a3", "a4"] {
+        let Some(WaitingOn::Wave { earlier, promotion, .. }) = cell.view(id).waiting_on else { continue };
+        let tried = cell.rehearse(Verb::Prioritise { selector: only(id) });
+        assert_eq!((tried.is_ok(), promotion), (earlier.is_some(), Promotion::Manual), "{id}: {tried:?}");
+    }
+}

@@ -153,6 +153,6 @@ fn inside(outer: &str, field: &str) -> String {
 /// A mailbox is open as its shard is: only a gate sets one apart, and none is registered.
 fn mailbox_view(mailbox: MailboxId, shard: ShardView) -> MailboxView {
     let exception = shard.shard.exceptions.get(&mailbox).copied();
-    let (open, since) = (shard.shard.services, shard.shard.state_since());
+    let (open, since) = (shard.shard.services, shard.shard.services_since);
     MailboxView { mailbox, exception, open, since, shard }
 }

@@ -7,9 +7,9 @@ use rientro_types::{
     CellTime, CellView, CloseCause, Decision, Digest, Entry, Epoch, Finding, FindingKind, FindingKinds,
     FleetLimits, HeldReason, Hold, Incarnation, LabelKey, LabelValue, Level, LocatedFinding, MailboxId,
     Membership, NodeId, NodeIncarnation, NodeView, Outcome, PauseCause, Phase, Placement, PlacementNo, Plan,
-    PolicyBreach, Ppm, Progress, Record, Revision, Seq, ServiceSet, ShardId, ShardSnapshot, ShardState,
-    ShardView, Span, Standing, StateCounts, Tally, TaskFailure, UnknownCause, Verdict, Verification,
-    VolumeId, WaitingOn, WaveForecast, WaveNo, WaveState, WaveView,
+    PolicyBreach, Ppm, Progress, Promotion, Record, Revision, Seq, ServiceSet, ShardId, ShardSnapshot,
+    ShardState, ShardView, Span, Standing, StateCounts, Tally, TaskFailure, UnknownCause, Verdict,
+    Verification, VolumeId, WaitingOn, WaveForecast, WaveNo, WaveState, WaveView,
 };
 
 /// 2026-01-23 04:12:00 UTC.
@@ -71,6 +71,7 @@ pub(crate) fn shard(name: &str, node: &str, wave: u32, phase: Phase) -> ShardVie
         mailboxes: 800,
         bytes: 64 << 30,
         services,
+        services_since: at(minutes(141)),
         seen: services,
         phase,
         since: at(minutes(134)),
@@ -143,7 +144,12 @@ pub(crate) fn shards() -> Vec<ShardView> {
     let progress = Progress { mailboxes: 200, messages: 2_500, bytes: 16 << 30, findings: 0 };
     let mut verified = waits(
         shard("vol-09", "n2", 2, Phase::Verified),
-        WaitingOn::Wave { wave: WaveNo::from_raw(2), current: WaveNo::from_raw(1) },
+        WaitingOn::Wave {
+            wave: WaveNo::from_raw(2),
+            current: WaveNo::from_raw(1),
+            promotion: Promotion::Automatic,
+            earlier: Some(WaveNo::from_raw(1)),
+        },
     );
     verified.shard.standing = Some(clean());
     let mut open = shard("vol-01", "n1", 0, Phase::Open { adopted: false });
@@ -223,7 +229,9 @@ pub(crate) fn cell() -> CellView {
         nodes_silent: 1,
         counts: counts(&shards()),
         shards_contested: 1,
+        shards_impaired: 0,
         campaigns_live: 1,
+        leading_since: at(minutes(300)),
     }
 }
 

@@ -139,7 +139,12 @@ impl OperatorService for Server {
         _: Request<v1::GetCellRequest>,
     ) -> Result<Response<v1::GetCellResponse>, Status> {
         let trouble = self.canned(|canned| canned.trouble.clone());
-        let answer = CellAnswer { cell: fixtures::cell(), build: "0.1.0 test".to_owned(), trouble };
+        let impaired = |view: &&ShardView| {
+            view.shard.blocked.is_some() && view.shard.state() == rientro_types::ShardState::Open
+        };
+        let shards_impaired = self.canned(|canned| canned.shards.iter().filter(impaired).count()) as u64;
+        let cell = rientro_types::CellView { shards_impaired, ..fixtures::cell() };
+        let answer = CellAnswer { cell, build: "0.1.0 test".to_owned(), trouble };
         Ok(Response::new(answer.into()))
     }
 
@@ -199,7 +204,7 @@ impl OperatorService for Server {
             mailbox: fixtures::mailbox_id(),
             exception,
             open: shard.shard.services,
-            since: shard.shard.state_since(),
+            since: shard.shard.services_since,
             shard,
         });
         let answer = MailboxAnswer { mailbox: fixtures::mailbox_id(), views: views.collect() };

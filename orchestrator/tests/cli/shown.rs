@@ -1,7 +1,8 @@
 //! What is shown of each noun, as tables and as JSON.
 
 use rientro_types::{
-    Acceptance, Exception, HeldReason, Hold, Phase, PlanProblem, Refusal, Seq, TaskFailure, VolumeId,
+    Acceptance, Exception, HeldReason, Hold, Phase, PlanProblem, Promotion, Refusal, Seq, ServiceSet, Span,
+    TaskFailure, VolumeId, WaitingOn, WaveNo,
 };
 use rientro_wire::operator::{FindingsAnswer, FindingsGap, JournalCheck};
 
@@ -84,6 +85,7 @@ async fn an_open_shard_shows_the_circumstance_it_is_in() {
     shards[0].shard.blocked = Some(Hold { reason: missing, since: fixtures::at(fixtures::minutes(5)) });
     let cell = Cell::new(Canned { shards, ..Canned::default() }).await;
     let shown = cell.run(&["shard", "show", "vol-01"]).await.stdout;
+    assert_eq!(row(&shown, "open for").map(|open| open.contains("2h 21m ago")), Some(true), "{shown}");
     assert_eq!(["state", "why"].map(|name| row(&shown, name)), [Some("open"), Some(&*why)], "{shown}");
     assert!(row(&shown, "since").unwrap_or_default().contains("2h 14m ago"), "{shown}");
     assert!(row(&shown, "but since").unwrap_or_default().contains("5m ago"), "{shown}");
@@ -104,7 +106,8 @@ async fn a_held_shard_says_since_when_it_is_held() {
     let cell = Cell::new(Canned { mailbox_shard: Some("vol-11"), ..Canned::default() }).await;
     for args in [["shard", "show", "vol-11"], ["mailbox", "show", "mario@libero.example"]] {
         let shown = cell.run(&args).await.stdout;
-        assert!(row(&shown, "since").unwrap_or_default().contains("(11m ago)"), "{shown}");
+        let held = if args[0] == "shard" { "since" } else { "state" };
+        assert!(row(&shown, held).unwrap_or_default().contains("(11m ago)"), "{shown}");
         assert_eq!(row(&shown, "why"), Some("node n3 was not heard for 1m 5s"), "{shown}");
     }
     let listed = cell.run(&["shard", "list", "--state", "held"]).await.stdout;
@@ -248,10 +251,23 @@ async fn findings_that_cannot_be_shown_are_said_and_fail() {
         },
         FindingsAnswer::End { findings_total: 3, findings_shown: 0 },
     ];
-    let gap =
-        Cell::new(Canned { findings, ..Canned::default() }).await.run(&["findings", "list", "--all"]).await;
-    assert_eq!(gap.code, 1);
-    assert!(gap.stderr.contains("vol-11 cannot be shown: node n3, which keeps them, is not connected"));
+    for total in [3, 0] {
+        let mut findings = findings.clone();
+        findings[1] = FindingsAnswer::End { findings_total: total, findings_shown: 0 };
+        let cell = Cell::new(Canned { findings, ..Canned::default() }).await;
+        let gap = cell.run(&["findings", "list", "--all"]).await;
+        assert_eq!(
+            (gap.code, gap.stderr.lines().count()),
+            (1, 1),
+            "nothing is said to be not found: {}",
+            gap.stderr
+        );
+        assert!(gap.stderr.contains("vol-11 cannot be shown: node n3, which keeps them, is not connected"));
+        let json = cell.run(&["-o", "json", "findings", "list", "--all"]).await;
+        let error: serde_json::Value = serde_json::from_str(&json.stderr).expect("one JSON line");
+        assert_eq!((json.code, &error["error"]["code"]), (1, &"refused".into()));
+        assert!(error["error"]["what"].as_str().expect("a text").contains("vol-11 cannot be shown"));
+    }
     let cut = Cell::new(Canned { findings: Vec::new(), ..Canned::default() }).await;
     assert_eq!(
         cut.run(&["findings", "list", "--all"]).await.code,
@@ -371,4 +387,139 @@ async fn completions_need_no_cell() {
     let completions = run("http://127.0.0.1:1", &["completions", "bash"]).await;
     assert_eq!(completions.code, 0);
     assert!(completions.stdout.contains("_rientro()"));
+}
+
+/// A name that the cell does not know is refused; an empty answer would read as nothing found.
+#[tokio::test]
+async fn unknown_names_are_refused() {
+    let cell = Cell::new(Canned::default()).await;
+    for (args, problem) in [
+        (["findings", "list", "vol-99"], "there is no shard vol-99"),
+        (["findings", "list", "--label=rack=r9"], "no node has the label rack=r9"),
+        (["findings", "list", "--campaign=return-9"], "there is no campaign return-9"),
+        (["shard", "list", "vol-99"], "there is no shard vol-99"),
+    ] {
+        let run = cell.run(&args).await;
+        assert_eq!((run.code, &*run.stdout), (1, ""), "{args:?}: {}", run.stderr);
+        assert!(run.stderr.contains(problem), "{args:?}: {}", run.stderr);
+    }
+    let wave = cell.run(&["findings", "list", "--campaign", "return-1", "--wave", "9"]).await;
+    assert!(wave.code == 1 && wave.stderr.contains("campaign return-1 has no wave 9"), "{}", wave.stderr);
+}
+
+/// What was taken as it is did not pass: who took it, and why, is said wherever it is shown.
+#[tokio::test]
+async fn an_accepted_shard_says_by_whom_and_why() {
+    let mut shards = fixtures::shards();
+    let reason = "the users need their mail".to_owned();
+    shards[2].shard.accepted = Some(Acceptance { by: "anna".to_owned(), reason });
+    let phases =
+        [(Phase::Open { adopted: false }, "so it was opened"), (Phase::Verified, "it waits to open")];
+    for (phase, end) in phases {
+        shards[2].shard.phase = phase;
+        let canned = Canned { shards: shards.clone(), mailbox_shard: Some("vol-07"), ..Canned::default() };
+        let cell = Cell::new(canned).await;
+        for args in [["shard", "show", "vol-07"], ["mailbox", "show", "mario@libero.example"]] {
+            let shown = cell.run(&args).await.stdout;
+            let why = row(&shown, "why").unwrap_or_default();
+            assert!(
+                why.starts_with("it was accepted by anna: the users need their mail (its verif"),
+                "{shown}"
+            );
+            assert!(why.contains("damaged at structure level") && why.ends_with(end), "{shown}");
+        }
+    }
+}
+
+/// Who closed a shard, and why, is in the journal: the command shows what was decided then.
+#[tokio::test]
+async fn an_operators_closing_is_found_in_the_journal() {
+    let cell = Cell::new(Canned { mailbox_shard: Some("vol-03"), ..Canned::default() }).await;
+    let command = "rientro journal tail --last 0 | grep '2026-01-23 01:58:00 UTC'";
+    for args in [["shard", "show", "vol-03"], ["mailbox", "show", "mario@libero.example"]] {
+        let shown = cell.run(&args).await.stdout;
+        assert!(shown.lines().any(|line| line.trim() == command), "{shown}");
+    }
+}
+
+/// T1: nobody claims that an agent reads while its node has no connection.
+#[tokio::test]
+async fn a_task_on_a_node_that_is_away_says_so() {
+    let mut shards = fixtures::shards();
+    shards[3].waiting_on = Some(WaitingOn::NodeOffline {
+        node: fixtures::node_id("n2"),
+        unheard_for: Some(Span::from_secs(6)),
+        silent_in: Span::from_secs(54),
+    });
+    let cell = Cell::new(Canned { shards, ..Canned::default() }).await;
+    let shown = cell.run(&["shard", "show", "vol-08"]).await.stdout;
+    let why = "its agent was reading it, but node n2 is not connected; it was last heard 6s ago";
+    assert_eq!(row(&shown, "why"), Some(why), "{shown}");
+    assert!(shown.contains("counts as silent in 54s: then it is held"), "{shown}");
+    assert!(shown.contains("rientro node show n2"), "{shown}");
+}
+
+/// Where an operator promotes, the promotion is what is offered; bringing forward only where it would not be refused.
+#[tokio::test]
+async fn a_wave_that_an_operator_promotes_says_how() {
+    let promote = "rientro wave promote return-1 1";
+    let prioritize = "rientro shard prioritize vol-09";
+    for (promotion, earlier, offered) in [
+        (Promotion::Manual, None, vec![promote]),
+        (Promotion::Manual, Some(WaveNo::from_raw(1)), vec![promote, prioritize]),
+        (Promotion::Automatic, Some(WaveNo::from_raw(1)), vec![prioritize]),
+        (Promotion::Automatic, None, vec!["rientro watch return-1"]),
+    ] {
+        let mut shards = fixtures::shards();
+        let (wave, current) = (WaveNo::from_raw(2), WaveNo::from_raw(1));
+        shards[4].waiting_on = Some(WaitingOn::Wave { wave, current, promotion, earlier });
+        let cell = Cell::new(Canned { shards, ..Canned::default() }).await;
+        let shown = cell.run(&["-o", "json", "shard", "show", "vol-09"]).await.stdout;
+        let json: serde_json::Value = serde_json::from_str(&shown).expect("JSON");
+        let next = json["next"].as_array().expect("commands").iter();
+        assert_eq!(next.map(|step| step["command"].clone()).collect::<Vec<_>>(), offered);
+    }
+}
+
+/// T29: where the restored journal and the node disagree, neither is told as the truth.
+#[tokio::test]
+async fn a_disagreement_is_neither_open_nor_closed() {
+    let mut shards = fixtures::shards();
+    let reason = HeldReason::Disagreement { journal: ServiceSet::ALL, node: ServiceSet::NONE };
+    shards[0].shard.blocked = Some(Hold { reason, since: fixtures::at(fixtures::minutes(5)) });
+    shards[0].waiting_on = Some(WaitingOn::Operator);
+    let cell = Cell::new(Canned { shards, mailbox_shard: Some("vol-01"), ..Canned::default() }).await;
+    let both = "the restored journal says all services, its node serves nothing";
+    let shown = cell.run(&["shard", "show", "vol-01"]).await.stdout;
+    assert_eq!(row(&shown, "open for"), Some(both), "{shown}");
+    assert!(!shown.contains("stays closed"), "{shown}");
+    let shown = cell.run(&["mailbox", "show", "mario@libero.example"]).await.stdout;
+    assert!(shown.starts_with("mario@libero.example is IN DOUBT\n"), "{shown}");
+    assert_eq!(row(&shown, "why"), Some(both), "{shown}");
+    assert!(!shown.contains("stays closed"), "{shown}");
+}
+
+/// T28: open shards with something wrong are counted where people look first, with the command that lists them.
+#[tokio::test]
+async fn open_shards_with_something_wrong_are_in_the_overview() {
+    let mut shards = fixtures::shards();
+    let reason = HeldReason::ShardMissing { node: fixtures::node_id("n1") };
+    shards[0].shard.blocked = Some(Hold { reason, since: fixtures::at(fixtures::minutes(5)) });
+    let cell = Cell::new(Canned { shards, ..Canned::default() }).await;
+    let shown = cell.run(&["cell", "show"]).await.stdout;
+    let counted = "1 shard open with something wrong; rientro shard list --impaired";
+    assert_eq!(row(&shown, "impaired"), Some(counted), "{shown}");
+    let listed = cell.run(&["shard", "list", "--impaired"]).await.stdout;
+    assert_eq!(listed.lines().skip(1).filter_map(|l| l.split(' ').next()).collect::<Vec<_>>(), ["vol-01"]);
+}
+
+/// A leader says of a node it has not heard from when on it would have.
+#[tokio::test]
+async fn a_node_not_heard_says_since_when() {
+    let mut nodes = fixtures::nodes();
+    nodes[2].heard_ago = None;
+    let cell = Cell::new(Canned { nodes, ..Canned::default() }).await;
+    let shown = cell.run(&["node", "show", "n3"]).await.stdout;
+    let heard = "not since the orchestrator started, at 2026-01-22 23:12:00 UTC";
+    assert_eq!(row(&shown, "last heard"), Some(heard), "{shown}");
 }

@@ -72,3 +72,23 @@ async fn the_report_tells_what_is_back_what_is_held_and_where_to_look() {
     let back = cell.run(&["campaign", "report", "return-1"]).await.transcript();
     insta::assert_snapshot!(format!("{held}\n{back}"));
 }
+
+/// A campaign that runs counts all that is not back, on the way or stuck; the exit code says whether something is held.
+#[tokio::test]
+async fn the_report_of_a_running_campaign_counts_all_that_is_not_back() {
+    let cell = Cell::new(Canned::default()).await;
+    let run = cell.run(&["campaign", "report", "return-1"]).await;
+    let said = run.stdout.contains("Not back: 7 shards with 5,600 mailboxes");
+    assert!(said && run.stdout.contains("  2 shards, 1,600 mailboxes: on the way\n"), "{}", run.stdout);
+    assert_eq!(run.code, 1, "something is held");
+    let json = cell.run(&["-o", "json", "campaign", "report", "return-1"]).await;
+    let report: serde_json::Value = serde_json::from_str(&json.stdout).expect("JSON");
+    assert_eq!((json.code, report["not_back"].as_array().expect("a list").len()), (1, 7));
+
+    let mut campaign = fixtures::campaign();
+    campaign.counts = fixtures::counts(fixtures::shards().iter().take(1).chain(&fixtures::shards()[3..5]));
+    let cell = Cell::new(Canned { campaigns: vec![campaign], ..Canned::default() }).await;
+    let run = cell.run(&["campaign", "report", "return-1"]).await;
+    assert!(run.stdout.contains("Not back: 2 shards with 1,600 mailboxes"), "{}", run.stdout);
+    assert_eq!(run.code, 0, "it goes on by itself: {}", run.stdout);
+}

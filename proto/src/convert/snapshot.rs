@@ -76,6 +76,7 @@ message!(v1::ShardSnapshot => ShardSnapshot {
     mailboxes,
     bytes,
     services,
+    services_since as services_since_unix_ms,
     seen,
     phase,
     since as since_unix_ms,

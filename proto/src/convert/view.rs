@@ -39,9 +39,9 @@ impl Take<Vec<v1::StateCount>> for StateCounts {
 oneof!(WaitingOn in waiting_on, waiting_on: WaitingOn => WaitingOn {
     NodeBudget { node, busy, max },
     DomainBudget { label, value, busy, max },
-    NodeOffline { node },
+    NodeOffline { node, unheard_for as unheard_for_ms, silent_in as silent_in_ms },
     Turn,
-    Wave { wave, current },
+    Wave { wave, current, promotion, earlier },
     OpeningBudget { busy, max },
     Backoff { left as left_ms },
     Task { running as running_ms, progress },
@@ -93,7 +93,9 @@ message!(v1::CellView => CellView {
     nodes_silent,
     counts,
     shards_contested,
+    shards_impaired,
     campaigns_live,
+    leading_since as leading_since_unix_ms,
 });
 
 message!(v1::WaveForecast => WaveForecast { wave, shards in 0..=SHARDS_NAMED_MAX, mailboxes, bytes });

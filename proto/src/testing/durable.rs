@@ -84,7 +84,7 @@ generate_struct! {
     }
     WaveSnapshot { state, forgiven }
     ShardSnapshot {
-        shard, placement, mailboxes, bytes, services, seen, phase, since, blocked, doubted, attempt, failures,
+        shard, placement, mailboxes, bytes, services, services_since, seen, phase, since, blocked, doubted, attempt, failures,
         charged, member, standing, accepted, exceptions,
     }
     Hold { reason, since }

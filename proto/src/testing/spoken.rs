@@ -53,9 +53,9 @@ generate_enum! {
     WaitingOn {
         NodeBudget { node, busy, max },
         DomainBudget { label, value, busy, max },
-        NodeOffline { node },
+        NodeOffline { node, unheard_for, silent_in },
         Turn,
-        Wave { wave, current },
+        Wave { wave, current, promotion, earlier },
         OpeningBudget { busy, max },
         Backoff { left },
         Task { running, progress },
@@ -126,7 +126,7 @@ generate_struct! {
     }
     CellView {
         cell, incarnation, epoch, seq_next, at, limits, nodes, nodes_connected, nodes_silent, counts,
-        shards_contested, campaigns_live,
+        shards_contested, shards_impaired, campaigns_live, leading_since,
     }
     WaveForecast { wave, shards, mailboxes, bytes }
     Hello { protocol, build = word(), node, incarnation, labels, newest, inventory }

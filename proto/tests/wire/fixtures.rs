@@ -172,6 +172,7 @@ fn shard_snapshot() -> ShardSnapshot {
         mailboxes: 812,
         bytes: 1 << 40,
         services: services(),
+        services_since: CellTime::from_unix_ms(7),
         seen: ServiceSet::NONE,
         phase: Phase::Opening { step: 1, deadline: ActiveTime::from_ms(77), overdue: true },
         since: CellTime::from_unix_ms(8),

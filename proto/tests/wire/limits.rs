@@ -99,6 +99,7 @@ fn largest_shard() -> ShardSnapshot {
         mailboxes: u64::MAX,
         bytes: u64::MAX,
         services: ServiceSet::ALL,
+        services_since: CellTime::from_unix_ms(u64::MAX),
         seen: ServiceSet::ALL,
         phase: Phase::Held { reason: Box::new(reason.clone()) },
         since: CellTime::from_unix_ms(u64::MAX),

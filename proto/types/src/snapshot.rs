@@ -141,6 +141,8 @@ pub struct ShardSnapshot {
     pub bytes: u64,
     /// Services that may be used.
     pub services: ServiceSet,
+    /// Since when these are the ones: what opened or closed it then is all that its users saw.
+    pub services_since: CellTime,
     /// Services its node has confirmed to know of.
     pub seen: ServiceSet,
     /// Where it is in its life.

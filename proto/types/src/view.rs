@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use crate::{
     CampaignId, CampaignState, CellId, CellTime, Digest, Epoch, Exception, FleetLimits, Incarnation,
-    LabelKey, LabelValue, MailboxId, NodeId, NodeIncarnation, Plan, Revision, Seq, ServiceSet, ShardSnapshot,
-    ShardState, Span, WaveNo, WaveState,
+    LabelKey, LabelValue, MailboxId, NodeId, NodeIncarnation, Plan, Promotion, Revision, Seq, ServiceSet,
+    ShardSnapshot, ShardState, Span, WaveNo, WaveState,
 };
 
 /// How far a running task is.
@@ -95,6 +95,10 @@ pub enum WaitingOn {
     NodeOffline {
         /// The node.
         node: NodeId,
+        /// For how long it was not heard; absent when the present leader has not heard it at all.
+        unheard_for: Option<Span>,
+        /// In how long it counts as silent, which holds the shard.
+        silent_in: Span,
     },
     /// Its turn among the shards of its node.
     Turn,
@@ -104,6 +108,10 @@ pub enum WaitingOn {
         wave: WaveNo,
         /// The wave that must pass first.
         current: WaveNo,
+        /// Who lets the next wave begin.
+        promotion: Promotion,
+        /// The wave it could be brought forward to, if there is one.
+        earlier: Option<WaveNo>,
     },
     /// A free place among the shards that open at once.
     OpeningBudget {
@@ -153,7 +161,7 @@ pub struct MailboxView {
     pub exception: Option<Exception>,
     /// Services that are open to it: its shard's. An exception changes that only where a gate enforces it.
     pub open: ServiceSet,
-    /// Since when its shard is in the state it is in: its hold's time where a circumstance holds it.
+    /// Since when these are open, or nothing is.
     pub since: CellTime,
     /// Its shard.
     pub shard: ShardView,
@@ -252,8 +260,12 @@ pub struct CellView {
     pub counts: StateCounts,
     /// Shards that two nodes claim, in whatever state.
     pub shards_contested: u64,
+    /// Open shards in a circumstance that would hold them if they were on their way: their data is gone, or in two places.
+    pub shards_impaired: u64,
     /// Live campaigns.
     pub campaigns_live: u64,
+    /// Since when the present leader leads: it has heard no node before.
+    pub leading_since: CellTime,
 }
 
 impl CellView {

@@ -132,6 +132,11 @@ fn cell_grid(answer: &CellAnswer) -> Grid {
         let text = format!("{shards} claimed by two nodes; rientro shard list --contested");
         grid.row(["contested".into(), Field::toned(text, Tone::Bad)]);
     }
+    if cell.shards_impaired > 0 {
+        let shards = plural(cell.shards_impaired, "shard");
+        let text = format!("{shards} open with something wrong; rientro shard list --impaired");
+        grid.row(["impaired".into(), Field::toned(text, Tone::Bad)]);
+    }
     grid.row([
         "journal".into(),
         format!("next record {}, life {}, epoch {}", cell.seq_next, cell.incarnation, cell.epoch).into(),

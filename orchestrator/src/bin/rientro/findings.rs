@@ -6,10 +6,10 @@ use rientro_wire::operator::{FindingsAnswer, FindingsGap, FindingsQuery};
 
 use crate::failure::Failure;
 use crate::foreign::{clean, path};
-use crate::human::count;
+use crate::human::{count, plural};
 use crate::json;
 use crate::output::note;
-use crate::selector::{SelectorArgs, kind};
+use crate::selector::{SelectorArgs, kind, known};
 use crate::session::Session;
 use crate::table::{Field, Grid, Tone};
 
@@ -34,6 +34,8 @@ pub(crate) struct ListArgs {
     max: u64,
 }
 
+/// Shards without their findings that are named in a failure for machines.
+const MISSING_NAMED_MAX: usize = 4;
 /// Findings shown when nothing else is said: more are for a file.
 const FINDINGS_MAX: u64 = 1_000;
 
@@ -48,6 +50,7 @@ pub(crate) async fn run(session: &Session, command: FindingsCommand) -> Result<(
         with_addresses: args.addresses,
     };
     let mut client = session.connect().await?;
+    known(&mut client, &query.selector).await?;
     let mut answers = client.findings(query).await?;
     let mut list = List::new(session);
     while let Some(answer) = answers.next::<FindingsAnswer>().await? {
@@ -60,14 +63,15 @@ pub(crate) async fn run(session: &Session, command: FindingsCommand) -> Result<(
 struct List<'a> {
     session: &'a Session,
     grid: Grid,
-    missing: bool,
+    /// What cannot be shown, a sentence a shard.
+    missing: Vec<String>,
     end: Option<(u64, u64)>,
 }
 
 impl<'a> List<'a> {
     fn new(session: &'a Session) -> Self {
         let grid = Grid::new(["SHARD", "KIND", "MAILBOX", "PATH", "DETAIL"]);
-        Self { session, grid, missing: false, end: None }
+        Self { session, grid, missing: Vec::new(), end: None }
     }
 
     fn take(&mut self, answer: FindingsAnswer) -> Result<(), Failure> {
@@ -80,11 +84,12 @@ impl<'a> List<'a> {
                 findings.iter().for_each(|finding| self.grid.row(row(shard.as_str(), finding)));
             }
             FindingsAnswer::Missing { shard, node, gap } => {
-                self.missing = true;
-                note(format_args!(
-                    "The findings of shard {shard} cannot be shown: {}.",
-                    gap_words(gap, node)
-                ));
+                let problem = gap_words(gap, node);
+                let sentence = format!("the findings of shard {shard} cannot be shown: {problem}");
+                if !self.session.out.is_json() {
+                    note(format_args!("rientro: {sentence}"));
+                }
+                self.missing.push(sentence);
             }
             FindingsAnswer::End { findings_total, findings_shown } => {
                 self.end = Some((findings_total, findings_shown));
@@ -98,12 +103,30 @@ impl<'a> List<'a> {
         let Some((total, shown)) = self.end else {
             return Err(Failure::Refused("the list broke off before its end; ask again".to_owned()));
         };
+        if !self.missing.is_empty() {
+            return Err(self.incomplete());
+        }
         if total == 0 {
-            note("Nothing was found.");
+            note("Nothing was found by the verifications that stand.");
         } else if shown < total {
             note(format_args!("{} of {} findings are shown; --max 0 shows all.", count(shown), count(total)));
         }
-        if self.missing { Err(Failure::Unsound) } else { Ok(()) }
+        Ok(())
+    }
+
+    /// What is not there is never told as nothing found: people have read it as it came, machines get it in one line.
+    fn incomplete(&self) -> Failure {
+        if !self.session.out.is_json() {
+            return Failure::Unsound;
+        }
+        let named: Vec<&str> = self.missing.iter().take(MISSING_NAMED_MAX).map(String::as_str).collect();
+        let more = self.missing.len() - named.len();
+        let more = if more > 0 {
+            format!("; and those of {}", plural(more as u64, "more shard"))
+        } else {
+            String::new()
+        };
+        Failure::Refused(format!("{}{more}", named.join("; ")))
     }
 }
 

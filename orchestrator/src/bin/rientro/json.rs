@@ -52,6 +52,8 @@ pub(crate) fn cell(answer: &CellAnswer) -> Value {
         "nodes_offline": cell.nodes_offline(),
         "nodes_silent": cell.nodes_silent,
         "shards_contested": cell.shards_contested,
+        "shards_impaired": cell.shards_impaired,
+        "leading_since": rfc3339(cell.leading_since),
         "campaigns_live": cell.campaigns_live,
         "counts": counts(&cell.counts),
     })
@@ -105,7 +107,7 @@ pub(crate) fn shard(view: &ShardView) -> Value {
     json!({
         "shard": shard.shard.as_str(),
         "state": shard.state().name(),
-        "why": words::why(shard),
+        "why": words::why(view),
         "since": rfc3339(shard.state_since()),
         "waiting_on": words::waits_for(view),
         "node": shard.placement.node.as_str(),
@@ -113,6 +115,8 @@ pub(crate) fn shard(view: &ShardView) -> Value {
         "mailboxes": shard.mailboxes,
         "bytes": shard.bytes,
         "services": services(shard.services),
+        "services_since": rfc3339(shard.services_since),
+        "disagreement": words::disagreement(shard),
         "services_seen": services(shard.seen),
         "held_by": shard.blocked.as_ref().map(|hold| words::held(&hold.reason)),
         "held_since": shard.blocked.as_ref().map(|hold| rfc3339(hold.since)),

@@ -140,9 +140,9 @@ async fn show(session: &Session, client: &mut Client, mailbox: &str) -> Result<(
 /// What is told about one mailbox.
 struct Story {
     open: ServiceSet,
-    /// Whether a circumstance would hold its shard.
-    is_beset: bool,
     since: String,
+    state: String,
+    in_doubt: Option<String>,
     why: String,
     until: String,
     waits_for: Option<String>,
@@ -172,9 +172,10 @@ impl Story {
         }
         Self {
             open: view.open,
-            is_beset: shard.blocked.is_some(),
             since: words::since(view.since, now),
-            why: words::why(shard),
+            state: format!("{} since {}", shard.state().name(), words::since(shard.state_since(), now)),
+            in_doubt: words::disagreement(shard),
+            why: words::why(&view.shard),
             until: words::until(&view.shard, campaign, now),
             waits_for: words::waits_for(&view.shard),
             place: format!("{} on node {}", shard.shard, shard.placement.node),
@@ -185,23 +186,25 @@ impl Story {
 
     fn text(&self, name: &str, id: MailboxId, colour: bool) -> String {
         let (state, tone) = match self.open {
+            _ if self.in_doubt.is_some() => ("IN DOUBT".to_owned(), Tone::Bad),
             ServiceSet::NONE => ("CLOSED".to_owned(), Tone::Bad),
             ServiceSet::ALL => ("OPEN".to_owned(), Tone::Good),
             some => (format!("OPEN for {}", words::services(some)), Tone::Warn),
         };
         let mut text = format!("{name} is {}\n\n", tone.paint(&state, colour));
         let mut line = |key: &str, value: &str| text.push_str(&format!("  {key:9}  {}\n", clean(value)));
-        line("since", &self.since);
-        if self.open != ServiceSet::ALL || self.is_beset {
-            line("why", &self.why);
+        if self.in_doubt.is_none() {
+            line("since", &self.since);
         }
-        if self.open != ServiceSet::ALL {
+        line("why", self.in_doubt.as_ref().unwrap_or(&self.why));
+        if self.open != ServiceSet::ALL || self.in_doubt.is_some() {
             line("until", &self.until);
         }
         if let Some(on) = &self.waits_for {
             line("waits for", on);
         }
         line("shard", &self.place);
+        line("state", &self.state);
         self.more.iter().for_each(|(key, value)| line(key, value));
         line("id", &id.to_string());
         text

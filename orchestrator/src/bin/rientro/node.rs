@@ -1,14 +1,14 @@
 //! `rientro node`: storage nodes, and whether they are heard.
 
 use clap::Subcommand;
-use rientro_types::{CellTime, NodeId, NodeView, ShardState};
+use rientro_types::{CellView, NodeId, NodeView, ShardState};
 use serde_json::Value;
 
 use crate::failure::Failure;
 use crate::fleet::state_grid;
-use crate::human::{count, moment, span};
+use crate::human::{clock, count, moment, span};
 use crate::json;
-use crate::session::{Session, now, refused};
+use crate::session::{Session, refused};
 use crate::table::{Field, Grid, Tone};
 
 #[derive(Debug, Subcommand)]
@@ -25,6 +25,7 @@ pub(crate) enum NodeCommand {
 pub(crate) async fn run(session: &Session, command: NodeCommand) -> Result<(), Failure> {
     let mut client = session.connect().await?;
     let nodes = client.nodes().await?;
+    let cell = client.cell().await?.cell;
     match command {
         NodeCommand::List if session.out.is_json() => {
             session.out.json(&nodes.iter().map(json::node).collect::<Value>())
@@ -32,15 +33,14 @@ pub(crate) async fn run(session: &Session, command: NodeCommand) -> Result<(), F
         NodeCommand::List if nodes.is_empty() => {
             session.out.line("No node has enrolled yet; start rientro-agent on the storage servers.")
         }
-        NodeCommand::List => session.out.grid(&nodes_grid(&nodes)),
+        NodeCommand::List => session.out.grid(&nodes_grid(&nodes, &cell)),
         NodeCommand::Show { node } => {
             let found = nodes.iter().find(|view| view.node == node);
             let view = found.ok_or_else(|| refused(&rientro_types::Refusal::NodeUnknown(node)))?;
             if session.out.is_json() {
                 return session.out.json(&json::node(view));
             }
-            let now = now(&mut client).await?;
-            session.out.grid(&node_grid(view, now))?;
+            session.out.grid(&node_grid(view, &cell))?;
             session.out.line("")?;
             session.out.grid(&state_grid(&view.counts))
         }
@@ -55,8 +55,12 @@ fn session_field(node: &NodeView) -> Field {
     }
 }
 
-fn heard(node: &NodeView) -> String {
-    node.heard_ago.map_or_else(|| "never".to_owned(), |ago| format!("{} ago", span(ago)))
+/// When a node was last heard. A leader knows of nothing before its own time.
+fn heard(node: &NodeView, cell: &CellView) -> String {
+    match node.heard_ago {
+        Some(ago) => format!("{} ago", span(ago)),
+        None => format!("not since the orchestrator started, at {}", moment(cell.leading_since)),
+    }
 }
 
 fn labels(node: &NodeView) -> String {
@@ -64,14 +68,19 @@ fn labels(node: &NodeView) -> String {
     labels.join(" ")
 }
 
-fn nodes_grid(nodes: &[NodeView]) -> Grid {
+fn nodes_grid(nodes: &[NodeView], cell: &CellView) -> Grid {
     let mut grid = Grid::new(["NODE", "SESSION", "HEARD", "#TASKS", "#SHARDS", "#OPEN", "#HELD", "LABELS"]);
     for node in nodes {
         let held = node.counts.shards_in(ShardState::Held) + node.counts.shards_in(ShardState::Failed);
         grid.row([
             node.node.to_string().into(),
             session_field(node),
-            heard(node).into(),
+            node.heard_ago
+                .map_or_else(
+                    || format!("not since {}", clock(cell.leading_since)),
+                    |ago| format!("{} ago", span(ago)),
+                )
+                .into(),
             count(u64::from(node.verifying) + u64::from(node.confirming)).into(),
             count(node.counts.shards_total()).into(),
             count(node.counts.shards_in(ShardState::Open)).into(),
@@ -82,13 +91,13 @@ fn nodes_grid(nodes: &[NodeView]) -> Grid {
     grid
 }
 
-fn node_grid(node: &NodeView, now: CellTime) -> Grid {
+fn node_grid(node: &NodeView, cell: &CellView) -> Grid {
     let mut grid = Grid::new(["", ""]);
     grid.row(["node".into(), node.node.to_string().into()]);
     grid.row(["session".into(), session_field(node)]);
-    grid.row(["last heard".into(), heard(node).into()]);
+    grid.row(["last heard".into(), heard(node, cell).into()]);
     if let Some(since) = node.silent {
-        let text = format!("since {} ({} ago)", moment(since), span(now.since(since)));
+        let text = format!("since {} ({} ago)", moment(since), span(cell.at.since(since)));
         grid.row(["silent".into(), Field::toned(text, Tone::Bad)]);
     }
     let tasks = format!("{} verifications, {} confirmations", node.verifying, node.confirming);

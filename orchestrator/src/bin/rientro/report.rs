@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use rientro_types::{CampaignId, CampaignView, CellTime, Selector, ShardState, ShardView};
+use rientro_types::{CampaignId, CampaignView, CellTime, Selector, ShardState, ShardView, StateCounts};
 use rientro_wire::operator::ShardsQuery;
 use serde_json::{Value, json};
 
@@ -14,10 +14,33 @@ use crate::json;
 use crate::session::{Session, now};
 use crate::shard::{print_steps, shards_grid};
 use crate::wave::show_waves;
-use crate::words::{self, NextStep, campaign_steps};
+use crate::words::{self, NextStep, campaign_steps, lost_shards};
 
 /// Shards that are not open and listed one by one; the rest is counted by reason and found with `shard list`.
 const LISTED_MAX: u64 = 20;
+/// States that nothing moves, or that an operator decided.
+const STUCK: [ShardState; 3] = [ShardState::Closed, ShardState::Held, ShardState::Failed];
+/// States on the way back.
+const MOVING: [ShardState; 6] = [
+    ShardState::Waiting,
+    ShardState::Verifying,
+    ShardState::Backoff,
+    ShardState::Verified,
+    ShardState::Confirming,
+    ShardState::Opening,
+];
+/// Every state but open.
+const AWAY: [ShardState; 9] = [
+    ShardState::Closed,
+    ShardState::Waiting,
+    ShardState::Verifying,
+    ShardState::Backoff,
+    ShardState::Verified,
+    ShardState::Confirming,
+    ShardState::Opening,
+    ShardState::Held,
+    ShardState::Failed,
+];
 /// Shards that are not open and looked at for their reasons.
 const REASONS_MAX: u64 = 10_000;
 
@@ -25,25 +48,44 @@ pub(crate) async fn run(session: &Session, campaign: CampaignId) -> Result<(), F
     let mut client = session.connect().await?;
     let view = client.campaign(campaign).await?;
     let now = now(&mut client).await?;
-    let stuck = stuck(&mut client, &view).await?;
     if session.out.is_json() {
-        return session.out.json(&json!({
+        let away = shards_in(&mut client, &view, &AWAY).await?;
+        session.out.json(&json!({
             "campaign": json::campaign(&view, now),
-            "not_back": stuck.iter().map(json::shard).collect::<Value>(),
-        }));
+            "not_back": away.iter().map(json::shard).collect::<Value>(),
+        }))?;
+    } else {
+        let stuck = shards_in(&mut client, &view, &STUCK).await?;
+        print(session, &view, &stuck, now)?;
     }
-    print(session, &view, &stuck, now)
+    verdict(&view)
 }
 
-/// Shards that are not open and that nothing moves, or that were closed by decision.
-async fn stuck(client: &mut Client, view: &CampaignView) -> Result<Vec<ShardView>, Failure> {
-    let states = vec![ShardState::Held, ShardState::Failed, ShardState::Closed];
+/// Something is held, or the campaign is over and not everything is back.
+fn verdict(view: &CampaignView) -> Result<(), Failure> {
+    let all_back = view.counts.shards_in(ShardState::Open) == view.counts.shards_total();
+    let sound = lost_shards(view) == 0 && (all_back || view.state.is_live());
+    if sound { Ok(()) } else { Err(Failure::Unsound) }
+}
+
+/// Shards of a campaign in some states.
+async fn shards_in(
+    client: &mut Client,
+    view: &CampaignView,
+    states: &[ShardState],
+) -> Result<Vec<ShardView>, Failure> {
     let there = states.iter().any(|state| view.counts.shards_in(*state) > 0);
     if !there {
         return Ok(Vec::new());
     }
-    let selector = Selector { campaign: Some(view.campaign), states, ..Selector::default() };
+    let selector = Selector { campaign: Some(view.campaign), states: states.to_vec(), ..Selector::default() };
     client.shards(ShardsQuery { selector, after: None, max: REASONS_MAX }).await
+}
+
+/// Shards and mailboxes in some states.
+fn sum(counts: &StateCounts, states: &[ShardState]) -> (u64, u64) {
+    let shards = states.iter().map(|state| counts.shards_in(*state)).sum();
+    (shards, states.iter().map(|state| counts.mailboxes_in(*state)).sum())
 }
 
 fn print(session: &Session, view: &CampaignView, stuck: &[ShardView], now: CellTime) -> Result<(), Failure> {
@@ -51,23 +93,27 @@ fn print(session: &Session, view: &CampaignView, stuck: &[ShardView], now: CellT
     out.grid(&campaign_grid(view, now))?;
     out.line("")?;
     show_waves(session, view, now)?;
-    if stuck.is_empty() {
-        let all_open = view.counts.shards_in(ShardState::Open) == view.counts.shards_total();
-        out.line(if all_open { "\nEverything is back." } else { "\nNothing is held." })?;
+    let (shards, mailboxes) = sum(&view.counts, &AWAY);
+    if shards == 0 {
+        out.line("\nEverything is back.")?;
         return print_steps(session, &campaign_steps(view));
     }
-    let mailboxes = stuck.iter().map(|view| view.shard.mailboxes).sum();
-    let shards = plural(stuck.len() as u64, "shard");
-    out.line(format_args!("\nNot back: {shards} with {}", plural(mailboxes, "mailbox")))?;
-    for (reason, (shards, mailboxes)) in reasons(stuck) {
-        let size = format!("{}, {}", plural(shards, "shard"), plural(mailboxes, "mailbox"));
-        out.line(format_args!("  {size}: {reason}"))?;
+    let size = |shards, mailboxes| (plural(shards, "shard"), plural(mailboxes, "mailbox"));
+    let (shards, mailboxes) = size(shards, mailboxes);
+    out.line(format_args!("\nNot back: {shards} with {mailboxes}"))?;
+    let (moving, held) = (sum(&view.counts, &MOVING), reasons(stuck));
+    let moving = (moving.0 > 0).then(|| ("on the way".to_owned(), moving));
+    for (reason, (shards, mailboxes)) in held.into_iter().chain(moving) {
+        let (shards, mailboxes) = size(shards, mailboxes);
+        out.line(format_args!("  {shards}, {mailboxes}: {reason}"))?;
     }
-    out.line("")?;
-    let listed = usize::try_from(LISTED_MAX).unwrap_or(usize::MAX).min(stuck.len());
-    out.grid(&shards_grid(&stuck[..listed], now))?;
-    if listed < stuck.len() {
-        out.line(format_args!("... and {} more", count((stuck.len() - listed) as u64)))?;
+    if !stuck.is_empty() {
+        out.line("")?;
+        let listed = usize::try_from(LISTED_MAX).unwrap_or(usize::MAX).min(stuck.len());
+        out.grid(&shards_grid(&stuck[..listed], now))?;
+        if listed < stuck.len() {
+            out.line(format_args!("... and {} more", count((stuck.len() - listed) as u64)))?;
+        }
     }
     print_steps(session, &steps(view, stuck))
 }

@@ -1,6 +1,6 @@
 //! The flags with which every verb says which shards it is about.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
@@ -9,7 +9,9 @@ use rientro_types::{
     CampaignId, FindingKind, FindingKinds, LabelKey, LabelValue, SHARDS_NAMED_MAX, Selector, ShardId,
     ShardState, WaveNo,
 };
+use rientro_wire::operator::ShardsQuery;
 
+use crate::client::Client;
 use crate::failure::Failure;
 use crate::foreign::{clean, file_name};
 
@@ -75,6 +77,32 @@ impl SelectorArgs {
             shards,
         })
     }
+}
+
+/// Refuses names that the cell does not know: what is asked of them has no answer, and none is not nothing.
+pub(crate) async fn known(client: &mut Client, selector: &Selector) -> Result<(), Failure> {
+    if let Some(campaign) = selector.campaign {
+        let view = client.campaign(campaign).await?;
+        if let Some(wave) = selector.wave.filter(|wave| view.waves.iter().all(|known| known.wave != *wave)) {
+            return Err(Failure::Refused(format!("campaign {campaign} has no wave {wave}")));
+        }
+    }
+    if !selector.labels.is_empty() {
+        let nodes = client.nodes().await?;
+        let carried = |key, value| nodes.iter().any(|node| node.labels.get(key) == Some(value));
+        if let Some((key, value)) = selector.labels.iter().find(|(key, value)| !carried(key, value)) {
+            return Err(Failure::Refused(format!("no node has the label {key}={value}")));
+        }
+    }
+    if !selector.shards.is_empty() {
+        let named = Selector { shards: selector.shards.clone(), ..Selector::default() };
+        let found = client.shards(ShardsQuery { selector: named, after: None, max: 0 }).await?;
+        let found: BTreeSet<ShardId> = found.iter().map(|view| view.shard.shard).collect();
+        if let Some(shard) = selector.shards.iter().find(|shard| !found.contains(shard)) {
+            return Err(Failure::Refused(format!("there is no shard {shard}")));
+        }
+    }
+    Ok(())
 }
 
 fn listed(path: &Path) -> Result<Vec<ShardId>, Failure> {

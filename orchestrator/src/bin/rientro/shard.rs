@@ -1,7 +1,10 @@
 //! `rientro shard`: the units that open and close.
 
 use clap::{Args, Subcommand};
-use rientro_types::{CellTime, HeldReason, NodeId, Selector, Service, ServiceSet, ShardId, ShardView, Verb};
+use rientro_types::{
+    CellTime, HeldReason, NodeId, Selector, Service, ServiceSet, ShardId, ShardSnapshot, ShardState,
+    ShardView, Verb,
+};
 use rientro_wire::operator::ShardsQuery;
 use serde_json::Value;
 
@@ -11,7 +14,7 @@ use crate::foreign::clean;
 use crate::human::{bytes, count, short_span, span};
 use crate::json;
 use crate::output::note;
-use crate::selector::SelectorArgs;
+use crate::selector::{SelectorArgs, known};
 use crate::session::{Session, now};
 use crate::table::{Field, Grid, Tone};
 use crate::words;
@@ -25,6 +28,9 @@ pub(crate) enum ShardCommand {
         /// Only shards that two nodes claim, in whatever state they are
         #[arg(long)]
         contested: bool,
+        /// Only open shards that something is wrong with: their data is gone, or another volume is mounted
+        #[arg(long)]
+        impaired: bool,
         /// Most shards shown; 0 for all
         #[arg(long, default_value_t = LIST_MAX, value_name = "N")]
         max: u64,
@@ -117,8 +123,8 @@ const SETTLE: Telling =
 
 pub(crate) async fn run(session: &Session, command: ShardCommand) -> Result<(), Failure> {
     let (verb, telling) = match command {
-        ShardCommand::List { selector, contested, max } => {
-            return list(session, selector.selector()?, contested, max).await;
+        ShardCommand::List { selector, contested, impaired, max } => {
+            return list(session, selector.selector()?, Only { contested, impaired }, max).await;
         }
         ShardCommand::Show { shard } => return show(session, shard).await,
         ShardCommand::Close(Reasoned { selector, reason }) => {
@@ -140,12 +146,31 @@ pub(crate) async fn run(session: &Session, command: ShardCommand) -> Result<(), 
     decide_plainly(session, &mut client, verb, telling).await
 }
 
-async fn list(session: &Session, selector: Selector, contested: bool, max: u64) -> Result<(), Failure> {
+/// Shards in a circumstance, of those that the cell selects.
+#[derive(Clone, Copy, Debug)]
+struct Only {
+    contested: bool,
+    impaired: bool,
+}
+
+impl Only {
+    fn shows(self, view: &ShardView) -> bool {
+        let impaired = view.shard.blocked.is_some() && view.shard.state() == ShardState::Open;
+        (!self.contested || is_contested(view)) && (!self.impaired || impaired)
+    }
+
+    fn is_all(self) -> bool {
+        !self.contested && !self.impaired
+    }
+}
+
+async fn list(session: &Session, selector: Selector, only: Only, max: u64) -> Result<(), Failure> {
     let mut client = session.connect().await?;
-    // One more than is shown tells whether there are more. The cell does not select by claims: all are asked for, few stay.
-    let asked = if max == 0 || contested { 0 } else { max.saturating_add(1) };
+    known(&mut client, &selector).await?;
+    // One more than is shown tells whether there are more. The cell does not select by circumstances: all are asked for, few stay.
+    let asked = if max == 0 || !only.is_all() { 0 } else { max.saturating_add(1) };
     let mut shards = client.shards(ShardsQuery { selector, after: None, max: asked }).await?;
-    shards.retain(|view| !contested || is_contested(view));
+    shards.retain(|view| only.shows(view));
     let more = max > 0 && shards.len() as u64 > max;
     if more {
         shards.truncate(usize::try_from(max).unwrap_or(usize::MAX));
@@ -192,10 +217,10 @@ pub(crate) fn shards_grid(shards: &[ShardView], now: CellTime) -> Grid {
 fn summary(view: &ShardView) -> String {
     use rientro_types::ShardState as S;
     match view.shard.state() {
-        S::Held | S::Failed | S::Backoff | S::Closed | S::Open => words::why(&view.shard),
+        S::Held | S::Failed | S::Backoff | S::Closed | S::Open => words::why(view),
         S::Waiting | S::Verifying | S::Verified | S::Confirming | S::Opening => match &view.waiting_on {
             Some(on) => format!("waits for {}", words::waiting(on)),
-            None => words::why(&view.shard),
+            None => words::why(view),
         },
     }
 }
@@ -242,7 +267,7 @@ fn shard_grid(view: &ShardView, until: &str, now: CellTime) -> Grid {
     let mut row = |name: &'static str, field: Field| grid.row([name.into(), field]);
     row("shard", shard.shard.to_string().into());
     row("state", Field::toned(state.name(), Tone::of_shard(state)));
-    row("why", words::why(shard).into());
+    row("why", words::why(view).into());
     row("since", words::since(shard.state_since(), now).into());
     if let Some(beside) = shard.blocked.as_ref().filter(|_| shard.held_by().is_none()) {
         row("but since", words::since(beside.since, now).into());
@@ -253,7 +278,7 @@ fn shard_grid(view: &ShardView, until: &str, now: CellTime) -> Grid {
     }
     row("node", format!("{}, volume {}", shard.placement.node, shard.placement.volume).into());
     row("size", format!("{} mailboxes, {}", count(shard.mailboxes), bytes(shard.bytes)).into());
-    row("open for", words::services(shard.services).into());
+    row("open for", open_for(shard, now).into());
     if let Some(member) = shard.member {
         row("campaign", format!("{}, wave {}", member.campaign, member.wave).into());
     }
@@ -279,6 +304,13 @@ fn shard_grid(view: &ShardView, until: &str, now: CellTime) -> Grid {
         row("exception", format!("{mailbox} {}", words::exception(*exception)).into());
     }
     grid
+}
+
+/// What is open and since when; where the journal and the node disagree, what each of them says.
+fn open_for(shard: &ShardSnapshot, now: CellTime) -> String {
+    words::disagreement(shard).unwrap_or_else(|| {
+        format!("{}, since {}", words::services(shard.services), words::since(shard.services_since, now))
+    })
 }
 
 #[cfg(test)]

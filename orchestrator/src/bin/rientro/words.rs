@@ -3,9 +3,9 @@
 //! Everything here is computed from what the cell has shown; nothing is looked up.
 
 use rientro_types::{
-    CampaignState, CampaignView, CellTime, CloseCause, HeldReason, PauseCause, Phase, PolicyBreach,
-    Promotion, Service, ServiceSet, ShardSnapshot, ShardState, ShardView, Span, WaitingOn, WaveState,
-    WaveView,
+    Acceptance, CampaignState, CampaignView, CellTime, CloseCause, HeldReason, PauseCause, Phase,
+    PolicyBreach, Promotion, Service, ServiceSet, ShardSnapshot, ShardState, ShardView, Span, Standing,
+    WaitingOn, WaveState, WaveView,
 };
 
 use crate::foreign::clean;
@@ -21,11 +21,50 @@ pub(crate) fn services(set: ServiceSet) -> String {
 }
 
 /// Why a shard is in the state it is in, and the circumstance it is in besides.
-pub(crate) fn why(shard: &ShardSnapshot) -> String {
+pub(crate) fn why(view: &ShardView) -> String {
+    let shard = &view.shard;
     match (&shard.blocked, shard.held_by()) {
-        (None, _) => phase(shard),
+        (None, _) => unheard(view).unwrap_or_else(|| phase(shard)),
         (Some(_), Some(hold)) => held(&hold.reason),
         (Some(beside), None) => format!("{}; but {}", phase(shard), held(&beside.reason)),
+    }
+}
+
+/// Why nobody can say how a task goes on: its node has no connection.
+fn unheard(view: &ShardView) -> Option<String> {
+    let Some(WaitingOn::NodeOffline { node, unheard_for, .. }) = &view.waiting_on else { return None };
+    let task = match view.shard.phase {
+        Phase::Verifying { .. } => "its agent was reading it",
+        Phase::Confirming { .. } => "its agent was checking that nothing changed",
+        Phase::Opening { .. } => "its services were being opened",
+        Phase::Closed { .. }
+        | Phase::Waiting
+        | Phase::Backoff { .. }
+        | Phase::Verified
+        | Phase::Open { .. }
+        | Phase::Held { .. }
+        | Phase::Failed { .. } => return None,
+    };
+    Some(format!("{task}, but node {node} is not connected; {}", last_heard(*unheard_for)))
+}
+
+/// When a node was last heard; the present leader cannot say more than that it has not heard it.
+fn last_heard(unheard_for: Option<Span>) -> String {
+    match unheard_for {
+        Some(ago) => format!("it was last heard {} ago", human::span(ago)),
+        None => "it was not heard since the orchestrator started".to_owned(),
+    }
+}
+
+/// What the journal and the node say of a shard where they disagree: neither can be told as the truth.
+pub(crate) fn disagreement(shard: &ShardSnapshot) -> Option<String> {
+    match shard.blocked.as_ref().map(|hold| &hold.reason) {
+        Some(HeldReason::Disagreement { journal, node }) => Some(format!(
+            "the restored journal says {}, its node serves {}",
+            services(*journal),
+            services(*node)
+        )),
+        _ => None,
     }
 }
 
@@ -59,9 +98,9 @@ fn phase(shard: &ShardSnapshot) -> String {
         }
         Phase::Verified => match &shard.standing {
             Some(standing) => {
-                format!("it was verified ({}) and waits to open", standing.verification.verdict)
+                format!("{}; it waits to open", passed(shard, standing))
             }
-            None => "it was accepted by an operator and waits to open".to_owned(),
+            None => format!("{}; it waits to open", accepted(shard)),
         },
         Phase::Confirming { .. } => "its agent checks that nothing changed since it was verified".to_owned(),
         Phase::Opening { overdue: false, .. } => "its services are being opened".to_owned(),
@@ -70,9 +109,32 @@ fn phase(shard: &ShardSnapshot) -> String {
                 .to_owned()
         }
         Phase::Open { adopted: true } => "it was taken over in service, without a verification".to_owned(),
-        Phase::Open { adopted: false } => "it passed its verification and was opened".to_owned(),
+        Phase::Open { adopted: false } => match &shard.standing {
+            Some(standing) if shard.accepted.is_some() => {
+                format!("{}; so it was opened", passed(shard, standing))
+            }
+            None if shard.accepted.is_some() => format!("{}; so it was opened", accepted(shard)),
+            Some(_) | None => "it passed its verification and was opened".to_owned(),
+        },
         Phase::Held { reason } => held(reason),
         Phase::Failed { last } => format!("all tries failed; the last one: {}", clean(&last.to_string())),
+    }
+}
+
+/// How a verified shard came by: what was found and, where that was not enough, who took it as it is.
+fn passed(shard: &ShardSnapshot, standing: &Standing) -> String {
+    let verdict = &standing.verification.verdict;
+    match shard.accepted {
+        Some(_) => format!("{} (its verification said: {verdict})", accepted(shard)),
+        None => format!("it was verified ({verdict})"),
+    }
+}
+
+/// Who took a shard as it is, and why.
+fn accepted(shard: &ShardSnapshot) -> String {
+    match &shard.accepted {
+        Some(Acceptance { by, reason }) => format!("it was accepted by {}: {}", clean(by), clean(reason)),
+        None => "it was accepted by an operator".to_owned(),
     }
 }
 
@@ -94,9 +156,18 @@ pub(crate) fn waiting(on: &WaitingOn) -> String {
         WaitingOn::DomainBudget { label, value, busy, max } => {
             format!("a free place in {label} {value} ({busy} of {max} tasks run)")
         }
-        WaitingOn::NodeOffline { node } => format!("its node {node} to connect"),
+        WaitingOn::NodeOffline { node, unheard_for, silent_in } => format!(
+            "its node {node} to connect; {}, and counts as silent in {}: then it is held",
+            last_heard(*unheard_for),
+            human::span(*silent_in)
+        ),
         WaitingOn::Turn => "its turn on its node".to_owned(),
-        WaitingOn::Wave { wave, current } => format!("its wave {wave}; the campaign is at wave {current}"),
+        WaitingOn::Wave { wave, current, promotion: Promotion::Automatic, .. } => {
+            format!("its wave {wave}; the campaign is at wave {current}")
+        }
+        WaitingOn::Wave { wave, current, promotion: Promotion::Manual, .. } => {
+            format!("its wave {wave}; the campaign is at wave {current}, which an operator must promote")
+        }
         WaitingOn::OpeningBudget { busy, max } => {
             format!("a free place among the shards that open at once ({busy} of {max})")
         }
@@ -148,6 +219,9 @@ fn released_by(view: &ShardView) -> Option<String> {
 pub(crate) fn until(view: &ShardView, campaign: Option<&CampaignView>, now: CellTime) -> String {
     let Some(on) = &view.waiting_on else { return "it is open".to_owned() };
     let open_ended = |what: &str| format!("no time can be said: {what}");
+    if disagreement(&view.shard).is_some() {
+        return open_ended("an operator must say what is true, the journal or the node");
+    }
     if let Some(event) = released_by(view) {
         return open_ended(&format!("it waits for {event}"));
     }
@@ -155,7 +229,7 @@ pub(crate) fn until(view: &ShardView, campaign: Option<&CampaignView>, now: Cell
         WaitingOn::Operator => open_ended("it stays closed until an operator decides"),
         WaitingOn::Campaign => open_ended("no campaign is about to open it"),
         WaitingOn::Resume { .. } => open_ended("it stays closed until its campaign is resumed"),
-        WaitingOn::NodeOffline { .. } => open_ended("it stays closed until its node connects"),
+        WaitingOn::NodeOffline { .. } => open_ended("it goes on when its node connects"),
         WaitingOn::Wave { .. } => wave_turn(view, campaign, now),
         WaitingOn::Task { running, progress } => {
             let done = progress.map_or(0, |progress| progress.bytes);
@@ -248,19 +322,32 @@ fn phase_steps(view: &ShardView) -> Vec<NextStep> {
         Phase::Held { reason } => held_steps(view, reason),
         Phase::Failed { .. } => vec![look, retry, accept],
         Phase::Backoff { .. } => vec![step(retry.0, "try again at once")],
-        Phase::Closed { .. } if shard.member.is_some() && view.waiting_on == Some(WaitingOn::Operator) => {
-            vec![retry]
+        Phase::Closed { cause } if shard.member.is_some() && view.waiting_on == Some(WaitingOn::Operator) => {
+            who_closed(*cause, shard.since).into_iter().chain([retry]).collect()
         }
-        Phase::Closed { .. } => vec![
-            step("rientro plan check PLAN.toml".to_owned(), "rehearse a plan that covers it"),
-            step("rientro campaign start PLAN.toml".to_owned(), "bring it back"),
-        ],
+        Phase::Closed { cause } => who_closed(*cause, shard.since)
+            .into_iter()
+            .chain([
+                step("rientro plan check PLAN.toml".to_owned(), "rehearse a plan that covers it"),
+                step("rientro campaign start PLAN.toml".to_owned(), "bring it back"),
+            ])
+            .collect(),
         Phase::Waiting
         | Phase::Verifying { .. }
         | Phase::Verified
         | Phase::Confirming { .. }
         | Phase::Opening { .. } => on_its_way(view),
         Phase::Open { .. } => Vec::new(),
+    }
+}
+
+/// Who closed a shard, and why, stands in the journal alone: all that was decided at that second.
+fn who_closed(cause: CloseCause, at: CellTime) -> Option<NextStep> {
+    let command = || format!("rientro journal tail --last 0 | grep '{}'", human::moment(at));
+    match cause {
+        CloseCause::Operator => Some((command(), "see who closed it, and why")),
+        CloseCause::Aborted => Some((command(), "see who aborted its campaign")),
+        CloseCause::FirstMet | CloseCause::Released => None,
     }
 }
 
@@ -290,17 +377,14 @@ fn held_steps(view: &ShardView, reason: &HeldReason) -> Vec<NextStep> {
 }
 
 fn on_its_way(view: &ShardView) -> Vec<NextStep> {
-    let id = view.shard.shard;
     match &view.waiting_on {
         Some(WaitingOn::Resume { campaign }) => {
             vec![(format!("rientro campaign resume {campaign}"), "let the campaign go on")]
         }
-        Some(WaitingOn::NodeOffline { node }) => {
+        Some(WaitingOn::NodeOffline { node, .. }) => {
             vec![(format!("rientro node show {node}"), "see when its node was last heard; bring it back")]
         }
-        Some(WaitingOn::Wave { .. }) => {
-            vec![(format!("rientro shard prioritize {id}"), "bring it into the wave that opens next")]
-        }
+        Some(WaitingOn::Wave { .. }) => before_its_wave(view),
         Some(
             WaitingOn::NodeBudget { .. }
             | WaitingOn::DomainBudget { .. }
@@ -316,6 +400,26 @@ fn on_its_way(view: &ShardView) -> Vec<NextStep> {
             None => Vec::new(),
         },
     }
+}
+
+/// What brings a shard's wave nearer. Only what would not be refused is offered.
+fn before_its_wave(view: &ShardView) -> Vec<NextStep> {
+    let Some(WaitingOn::Wave { current, promotion, earlier, .. }) = view.waiting_on else {
+        return Vec::new();
+    };
+    let mut steps = Vec::new();
+    if let (Some(member), Promotion::Manual) = (view.shard.member, promotion) {
+        let command = format!("rientro wave promote {} {current}", member.campaign);
+        steps.push((command, "let the next wave begin"));
+    }
+    if earlier.is_some() {
+        let command = format!("rientro shard prioritize {}", view.shard.shard);
+        steps.push((command, "bring it into the wave that opens next"));
+    }
+    if let (Some(member), true) = (view.shard.member, steps.is_empty()) {
+        steps.push((format!("rientro watch {}", member.campaign), "see it come back"));
+    }
+    steps
 }
 
 /// A campaign's state with its reason.

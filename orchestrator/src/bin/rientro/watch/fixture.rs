@@ -60,7 +60,9 @@ pub(crate) fn cell(after_ms: u64) -> CellView {
         nodes_silent: 0,
         counts: StateCounts::default(),
         shards_contested: 0,
+        shards_impaired: 0,
         campaigns_live: 1,
+        leading_since: CellTime::from_unix_ms(BEGUN_MS),
     }
 }
 
@@ -105,7 +107,7 @@ pub(crate) fn picture() -> Picture {
         wave(2, WaveState::Waiting, waiting),
     ];
     picture.take(decided(29_000), 31_000);
-    picture.silent = vec![NodeView {
+    picture.away = vec![NodeView {
         node: NodeId::new("n3").expect("a name"),
         incarnation: NodeIncarnation::from_raw(1),
         labels: std::collections::BTreeMap::new(),

@@ -34,7 +34,7 @@ use view::View;
 const REDRAW_EVERY: Duration = Duration::from_millis(250);
 /// Drawings between two looks at the campaign itself, in case the stream tells nothing of its end: five seconds.
 const DRAWINGS_PER_LOOK: u32 = 20;
-/// Held shards and silent nodes shown by name.
+/// Held shards shown by name.
 const NAMED_MAX: u64 = 4;
 /// First and longest pause between attempts to connect again.
 const RECONNECT_FIRST: Duration = Duration::from_millis(200);
@@ -187,7 +187,7 @@ impl Watch<'_> {
         Failure::Unreachable { endpoint: self.session.endpoint().to_owned(), problem }
     }
 
-    /// Fetches what the stream does not tell: names of held shards and silent nodes, and now and then the campaign.
+    /// Fetches what the stream does not tell: names of held shards and of nodes that are away, and now and then the campaign.
     async fn look(&mut self, whole: bool) -> Result<(), Failure> {
         let picture = &mut self.picture;
         if whole {
@@ -203,10 +203,10 @@ impl Watch<'_> {
             picture.stuck = if lost == 0 { Vec::new() } else { self.client.shards(query).await? };
             picture.stuck_of = lost;
         }
-        let silent = picture.cell.as_ref().map_or(0, |cell| cell.nodes_silent);
-        if picture.silent.len() as u64 != silent || (whole && silent > 0) {
-            picture.silent = self.client.nodes().await?;
-            picture.silent.retain(|node| node.silent.is_some());
+        let away = picture.cell.as_ref().map_or(0, |cell| cell.nodes_silent + cell.nodes_offline());
+        if picture.away.len() as u64 != away || (whole && away > 0) {
+            picture.away = self.client.nodes().await?;
+            picture.away.retain(|node| node.silent.is_some() || !node.connected);
         }
         Ok(())
     }

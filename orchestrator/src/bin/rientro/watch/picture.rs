@@ -29,8 +29,8 @@ pub(crate) struct Picture {
     pub(crate) stuck: Vec<ShardView>,
     /// How many there were when those were looked up.
     pub(crate) stuck_of: u64,
-    /// Nodes that are silent.
-    pub(crate) silent: Vec<NodeView>,
+    /// Nodes that are silent, or have no session.
+    pub(crate) away: Vec<NodeView>,
     /// Notable decisions, the newest last.
     pub(crate) latest: VecDeque<Latest>,
     /// Of these, decisions that no line has been printed for.
@@ -51,7 +51,7 @@ impl Picture {
             cell: None,
             stuck: Vec::new(),
             stuck_of: 0,
-            silent: Vec::new(),
+            away: Vec::new(),
             latest: VecDeque::new(),
             untold: 0,
             missed: 0,

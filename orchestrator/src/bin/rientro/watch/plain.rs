@@ -1,6 +1,6 @@
 //! A watched campaign as lines: one for each notable decision, and one for progress when there was some.
 
-use rientro_types::{CampaignView, ShardState};
+use rientro_types::{CampaignView, NodeId, ShardState};
 
 use super::eta::{Eta, Pace};
 use super::picture::Picture;
@@ -17,6 +17,7 @@ pub(crate) struct Printed {
     progress: String,
     at_ms: u64,
     lost: bool,
+    offline: Vec<NodeId>,
 }
 
 impl Printed {
@@ -43,6 +44,11 @@ impl Printed {
         if std::mem::take(&mut picture.returned) {
             say("the orchestrator is back".to_owned());
         }
+        let offline = offline(picture);
+        for node in offline.iter().filter(|node| !self.offline.contains(node)) {
+            say(format!("node {node} is not connected; rientro node show {node}"));
+        }
+        self.offline = offline;
         let state = progress(&picture.campaign);
         if state != self.progress && (last || now.unix_ms() >= self.at_ms + PROGRESS_MS_MIN) {
             say(format!("{state}{}", pace(&picture.pace, &picture.pace.eta(&picture.campaign, now))));
@@ -51,6 +57,12 @@ impl Printed {
         }
         lines
     }
+}
+
+/// Nodes without a session that are not silent: when one falls silent, that is a decision and has its own line.
+fn offline(picture: &Picture) -> Vec<NodeId> {
+    let offline = picture.away.iter().filter(|node| node.silent.is_none());
+    offline.map(|node| node.node).collect()
 }
 
 /// Where the campaign is, without anything that changes by itself.

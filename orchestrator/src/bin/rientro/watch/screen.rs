@@ -15,6 +15,8 @@ use crate::words::{campaign_state, lost_shards, wave_state, why};
 
 /// Rows that the latest decisions get when there is room.
 const LATEST_ROWS: usize = 6;
+/// Nodes that are away and shown by name.
+const NODES_NAMED_MAX: usize = 4;
 /// Rows that waves keep when there is little room.
 const WAVE_ROWS_MIN: usize = 3;
 
@@ -184,7 +186,7 @@ fn alerts(picture: &Picture) -> Vec<Line> {
         let text = format!("held or failed: {}, {}", plural(lost, "shard"), plural(mailboxes, "mailbox"));
         lines.push(Line::default().and(text, Tone::Bad));
         for view in &picture.stuck {
-            lines.push(Line::of(format!("  {}  {}", view.shard.shard, why(&view.shard))));
+            lines.push(Line::of(format!("  {}  {}", view.shard.shard, why(view))));
         }
         let next = format!("  next: rientro shard list --campaign {id} --state held,failed");
         lines.push(Line::default().and(next, Tone::Busy));
@@ -198,18 +200,7 @@ fn alerts(picture: &Picture) -> Vec<Line> {
         lines.push(Line::default());
         lines.push(Line::default().and(text, Tone::Warn));
     }
-    if !picture.silent.is_empty() {
-        let silent = |node: &rientro_types::NodeView| {
-            let since = node.silent.map(|since| human::span(picture.now().since(since))).unwrap_or_default();
-            format!("{} ({since})", node.node)
-        };
-        let names: Vec<_> = picture.silent.iter().take(4).map(silent).collect();
-        let more = picture.silent.len() - names.len();
-        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-        lines.push(Line::default());
-        lines.push(Line::default().and(format!("silent nodes: {}{more}", names.join(", ")), Tone::Bad));
-        lines.push(Line::default().and("  next: rientro node list", Tone::Busy));
-    }
+    lines.extend(nodes_away(picture));
     if matches!(campaign.state, CampaignState::Paused(_)) {
         lines.push(Line::default());
         let next = format!("paused; go on with: rientro campaign resume {id}");
@@ -220,6 +211,35 @@ fn alerts(picture: &Picture) -> Vec<Line> {
         lines.push(Line::default().and(format!("{lost}; trying again"), Tone::Bad));
     }
     lines
+}
+
+/// Nodes without a session, by name: what they do is not known.
+fn nodes_away(picture: &Picture) -> Vec<Line> {
+    let (silent, offline): (Vec<_>, Vec<_>) = picture.away.iter().partition(|node| node.silent.is_some());
+    let silent = silent.into_iter().map(|node| {
+        let since = node.silent.map(|since| human::span(picture.now().since(since))).unwrap_or_default();
+        format!("{} ({since})", node.node)
+    });
+    let offline = offline.into_iter().map(|node| match node.heard_ago {
+        Some(ago) => format!("{} (last heard {} ago)", node.node, human::span(ago)),
+        None => format!("{} (not since the orchestrator started)", node.node),
+    });
+    let silent = named("silent nodes", Tone::Bad, silent.collect());
+    let offline = named("nodes not connected", Tone::Warn, offline.collect());
+    let mut lines: Vec<Line> = silent.into_iter().chain(offline).collect();
+    if !lines.is_empty() {
+        lines.insert(0, Line::default());
+        lines.push(Line::default().and("  next: rientro node list", Tone::Busy));
+    }
+    lines
+}
+
+/// Names after what they have in common; nothing without names.
+fn named(what: &str, tone: Tone, names: Vec<String>) -> Option<Line> {
+    let shown = names.len().min(NODES_NAMED_MAX);
+    let more = names.len() - shown;
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    (shown > 0).then(|| Line::default().and(format!("{what}: {}{more}", names[..shown].join(", ")), tone))
 }
 
 fn latest(picture: &Picture, rows: usize) -> Vec<Line> {
