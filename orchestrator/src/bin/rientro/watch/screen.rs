@@ -224,8 +224,8 @@ fn nodes_away(picture: &Picture) -> Vec<Line> {
         Some(ago) => format!("{} (last heard {} ago)", node.node, human::span(ago)),
         None => format!("{} (not since the orchestrator started)", node.node),
     });
-    let silent = named("silent nodes", Tone::Bad, silent.collect());
-    let offline = named("nodes not connected", Tone::Warn, offline.collect());
+    let silent = named("silent nodes", Tone::Bad, &silent.collect::<Vec<_>>());
+    let offline = named("nodes not connected", Tone::Warn, &offline.collect::<Vec<_>>());
     let mut lines: Vec<Line> = silent.into_iter().chain(offline).collect();
     if !lines.is_empty() {
         lines.insert(0, Line::default());
@@ -235,7 +235,7 @@ fn nodes_away(picture: &Picture) -> Vec<Line> {
 }
 
 /// Names after what they have in common; nothing without names.
-fn named(what: &str, tone: Tone, names: Vec<String>) -> Option<Line> {
+fn named(what: &str, tone: Tone, names: &[String]) -> Option<Line> {
     let shown = names.len().min(NODES_NAMED_MAX);
     let more = names.len() - shown;
     let more = if more > 0 { format!(" and {more} more") } else { String::new() };
