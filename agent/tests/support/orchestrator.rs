@@ -1,5 +1,6 @@
 //! An orchestrator over real gRPC that says what a test tells it to, and hands the test all it hears.
 
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -57,9 +58,18 @@ impl Orchestrator {
         Self::on(listener)
     }
 
-    /// Serves again where an earlier one was.
+    /// Serves again where an earlier one was, as soon as the port is free: a connection that somebody on this machine makes may
+    /// have been given its number for a moment.
     pub(crate) async fn start_at(address: SocketAddr) -> Self {
-        Self::on(TcpListener::bind(address).await.unwrap())
+        let bound = async {
+            loop {
+                match TcpListener::bind(address).await {
+                    Err(error) if error.kind() == ErrorKind::AddrInUse => tokio::task::yield_now().await,
+                    bound => break bound,
+                }
+            }
+        };
+        Self::on(within(bound).await.unwrap())
     }
 
     fn on(listener: TcpListener) -> Self {
