@@ -8,9 +8,9 @@ use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Most readers in flight: four times what the fastest measured array gains from. Each holds about seven files open, so that
-/// all of them stay within the usual limit of 1024.
-pub const READERS_MAX: usize = 128;
+/// Most readers in flight, as in a plan. Each holds about seven files open, so that all of them stay within the usual limit of
+/// 1024.
+pub const READERS_MAX: usize = rientro_types::READERS_MAX as usize;
 
 /// Readers per core where nothing is set. A warm cache wants as many as cores and loses nothing by more; a cold disk is kept busy
 /// by the messages that each has open ahead.

@@ -150,9 +150,10 @@ impl State {
         for shard in self.members(ix) {
             if self.shard(shard).wave().is_none() {
                 self.change(shard, |s| {
+                    let closes = s.is_under_way();
                     s.member = None;
                     s.charged = false;
-                    if s.closes_on_release() {
+                    if closes {
                         s.close(CloseCause::Released, at);
                     }
                 });
@@ -248,11 +249,6 @@ impl State {
 }
 
 impl Shard {
-    /// Whether leaving its campaign closes it: it is on its way, or held there. What is in service stays so.
-    pub(crate) fn closes_on_release(&self) -> bool {
-        !matches!(self.phase, Phase::Open { .. } | Phase::Closed { .. })
-    }
-
     fn judged_by(&mut self, policy: Policy) {
         if let Some(standing) = &mut self.standing {
             standing.policy = policy;

@@ -17,7 +17,7 @@ use crate::state::{CampaignIx, ShardIx, State};
 /// Shortest `verified_age_max`: under it, a verification could expire before its confirmation begins.
 const VERIFIED_AGE_MIN: Span = Span::from_secs(60);
 
-type Domain = (LabelKey, LabelValue);
+pub(crate) type Domain = (LabelKey, LabelValue);
 
 /// A shard as the cut sees it.
 struct Candidate {
@@ -202,11 +202,13 @@ impl State {
     }
 
     fn candidate(&self, ix: ShardIx, caps: &[DomainCap]) -> Candidate {
-        let shard = self.shard(ix);
-        let labels = &self.node(shard.node).labels;
-        let domains =
-            caps.iter().filter_map(|cap| labels.get(&cap.label).map(|value| (cap.label, *value))).collect();
-        Candidate { ix, weight: shard.weight(), domains }
+        Candidate { ix, weight: self.shard(ix).weight(), domains: self.capped_domains(ix, caps) }
+    }
+
+    /// The failure domains of a shard that these caps are about.
+    pub(crate) fn capped_domains(&self, ix: ShardIx, caps: &[DomainCap]) -> Vec<Domain> {
+        let labels = &self.node(self.shard(ix).node).labels;
+        caps.iter().filter_map(|cap| labels.get(&cap.label).map(|value| (cap.label, *value))).collect()
     }
 
     fn cut(

@@ -6,11 +6,10 @@
 
 use std::collections::BTreeMap;
 
-use rientro_types::{LabelKey, LabelValue, ShardState, WaveNo, WaveState};
+use rientro_types::{ShardState, WaveNo, WaveState};
 
+use crate::forming::Domain;
 use crate::state::{CampaignIx, ShardIx, State};
-
-type Domain = (LabelKey, LabelValue);
 
 /// Shards and mailboxes.
 #[derive(Clone, Copy, Debug, Default)]
@@ -22,8 +21,8 @@ pub(crate) struct Size {
 /// What is brought forward.
 #[derive(Debug, Default)]
 pub(crate) struct Forward {
-    /// The shards, in their present order, with the wave each goes to.
-    pub(crate) moves: Vec<(ShardIx, WaveNo)>,
+    /// The shards, in their present order.
+    pub(crate) moves: Vec<ShardIx>,
     /// Shards that stay because of a cap.
     pub(crate) capped: u64,
     /// The waves that take them, as they will be.
@@ -69,7 +68,8 @@ impl State {
                 forward.waves.mailboxes += present.mailboxes;
                 self.room(member.campaign, wave)
             });
-            let (weight, domains) = (self.shard(ix).weight(), self.capped_domains(member.campaign, ix));
+            let caps = &self.campaign(member.campaign).plan.waves.domain_caps;
+            let (weight, domains) = (self.shard(ix).weight(), self.capped_domains(ix, caps));
             if domains.iter().any(|domain| room.get(domain).is_none_or(|room| *room < weight)) {
                 forward.capped += 1;
                 continue;
@@ -79,7 +79,7 @@ impl State {
                 .for_each(|(_, room)| *room -= weight);
             forward.waves.shards += 1;
             forward.waves.mailboxes += self.shard(ix).mailboxes;
-            forward.moves.push((ix, wave));
+            forward.moves.push(ix);
         }
         forward
     }
@@ -117,7 +117,7 @@ impl State {
         for ix in self.members(campaign) {
             let weight = self.shard(ix).weight();
             let there = if self.shard(ix).wave() == Some(wave) { weight } else { 0 };
-            for domain in self.capped_domains(campaign, ix) {
+            for domain in self.capped_domains(ix, caps) {
                 let (total, used) = totals.entry(domain).or_default();
                 *total += weight;
                 *used += there;
@@ -128,12 +128,5 @@ impl State {
             Some((domain, cap.saturating_sub(used)))
         };
         totals.into_iter().filter_map(room).collect()
-    }
-
-    /// The failure domains of a shard that its campaign's plan caps.
-    fn capped_domains(&self, campaign: CampaignIx, ix: ShardIx) -> Vec<Domain> {
-        let labels = &self.node(self.shard(ix).node).labels;
-        let caps = &self.campaign(campaign).plan.waves.domain_caps;
-        caps.iter().filter_map(|cap| labels.get(&cap.label).map(|value| (cap.label, *value))).collect()
     }
 }

@@ -178,7 +178,7 @@ impl Engine {
         let moved =
             formed.iter().filter(|(shard, wave)| here(**shard) != Some(**wave)).map(|(shard, _)| *shard);
         let leaving = waiting.iter().copied().filter(|shard| !formed.contains_key(shard));
-        let closing = leaving.clone().filter(|shard| self.state.shard(*shard).closes_on_release());
+        let closing = leaving.clone().filter(|shard| self.state.shard(*shard).is_under_way());
         let released = self.receipt(leaving.clone());
         Receipt {
             shards_released: released.shards,

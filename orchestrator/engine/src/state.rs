@@ -131,7 +131,7 @@ impl Shard {
         self.blocked.is_some() && self.state() == ShardState::Open
     }
 
-    /// Whether a campaign is bringing it back: what it is lost to counts against its wave.
+    /// Whether a campaign is bringing it back: what it is lost to counts against its wave, and leaving the campaign closes it.
     pub(crate) fn is_under_way(&self) -> bool {
         self.member.is_some() && !matches!(self.phase, Phase::Open { .. } | Phase::Closed { .. })
     }

@@ -78,7 +78,7 @@ impl State {
         let skipped = total - hit.len() as u64;
         if sweep == Sweep::Prioritise {
             let Forward { moves, capped, waves } = self.forward(hit);
-            return Targets { hit: moves.into_iter().map(|(ix, _)| ix).collect(), skipped, capped, waves };
+            return Targets { hit: moves, skipped, capped, waves };
         }
         Targets { hit, skipped, capped: 0, waves: Size::default() }
     }

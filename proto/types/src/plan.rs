@@ -239,7 +239,7 @@ impl Opening {
     }
 }
 
-/// Most readers an agent runs at once: deeper queues only tie up threads, and a storage node has other work to do.
+/// Most readers of one task: four times what the fastest measured array gains from.
 pub const READERS_MAX: u32 = 128;
 
 /// How hard a task may press on its node.

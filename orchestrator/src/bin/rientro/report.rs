@@ -29,27 +29,20 @@ const MOVING: [ShardState; 6] = [
     ShardState::Confirming,
     ShardState::Opening,
 ];
-/// Every state but open.
-const AWAY: [ShardState; 9] = [
-    ShardState::Closed,
-    ShardState::Waiting,
-    ShardState::Verifying,
-    ShardState::Backoff,
-    ShardState::Verified,
-    ShardState::Confirming,
-    ShardState::Opening,
-    ShardState::Held,
-    ShardState::Failed,
-];
 /// Shards that are not open and looked at for their reasons.
 const REASONS_MAX: u64 = 10_000;
+
+/// Every state but open.
+fn away() -> Vec<ShardState> {
+    ShardState::ALL.into_iter().filter(|state| *state != ShardState::Open).collect()
+}
 
 pub(crate) async fn run(session: &Session, campaign: CampaignId) -> Result<(), Failure> {
     let mut client = session.connect().await?;
     let view = client.campaign(campaign).await?;
     let now = now(&mut client).await?;
     if session.out.is_json() {
-        let away = shards_in(&mut client, &view, &AWAY).await?;
+        let away = shards_in(&mut client, &view, &away()).await?;
         session.out.json(&json!({
             "campaign": json::campaign(&view, now),
             "not_back": away.iter().map(json::shard).collect::<Value>(),
@@ -93,7 +86,7 @@ fn print(session: &Session, view: &CampaignView, stuck: &[ShardView], now: CellT
     out.grid(&campaign_grid(view, now))?;
     out.line("")?;
     show_waves(session, view, now)?;
-    let (shards, mailboxes) = sum(&view.counts, &AWAY);
+    let (shards, mailboxes) = sum(&view.counts, &away());
     if shards == 0 {
         out.line("\nEverything is back.")?;
         return print_steps(session, &campaign_steps(view));
