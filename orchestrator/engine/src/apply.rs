@@ -80,7 +80,6 @@ impl State {
                 s.bytes = *bytes;
             }),
             Record::ShardPlaced { shard, placement } => self.place(*shard, *placement),
-            Record::ShardSettled { shard, placement, reason: _ } => self.settle(*shard, *placement),
             Record::ShardHeld { shard, reason } => {
                 let at = self.at;
                 self.edit(*shard, |s| s.hold(reason.clone(), at))
@@ -106,7 +105,8 @@ impl State {
             | Record::OpeningOverdue { .. }
             | Record::ServicesSeen { .. }
             | Record::ShardOpened { .. } => self.apply_progress(&decision.record),
-            Record::Closed { .. }
+            Record::Settled { .. }
+            | Record::Closed { .. }
             | Record::Retried { .. }
             | Record::Accepted { .. }
             | Record::Prioritised { .. }
@@ -266,7 +266,7 @@ impl State {
     /// T28: the same volume elsewhere keeps what it serves and its verification. Another volume is other data: it is closed,
     /// and verified from the start. T4: a try that the move has cut off failed, so that a volume that moves to and fro
     /// spends its shards' tries and does not begin for ever.
-    fn place(&mut self, shard: ShardId, placement: Placement) -> Applied {
+    pub(crate) fn place(&mut self, shard: ShardId, placement: Placement) -> Applied {
         let ix = self.find_shard(shard)?;
         let node = self.find_node(placement.node)?;
         let attempts_max = self.campaign_of(self.shard(ix)).map(|campaign| campaign.plan.tries.attempts_max);
@@ -296,13 +296,6 @@ impl State {
             s.blocked = None;
         });
         Ok(())
-    }
-
-    fn settle(&mut self, shard: ShardId, placement: Placement) -> Applied {
-        let ix = self.find_shard(shard)?;
-        let moved =
-            self.node(self.shard(ix).node).id != placement.node || self.shard(ix).volume != placement.volume;
-        if moved { self.place(shard, placement) } else { self.edit(shard, |s| s.blocked = None) }
     }
 }
 

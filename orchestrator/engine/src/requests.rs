@@ -6,9 +6,9 @@
 //! promised. Where nothing would change the receipt says so, in a rehearsal too.
 
 use rientro_types::{
-    Actor, CampaignId, CampaignState, Digest, EXCEPTIONS_MAX, FleetLimits, HeldReason, NodeId, PassCause,
-    PauseCause, Placement, Plan, REASON_BYTES_MAX, Receipt, Record, Refusal, Revision, SHARDS_NAMED_MAX,
-    SHARDS_PER_RECORD_MAX, Selector, ServiceSet, ShardId, Span, Verb, WaveNo, WaveState,
+    Actor, CampaignId, CampaignState, Digest, EXCEPTIONS_MAX, FleetLimits, NodeId, PassCause, PauseCause,
+    Plan, REASON_BYTES_MAX, Receipt, Record, Refusal, Revision, SHARDS_NAMED_MAX, SHARDS_PER_RECORD_MAX,
+    Selector, ServiceSet, Span, Verb, WaveNo, WaveState,
 };
 
 use crate::contract::OrderKind;
@@ -59,7 +59,10 @@ impl Engine {
                 let record = Record::Adopted { selector: selector.clone(), services, reason };
                 self.adopt(actor, &selector, services, record, rehearse)
             }
-            Verb::Settle { shard, node, reason } => self.settle(actor, shard, node, reason, rehearse),
+            Verb::Settle { selector, node, reason } => {
+                check_reason(&reason)?;
+                self.settle(actor, &selector, node, reason, rehearse)
+            }
             Verb::Except { shard, mailbox, exception, reason } => {
                 self.except(actor, Record::ExceptionSet { shard, mailbox, exception, reason }, rehearse)
             }
@@ -141,11 +144,14 @@ impl Engine {
         self.decide_as(actor, Record::CampaignReady { campaign });
     }
 
+    /// A campaign whose plan can be changed.
+    pub(crate) fn revisable(&self, campaign: CampaignId) -> Result<CampaignIx, Refusal> {
+        let ix = self.find(campaign)?;
+        if self.state.is_over(ix) { Err(Refusal::CampaignOver(campaign)) } else { Ok(ix) }
+    }
+
     fn revise(&mut self, actor: &Actor, plan: Plan, source: Digest, rehearse: bool) -> Answer {
-        let ix = self.find(plan.name)?;
-        if self.state.is_over(ix) {
-            return Err(Refusal::CampaignOver(plan.name));
-        }
+        let ix = self.revisable(plan.name)?;
         let seed = self.state.campaign(ix).seed;
         self.state.check_names(&plan).map_err(Refusal::Plan)?;
         let waves = self.state.form(&plan, seed, Some(ix)).map_err(Refusal::Plan)?;
@@ -305,8 +311,8 @@ impl Engine {
         self.check_selector(selector)?;
         let targets = self.state.targets(sweep, selector);
         let matched = targets.hit.len() as u64 + targets.skipped + targets.capped;
-        // Closing what is closed succeeds; for anything else there must be something to do.
-        if targets.hit.is_empty() && (matched == 0 || sweep != Sweep::Close) {
+        // Asking for what is so already succeeds; for anything else there must be something to do.
+        if targets.hit.is_empty() && !targets.so_already {
             let applies_to = if targets.capped > 0 { CAPPED } else { sweep.applies_to() };
             return Err(Refusal::NothingToDo { matched, applies_to: applies_to.into() });
         }
@@ -364,34 +370,26 @@ impl Engine {
         }
     }
 
+    /// What moves is withdrawn from the node it was on.
     fn settle(
         &mut self,
         actor: &Actor,
-        shard: ShardId,
+        selector: &Selector,
         node: NodeId,
         reason: String,
         rehearse: bool,
     ) -> Answer {
-        check_reason(&reason)?;
-        let ix = self.state.shard_ix.get(&shard).copied().ok_or(Refusal::ShardUnknown(shard))?;
-        if !self.state.node_ix.contains_key(&node) {
-            return Err(Refusal::NodeUnknown(node));
-        }
-        let s = self.state.shard(ix);
-        let here = s.placement(self.state.node(s.node).id);
-        let volume = match s.held_by() {
-            Some(HeldReason::Contested { holder, .. }) if *holder == node => here.volume,
-            Some(HeldReason::Contested { claimant, volume, .. }) if *claimant == node => *volume,
-            Some(HeldReason::VolumeWrong { found: Some(found), .. }) if here.node == node => *found,
-            _ => return Err(Refusal::NotContested(shard)),
-        };
+        let on = self.state.node_ix.get(&node).copied().ok_or(Refusal::NodeUnknown(node))?;
+        self.check_selector(selector)?;
+        let sweep = Sweep::Settle(on);
+        let hit = self.state.targets(sweep, selector).hit;
+        let from: Vec<_> = hit.into_iter().map(|ix| (self.state.shard(ix).node, ix)).collect();
+        let record = Record::Settled { selector: selector.clone(), node, reason };
+        let receipt = self.sweep(actor, sweep, selector, record, rehearse)?;
         if !rehearse {
-            let placement = Placement { no: here.no.next(), node, volume };
-            let from = s.node;
-            self.decide_as(actor, Record::ShardSettled { shard, placement, reason });
-            self.withdraw(from, ix);
+            from.into_iter().for_each(|(before, ix)| self.withdraw(before, ix));
         }
-        Ok(self.receipt([ix]))
+        Ok(receipt)
     }
 
     fn except(&mut self, actor: &Actor, record: Record, rehearse: bool) -> Answer {

@@ -4,12 +4,12 @@
 //! the record is applied, so a replay finds the same ones.
 
 use rientro_types::{
-    Acceptance, CampaignState, CloseCause, Decision, Exception, HeldReason, MailboxId, Phase, Record,
-    Selector, ServiceSet, ShardId,
+    Acceptance, CampaignState, CloseCause, Decision, Exception, HeldReason, MailboxId, Phase, Placement,
+    Record, Selector, ServiceSet, ShardId, VolumeId,
 };
 
 use crate::forward::{Forward, Size};
-use crate::state::{Shard, ShardIx, State};
+use crate::state::{NodeIx, Shard, ShardIx, State};
 
 /// A verb about many shards.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,6 +19,8 @@ pub(crate) enum Sweep {
     Accept,
     Prioritise,
     Adopt,
+    /// On this node.
+    Settle(NodeIx),
 }
 
 impl Sweep {
@@ -30,6 +32,9 @@ impl Sweep {
             Self::Accept => "held for what its verification found, or failed",
             Self::Prioritise => "on its way in a wave that has not begun",
             Self::Adopt => "closed, or in disagreement with a restored journal",
+            Self::Settle(_) => {
+                "contested with that node as one of the two, or on that node with another volume mounted"
+            }
         }
     }
 }
@@ -38,6 +43,8 @@ impl Sweep {
 pub(crate) struct Targets {
     pub(crate) hit: Vec<ShardIx>,
     pub(crate) skipped: u64,
+    /// Some of the others are already as the sweep would leave them.
+    pub(crate) so_already: bool,
     /// Those that a failure domain's cap keeps where they are.
     pub(crate) capped: u64,
     /// The waves they are brought to, as they will be.
@@ -73,14 +80,15 @@ impl State {
     /// What a sweep would touch.
     pub(crate) fn targets(&self, sweep: Sweep, selector: &Selector) -> Targets {
         let matched = self.matching(selector);
-        let total = matched.len() as u64;
-        let hit: Vec<ShardIx> = matched.into_iter().filter(|ix| self.applies(sweep, *ix)).collect();
-        let skipped = total - hit.len() as u64;
+        let (hit, others): (Vec<ShardIx>, Vec<ShardIx>) =
+            matched.into_iter().partition(|ix| self.applies(sweep, *ix));
+        let skipped = others.len() as u64;
+        let so_already = others.iter().any(|ix| self.is_so_already(sweep, *ix));
         if sweep == Sweep::Prioritise {
             let Forward { moves, capped, waves } = self.forward(hit);
-            return Targets { hit: moves, skipped, capped, waves };
+            return Targets { hit: moves, skipped, so_already, capped, waves };
         }
-        Targets { hit, skipped, capped: 0, waves: Size::default() }
+        Targets { hit, skipped, so_already, capped: 0, waves: Size::default() }
     }
 
     fn applies(&self, sweep: Sweep, ix: ShardIx) -> bool {
@@ -113,6 +121,34 @@ impl State {
             }
             Sweep::Prioritise => self.earlier_wave(ix).is_some(),
             Sweep::Adopt => shard.in_disagreement() || matches!(shard.phase, Phase::Closed { .. }),
+            Sweep::Settle(node) => self.settled_volume(ix, node).is_some(),
+        }
+    }
+
+    /// Whether a shard that the sweep does not touch is what the sweep would make of it.
+    fn is_so_already(&self, sweep: Sweep, ix: ShardIx) -> bool {
+        match sweep {
+            // All but those that an operator has closed can be closed.
+            Sweep::Close => true,
+            Sweep::Settle(node) => self.shard(ix).node == node && self.shard(ix).blocked.is_none(),
+            Sweep::Retry | Sweep::Accept | Sweep::Prioritise | Sweep::Adopt => false,
+        }
+    }
+
+    /// The volume of a shard that is said to be on this node, where that is in question.
+    fn settled_volume(&self, ix: ShardIx, on: NodeIx) -> Option<VolumeId> {
+        let (shard, node) = (self.shard(ix), self.node(on).id);
+        match shard.held_by()? {
+            HeldReason::Contested { holder, .. } if *holder == node => Some(shard.volume),
+            HeldReason::Contested { claimant, volume, .. } if *claimant == node => Some(*volume),
+            HeldReason::VolumeWrong { found, .. } if shard.node == on => *found,
+            HeldReason::Policy(_)
+            | HeldReason::Unknown(_)
+            | HeldReason::NodeSilent { .. }
+            | HeldReason::VolumeWrong { .. }
+            | HeldReason::ShardMissing { .. }
+            | HeldReason::Contested { .. }
+            | HeldReason::Disagreement { .. } => None,
         }
     }
 
@@ -159,6 +195,10 @@ impl State {
                     self.adopt(ix, *services);
                 }
             }
+            Record::Settled { selector, node, reason: _ } => {
+                let on = self.node_ix.get(node).ok_or_else(|| format!("there is no node {node}"))?;
+                return self.settle(*on, selector);
+            }
             Record::ExceptionSet { shard, mailbox, exception, reason: _ } => {
                 return self.except(*shard, *mailbox, *exception);
             }
@@ -180,6 +220,21 @@ impl State {
                 s.enter(Phase::Open { adopted: true }, at);
             }
         });
+    }
+
+    fn settle(&mut self, on: NodeIx, selector: &Selector) -> Result<(), String> {
+        let node = self.node(on).id;
+        for ix in self.targets(Sweep::Settle(on), selector).hit {
+            let Some(volume) = self.settled_volume(ix, on) else { continue };
+            let shard = self.shard(ix);
+            if shard.node == on && shard.volume == volume {
+                self.change(ix, |s| s.blocked = None);
+            } else {
+                let (id, no) = (shard.id, shard.placement_no.next());
+                self.place(id, Placement { no, node, volume })?;
+            }
+        }
+        Ok(())
     }
 
     fn except(

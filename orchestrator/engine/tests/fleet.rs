@@ -146,14 +146,39 @@ fn a_second_claim_is_contested() {
     assert_eq!(cell.journal.len(), records, "a repeated claim is no news");
     assert!(matches!(held(&cell, "a1"), Some(HeldReason::Contested { .. })));
     assert_eq!(cell.state("a1"), ShardState::Held);
-    let settle = |on| Verb::Settle { shard: shard("a1"), node: node(on), reason: "cable".to_owned() };
-    assert!(matches!(
-        cell.ask(Verb::Settle { shard: shard("b1"), node: node("a"), reason: "x".into() }),
-        Err(Refusal::NotContested(_))
-    ));
+    let settle = |on| Verb::Settle { selector: only("a1"), node: node(on), reason: "cable".to_owned() };
+    let stranger = Verb::Settle { selector: only("b1"), node: node("a"), reason: "x".into() };
+    assert!(matches!(cell.ask(stranger), Err(Refusal::NothingToDo { matched: 1, .. })));
     cell.ask(settle("b")).unwrap();
     assert_eq!(cell.view("a1").shard.placement.node, node("b"));
     assert_eq!(cell.view("a1").shard.blocked, None);
+    assert!(!cell.ask(settle("b")).unwrap().changes, "it is so already");
+    cell.assert_replays();
+}
+
+/// T33, T28: what a wrong mount has put into question is settled as one decision, for the node that is named.
+#[test]
+fn every_claim_of_a_node_is_settled_at_once() {
+    let mut cell = Cell::with_fleet(3, 3);
+    let own = || (1..=3).map(|no| claim(&format!("b{no}"), "b"));
+    let copies = || (1..=2).map(|no| Claim { volume: volume_of("a"), ..claim(&format!("a{no}"), "a") });
+    let strays = || std::iter::once(Claim { volume: volume_of("c"), ..claim("c1", "c") });
+    cell.inventory("b", own().chain(copies()).chain(strays()).collect());
+    cell.told();
+    let records = cell.journal.len();
+    let settle = |on| Verb::Settle { selector: all(), node: node(on), reason: "double mount".to_owned() };
+    let receipt = cell.ask(settle("a")).unwrap();
+    assert_eq!((receipt.shards, receipt.skipped, cell.journal.len()), (2, 7, records + 1));
+    assert_eq!(cell.view("a1").shard.placement.node, node("a"));
+    assert!(matches!(held(&cell, "c1"), Some(HeldReason::Contested { .. })), "node a has no claim on it");
+    let receipt = cell.ask(settle("b")).unwrap();
+    assert_eq!((receipt.shards, cell.view("c1").shard.placement.node), (1, node("b")));
+    assert_eq!(
+        cell.told(),
+        [(node("c"), shard("c1"), ServiceSet::NONE)],
+        "it is withdrawn from where it was"
+    );
+    assert!(!cell.ask(settle("b")).unwrap().changes);
     cell.assert_replays();
 }
 
@@ -165,7 +190,8 @@ fn another_copy_is_not_the_same_shard() {
     cell.play();
     assert_eq!(cell.state("a1"), ShardState::Open);
     cell.inventory("b", vec![claim("b1", "b"), claim("a1", "b")]);
-    cell.ask(Verb::Settle { shard: shard("a1"), node: node("b"), reason: "array lost".to_owned() }).unwrap();
+    cell.ask(Verb::Settle { selector: only("a1"), node: node("b"), reason: "array lost".to_owned() })
+        .unwrap();
     let view = cell.view("a1").shard;
     assert_eq!((view.state(), view.services, view.standing), (ShardState::Closed, ServiceSet::NONE, None));
     cell.assert_replays();
@@ -179,7 +205,7 @@ fn another_copy_on_the_same_node_is_closed_there() {
     cell.play();
     cell.inventory("a", vec![claim_on("a1", "z")]);
     assert_eq!(cell.state("a1"), ShardState::Open, "nobody has decided yet");
-    let settle = Verb::Settle { shard: shard("a1"), node: node("a"), reason: "restored".to_owned() };
+    let settle = Verb::Settle { selector: only("a1"), node: node("a"), reason: "restored".to_owned() };
     cell.ask(settle).unwrap();
     assert_eq!(cell.told(), vec![(node("a"), shard("a1"), ServiceSet::NONE)]);
     assert_eq!(cell.view("a1").shard.placement.volume, volume_of("z"));

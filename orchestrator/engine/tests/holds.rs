@@ -204,7 +204,7 @@ fn contested_shards_are_counted_in_every_state() {
     );
     let replayed = cell.assert_replays();
     assert_eq!(replayed.cell_view().unwrap().shards_contested, 2);
-    cell.ask(Verb::Settle { shard: shard("a1"), node: node("a"), reason: "b is gone".to_owned() }).unwrap();
+    cell.ask(Verb::Settle { selector: only("a1"), node: node("a"), reason: "b is gone".to_owned() }).unwrap();
     assert_eq!(contested(&cell), 1);
     cell.inventory("b", own().collect());
     assert_eq!(contested(&cell), 0);

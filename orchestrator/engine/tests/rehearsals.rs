@@ -65,7 +65,11 @@ fn every_verb() -> Vec<Verb> {
             Verb::Adopt { selector: only(name), services: ServiceSet::ALL, reason: reason() },
         ]);
         let (id, mailbox) = (shard(name), MailboxId::from_raw([1; 16]));
-        verbs.extend(["a", "b", "z"].map(|on| Verb::Settle { shard: id, node: node(on), reason: reason() }));
+        verbs.extend(["a", "b", "z"].map(|on| Verb::Settle {
+            selector: only(name),
+            node: node(on),
+            reason: reason(),
+        }));
         verbs.extend([Some(Exception::Closed), None].map(|exception| {
             let reason = reason();
             Verb::Except { shard: id, mailbox, exception, reason }

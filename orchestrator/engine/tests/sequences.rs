@@ -182,7 +182,7 @@ fn verb(kind: u8, id: &str, variant: u8) -> Verb {
         9 => Verb::Accept { selector, reason },
         10 => Verb::Prioritise { selector },
         11 => Verb::Adopt { selector, services: services(variant), reason },
-        _ => Verb::Settle { shard: shard(id), node: node(node_name(usize::from(variant) % NODES)), reason },
+        _ => Verb::Settle { selector, node: node(node_name(usize::from(variant) % NODES)), reason },
     }
 }
 

@@ -101,7 +101,6 @@ pub fn of_record(record: &Record) -> Option<(ShardId, Happens)> {
         Record::ShardHeld { shard, reason } => Some((*shard, of_hold(reason))),
         Record::ShardReleased { shard } => Some((*shard, "circumstance-over")),
         Record::ShardPlaced { shard, .. } => Some((*shard, "placed")),
-        Record::ShardSettled { shard, .. } => Some((*shard, "settle")),
         Record::ShardMeasured { shard, .. } => Some((*shard, "measured")),
         Record::ExceptionSet { shard, .. } => Some((*shard, "except")),
         _ => None,
@@ -194,7 +193,7 @@ fn of_verb(verb: &Verb, monitor: &Monitor) -> Vec<(ShardId, Happens)> {
         Verb::Accept { selector, .. } => selected(selector, "accept", monitor),
         Verb::Prioritise { selector } => selected(selector, "prioritise", monitor),
         Verb::Adopt { selector, .. } => selected(selector, "adopt", monitor),
-        Verb::Settle { shard, .. } => vec![(*shard, "settle-asked")],
+        Verb::Settle { selector, .. } => selected(selector, "settle-asked", monitor),
         Verb::Except { shard, .. } => vec![(*shard, "except-asked")],
         Verb::SetLimits { .. } => Vec::new(),
     }

@@ -320,7 +320,7 @@ fn is_wide(record: &Record) -> bool {
             | Record::CampaignReady { .. }
             | Record::CampaignRevised { .. }
             | Record::ShardPlaced { .. }
-            | Record::ShardSettled { .. }
+            | Record::Settled { .. }
             | Record::WaveFormed { .. }
     )
 }

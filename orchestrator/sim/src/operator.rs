@@ -133,7 +133,10 @@ impl World {
             .collect();
         let (shard, nodes) = *self.rng.pick(&contested)?;
         let node = self.rng.one_of(&nodes);
-        Some(Verb::Settle { shard, node, reason: "the other one is stale".to_owned() })
+        let named = Selector { shards: vec![shard], ..Selector::default() };
+        let all = Selector { all: true, ..Selector::default() };
+        let selector = if self.rng.below(2) == 0 { named } else { all };
+        Some(Verb::Settle { selector, node, reason: "the other one is stale".to_owned() })
     }
 
     fn except_verb(&mut self) -> Option<Verb> {
@@ -157,16 +160,16 @@ impl World {
             let Some(view) = follower.shard_view(shard) else { continue };
             let placement = view.shard.placement;
             let reason = "it is what is there".to_owned();
+            let selector = Selector { shards: vec![shard], ..Selector::default() };
             match view.shard.blocked.map(|hold| hold.reason) {
                 Some(HeldReason::Contested { holder, claimant, .. }) => {
                     let node = if self.has(holder, shard, placement.volume) { holder } else { claimant };
-                    verbs.push(Verb::Settle { shard, node, reason });
+                    verbs.push(Verb::Settle { selector, node, reason });
                 }
                 Some(HeldReason::VolumeWrong { found: Some(_), .. }) => {
-                    verbs.push(Verb::Settle { shard, node: placement.node, reason });
+                    verbs.push(Verb::Settle { selector, node: placement.node, reason });
                 }
                 Some(HeldReason::Disagreement { node, .. }) => {
-                    let selector = Selector { shards: vec![shard], ..Selector::default() };
                     verbs.push(if node.is_empty() {
                         Verb::Close { selector, reason }
                     } else {

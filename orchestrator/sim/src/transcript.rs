@@ -41,7 +41,7 @@ pub fn word(record: &Record) -> &'static str {
         Record::OpeningOverdue { .. } => "opening-overdue",
         Record::ServicesSeen { .. } => "services-seen",
         Record::ShardOpened { .. } => "shard-opened",
-        Record::ShardSettled { .. } => "shard-settled",
+        Record::Settled { .. } => "settled",
         Record::Closed { .. } => "closed",
         Record::Retried { .. } => "retried",
         Record::Accepted { .. } => "accepted",
@@ -76,7 +76,7 @@ fn about(record: &Record) -> String {
             format!(" {} on {node} ({}), serves {}", claim.shard, claim.volume, claim.services)
         }
         Record::ShardMeasured { shard, mailboxes, .. } => format!(" {shard}: {mailboxes} mailboxes"),
-        Record::ShardPlaced { shard, placement } | Record::ShardSettled { shard, placement, .. } => {
+        Record::ShardPlaced { shard, placement } => {
             format!(" {shard} on {} ({})", placement.node, placement.volume)
         }
         Record::ShardHeld { shard, reason } => format!(" {shard}: {reason}"),
@@ -88,6 +88,7 @@ fn about(record: &Record) -> String {
         | Record::Retried { selector }
         | Record::Accepted { selector, .. }
         | Record::Prioritised { selector } => format!(" {}", selected(selector)),
+        Record::Settled { selector, node, .. } => format!(" {} on {node}", selected(selector)),
         Record::Adopted { selector, services, .. } => format!(" {} for {services}", selected(selector)),
         Record::ExceptionSet { shard, mailbox, exception, .. } => {
             format!(" {mailbox} of {shard}: {exception:?}")

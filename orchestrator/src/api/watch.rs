@@ -204,7 +204,8 @@ fn subject(record: &Record) -> Subject {
         | Record::NodeEnrolled { .. }
         | Record::NodeSilent { .. }
         | Record::NodeHeard { .. } => Subject::Cell,
-        Record::Closed { .. }
+        Record::Settled { .. }
+        | Record::Closed { .. }
         | Record::Retried { .. }
         | Record::Accepted { .. }
         | Record::Prioritised { .. }
@@ -234,7 +235,6 @@ fn subject(record: &Record) -> Subject {
         | Record::OpeningOverdue { shard }
         | Record::ServicesSeen { shard, .. }
         | Record::ShardOpened { shard }
-        | Record::ShardSettled { shard, .. }
         | Record::ExceptionSet { shard, .. } => Subject::Shard(*shard),
     }
 }

@@ -113,10 +113,13 @@ async fn the_other_verbs_arrive_as_meant() {
     let adopt = ["shard", "adopt", "vol-1", "--services", "imap,pop", "--reason", "live"];
     let services = ServiceSet::NONE.with(Service::Imap).with(Service::Pop);
     let selector = Selector { shards: vec![fixtures::shard_id("vol-1")], ..Selector::default() };
-    assert_eq!(decided(&adopt).await, Verb::Adopt { selector, services, reason: "live".to_owned() });
+    assert_eq!(
+        decided(&adopt).await,
+        Verb::Adopt { selector: selector.clone(), services, reason: "live".to_owned() }
+    );
     let settle = ["shard", "settle", "vol-1", "--node", "n2", "--reason", "moved"];
-    let (shard, node) = (fixtures::shard_id("vol-1"), fixtures::node_id("n2"));
-    assert_eq!(decided(&settle).await, Verb::Settle { shard, node, reason: "moved".to_owned() });
+    let node = fixtures::node_id("n2");
+    assert_eq!(decided(&settle).await, Verb::Settle { selector, node, reason: "moved".to_owned() });
     let except = ["mailbox", "except", "mario@libero.example", "--keep-closed", "--reason", "damaged"];
     let verb = Verb::Except {
         shard: fixtures::shard_id("vol-07"),

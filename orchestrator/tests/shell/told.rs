@@ -1,7 +1,8 @@
 //! What operators are told of shards and mailboxes, by the calls that the command makes.
 
 use rientro_types::{
-    Claim, Exception, HeldReason, MailboxId, MailboxView, Refusal, ServiceSet, ShardState, ShardView, Verb,
+    Claim, Exception, HeldReason, MailboxId, MailboxView, Refusal, Selector, ServiceSet, ShardState,
+    ShardView, Verb,
 };
 use rientro_wire::bulk::MailboxesPart;
 use rientro_wire::operator::{Act, ActAnswer, ForecastPart, MailboxAnswer, MailboxQuery};
@@ -46,7 +47,8 @@ async fn a_contested_shard_is_counted_and_keeps_its_time() {
         Some(hold),
         "the claimant is gone, its claim is not"
     );
-    let settle = Verb::Settle { shard: shard("a"), node: holder.node, reason: "n2 is gone".to_owned() };
+    let selector = Selector { shards: vec![shard("a")], ..Selector::default() };
+    let settle = Verb::Settle { selector, node: holder.node, reason: "n2 is gone".to_owned() };
     operator.act(settle).await.unwrap();
     let settled = until(|| shown(&operator, "a"), |view| view.shard.blocked.is_none()).await;
     assert_eq!((settled.shard.placement.node, contested(&operator).await), (holder.node, 0));

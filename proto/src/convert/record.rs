@@ -44,7 +44,7 @@ oneof!(Record in record, record: Record => Record {
     OpeningOverdue { shard },
     ServicesSeen { shard, services },
     ShardOpened { shard },
-    ShardSettled { shard, placement, reason in 0..=REASON_BYTES_MAX },
+    Settled { selector, node, reason in 0..=REASON_BYTES_MAX },
     Closed { selector, reason in 0..=REASON_BYTES_MAX },
     Retried { selector },
     Accepted { selector, reason in 0..=REASON_BYTES_MAX },

@@ -24,7 +24,7 @@ oneof!(Verb in verb, verb: Verb => Verb {
     Accept { selector, reason in 0..=REASON_BYTES_MAX },
     Prioritise { selector },
     Adopt { selector, services, reason in 0..=REASON_BYTES_MAX },
-    Settle { shard, node, reason in 0..=REASON_BYTES_MAX },
+    Settle { selector, node, reason in 0..=REASON_BYTES_MAX },
     Except { shard, mailbox, exception, reason in 0..=REASON_BYTES_MAX },
     SetLimits { limits },
 });
@@ -40,7 +40,6 @@ oneof!(Refusal in refusal, refusal: Refusal => Refusal {
     SelectorInvalid { problem in 0..=EXPLANATION_BYTES_MAX },
     NothingToDo { matched, applies_to in 0..=EXPLANATION_BYTES_MAX },
     WaveNotCurrent { wave, current },
-    NotContested(shard),
     ReasonMissing,
     TooMany { what in 0..=EXPLANATION_BYTES_MAX, max },
     LimitInvalid { problem in 0..=EXPLANATION_BYTES_MAX },
@@ -59,7 +58,6 @@ fn within_bounds(mut refusal: Refusal) -> Refusal {
         | Refusal::SelectorUnbounded
         | Refusal::NothingToDo { .. }
         | Refusal::WaveNotCurrent { .. }
-        | Refusal::NotContested(_)
         | Refusal::ReasonMissing
         | Refusal::TooMany { .. } => {}
     }

@@ -48,7 +48,7 @@ generate_enum! {
         OpeningOverdue { shard },
         ServicesSeen { shard, services },
         ShardOpened { shard },
-        ShardSettled { shard, placement, reason },
+        Settled { selector, node, reason },
         Closed { selector, reason },
         Retried { selector },
         Accepted { selector, reason },

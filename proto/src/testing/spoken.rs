@@ -30,7 +30,7 @@ generate_enum! {
         Accept { selector, reason },
         Prioritise { selector },
         Adopt { selector, services, reason },
-        Settle { shard, node, reason },
+        Settle { selector, node, reason },
         Except { shard, mailbox, exception, reason },
         SetLimits { limits },
     }
@@ -45,7 +45,6 @@ generate_enum! {
         SelectorInvalid { problem },
         NothingToDo { matched, applies_to },
         WaveNotCurrent { wave, current },
-        NotContested(shard),
         ReasonMissing,
         TooMany { what, max },
         LimitInvalid { problem },

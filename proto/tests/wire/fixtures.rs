@@ -89,7 +89,7 @@ fn operators() -> Vec<(&'static str, Record)> {
         reason: reason.clone(),
     };
     vec![
-        ("shard_settled", Record::ShardSettled { shard, placement: placement(), reason: reason.clone() }),
+        ("settled", Record::Settled { selector: selector.clone(), node: node(), reason: reason.clone() }),
         (
             "closed",
             Record::Closed {

@@ -332,12 +332,13 @@ pub enum Record {
         shard: ShardId,
     },
 
-    /// An operator settled where a contested shard is.
-    ShardSettled {
-        /// The shard.
-        shard: ShardId,
-        /// Where it is.
-        placement: Placement,
+    /// An operator settled where contested shards are.
+    Settled {
+        /// Which.
+        selector: Selector,
+        /// The node that has them: of two that claim a shard the one that is right, or the node of a shard whose volume
+        /// is another one.
+        node: NodeId,
         /// Why.
         reason: String,
     },

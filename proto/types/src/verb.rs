@@ -85,11 +85,11 @@ pub enum Verb {
         /// Why.
         reason: String,
     },
-    /// Settle where a contested shard is.
+    /// Settle where contested shards are.
     Settle {
-        /// Which shard.
-        shard: ShardId,
-        /// The node that has it; one of the two that claim it.
+        /// Which shards.
+        selector: Selector,
+        /// The node that has them; one of the two that claim each.
         node: NodeId,
         /// Why.
         reason: String,
@@ -178,8 +178,6 @@ pub enum Refusal {
         /// The first wave that has not passed.
         current: WaveNo,
     },
-    /// The shard is not contested, or not by that node.
-    NotContested(ShardId),
     /// A reason was asked for and not given.
     ReasonMissing,
     /// A bound would be passed.
@@ -234,7 +232,6 @@ impl fmt::Display for Refusal {
                 f,
                 "wave {wave} has not begun, and only a wave that has begun can be promoted; the campaign is at wave {current}, which must pass first"
             ),
-            Self::NotContested(id) => write!(f, "shard {id} is not contested by that node"),
             Self::ReasonMissing => f.write_str("a reason is needed; give one with --reason"),
             Self::TooMany { what, max } => write!(f, "at most {max} {what} are possible"),
             Self::LimitInvalid { problem } => write!(f, "the limit is not valid: {problem}"),

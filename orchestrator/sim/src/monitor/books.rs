@@ -245,7 +245,7 @@ impl Books {
             Record::ShardMet { node, claim } => {
                 self.shards.insert(claim.shard, ShardBook::met(*node, claim));
             }
-            Record::ShardPlaced { shard, placement } | Record::ShardSettled { shard, placement, .. } => {
+            Record::ShardPlaced { shard, placement } => {
                 if let Some(book) = self.shards.get_mut(shard) {
                     book.placed(placement.node, placement.volume);
                 }
@@ -338,7 +338,8 @@ impl ShardBook {
         }
     }
 
-    fn placed(&mut self, node: NodeId, volume: VolumeId) {
+    /// It is on this node and volume; on another volume it is other data.
+    pub fn placed(&mut self, node: NodeId, volume: VolumeId) {
         if self.volume != volume {
             self.closed();
         }

@@ -34,6 +34,7 @@ impl Monitor {
             | Record::Accepted { .. }
             | Record::Adopted { .. }
             | Record::Retried { .. }
+            | Record::Settled { .. }
                 if decision.actor.kind != rientro_types::ActorKind::Operator =>
             {
                 self.broken("R11", None, format!("a verb of an operator by {}", decision.actor));
@@ -295,10 +296,30 @@ impl Monitor {
         }
     }
 
+    /// T28: only what is in question is settled, on the node that was named and a volume that it has shown.
+    fn settled(&mut self, node: NodeId, old: &ShardSnapshot, new: &ShardSnapshot) {
+        self.seen.note(old.state(), "settle");
+        let shown = match old.blocked.as_ref().map(|hold| &hold.reason) {
+            Some(HeldReason::Contested { holder, .. }) if *holder == node => Some(old.placement.volume),
+            Some(HeldReason::Contested { claimant, volume, .. }) if *claimant == node => Some(*volume),
+            Some(HeldReason::VolumeWrong { found, .. }) if old.placement.node == node => *found,
+            _ => None,
+        };
+        let now = (new.placement.node, Some(new.placement.volume));
+        if now != (node, shown) || new.blocked.is_some() {
+            let found = format!("shard {} is settled on {node}, and is at {:?}", new.shard, new.placement);
+            self.broken("R5", Some(new.shard), found);
+        }
+        if let Some(book) = self.books.shard_mut(new.shard) {
+            book.placed(new.placement.node, new.placement.volume);
+        }
+    }
+
     fn swept_shard(&mut self, decision: &Decision, old: &ShardSnapshot, new: &ShardSnapshot) {
         let shard = new.shard;
         let named = match &decision.record {
-            Record::Closed { selector, .. }
+            Record::Settled { selector, .. }
+            | Record::Closed { selector, .. }
             | Record::Retried { selector }
             | Record::Accepted { selector, .. }
             | Record::Adopted { selector, .. }
@@ -309,6 +330,9 @@ impl Monitor {
         };
         if !named {
             self.broken("R1", Some(shard), format!("shard {shard} was changed by a verb about others"));
+        }
+        if let Record::Settled { node, .. } = &decision.record {
+            self.settled(*node, old, new);
         }
         let adopts =
             matches!(&decision.record, Record::Adopted { services, .. } if *services == new.services);

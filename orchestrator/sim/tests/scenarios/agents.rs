@@ -2,7 +2,7 @@ use rientro_sim::agent::Mood;
 use rientro_sim::names::{self, shard};
 use rientro_sim::plans::percent;
 use rientro_sim::script::{Script, only};
-use rientro_types::{CampaignState, HeldReason, PauseCause, Phase, ShardState, Span, Verb};
+use rientro_types::{CampaignState, HeldReason, PauseCause, Phase, Selector, ShardState, Span, Verb};
 
 use crate::{strict, tolerant};
 
@@ -156,11 +156,9 @@ fn a_doubly_claimed_volume_is_contested() {
     s.start(plan);
     s.until("the others are open", |s| s.count(ShardState::Open) == 2);
     s.world.truth.volumes.get_mut(&names::volume(1)).unwrap().mounted = [1].into_iter().collect();
-    for at in 0..2 {
-        let reason = "it is mounted there alone".to_owned();
-        let settle = Verb::Settle { shard: shard(at), node: names::node(1), reason };
-        s.ask(settle).unwrap();
-    }
+    let reason = "it is mounted there alone".to_owned();
+    let selector = Selector { all: true, ..Selector::default() };
+    s.ask(Verb::Settle { selector, node: names::node(1), reason }).unwrap();
     s.until("everything is open", |s| s.count(ShardState::Open) == 4);
     assert_eq!(s.shard(shard(0)).placement.node, names::node(1));
     s.assert_well();

@@ -117,7 +117,6 @@ pub(crate) fn refusal(path: &Path, plan: &PlanFile, refusal: &Refusal) -> Failur
         | Refusal::SelectorInvalid { .. }
         | Refusal::NothingToDo { .. }
         | Refusal::WaveNotCurrent { .. }
-        | Refusal::NotContested(_)
         | Refusal::ReasonMissing
         | Refusal::TooMany { .. }
         | Refusal::LimitInvalid { .. } => refused(refusal),

@@ -68,7 +68,6 @@ pub(crate) fn tell(record: &Record) -> Told {
         | Record::ShardPlaced { .. }
         | Record::ShardHeld { .. }
         | Record::ShardReleased { .. }
-        | Record::ShardSettled { .. }
         | Record::ExceptionSet { .. } => tell_shard(record),
         Record::TaskStarted { .. }
         | Record::TaskEnded { .. }
@@ -78,7 +77,8 @@ pub(crate) fn tell(record: &Record) -> Told {
         | Record::OpeningOverdue { .. }
         | Record::ServicesSeen { .. }
         | Record::ShardOpened { .. } => tell_progress(record),
-        Record::Closed { .. }
+        Record::Settled { .. }
+        | Record::Closed { .. }
         | Record::Retried { .. }
         | Record::Accepted { .. }
         | Record::Prioritised { .. }
@@ -182,12 +182,6 @@ fn tell_shard(record: &Record) -> Told {
         Record::ShardReleased { shard } => {
             of_shard(*shard, "shard-released", true, "is no longer held by circumstance")
         }
-        Record::ShardSettled { shard, placement, reason } => of_shard(
-            *shard,
-            "shard-settled",
-            true,
-            format!("is settled to be on node {}: {}", placement.node, clean(reason)),
-        ),
         Record::ExceptionSet { shard, mailbox, exception, reason } => of_shard(
             *shard,
             "exception-set",
@@ -236,6 +230,9 @@ fn tell_progress(record: &Record) -> Told {
 #[allow(clippy::wildcard_enum_match_arm, reason = "`tell` lists every record and sends only these here")]
 fn tell_sweep(record: &Record) -> Told {
     match record {
+        Record::Settled { selector, node, reason } => {
+            swept("settled", &format!("take as being on node {node}"), selector, Some(reason))
+        }
         Record::Closed { selector, reason } => swept("closed", "close", selector, Some(reason)),
         Record::Retried { selector } => swept("retried", "verify again", selector, None),
         Record::Accepted { selector, reason } => {

@@ -57,16 +57,13 @@ pub(crate) enum ShardCommand {
         #[arg(long, value_parser = services, value_name = "SERVICES")]
         services: ServiceSet,
     },
-    /// Settle where a shard is that two nodes claim, or whose volume is another one
+    /// Settle where shards are that two nodes claim, or whose volume is another one
     Settle {
-        /// Its name
-        shard: ShardId,
-        /// The node that has it
+        #[command(flatten)]
+        what: Reasoned,
+        /// The node that has them; those that it has no claim on stay as they are
         #[arg(long)]
         node: NodeId,
-        /// Why, for the journal
-        #[arg(long)]
-        reason: String,
     },
 }
 
@@ -118,8 +115,11 @@ const ADOPT: Telling = telling(
     "Took {} as in service",
     "Nothing verifies them; users see them as they are.",
 );
-const SETTLE: Telling =
-    telling("settle the place of {}", "Settled the place of {}", "The other claim is ignored.");
+const SETTLE: Telling = telling(
+    "settle the place of {}",
+    "Settled the place of {}",
+    "The other claim ends, until its node shows the shard anew. What moves to another volume is closed and verified again.",
+);
 
 pub(crate) async fn run(session: &Session, command: ShardCommand) -> Result<(), Failure> {
     let (verb, telling) = match command {
@@ -140,7 +140,9 @@ pub(crate) async fn run(session: &Session, command: ShardCommand) -> Result<(), 
         ShardCommand::Adopt { what: Reasoned { selector, reason }, services } => {
             (Verb::Adopt { selector: selector.selector()?, services, reason }, ADOPT)
         }
-        ShardCommand::Settle { shard, node, reason } => (Verb::Settle { shard, node, reason }, SETTLE),
+        ShardCommand::Settle { what: Reasoned { selector, reason }, node } => {
+            (Verb::Settle { selector: selector.selector()?, node, reason }, SETTLE)
+        }
     };
     let mut client = session.connect().await?;
     decide_plainly(session, &mut client, verb, telling).await
