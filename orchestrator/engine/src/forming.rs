@@ -3,6 +3,9 @@
 //! The order: greater weight first, and inside a weight a shuffle keyed with the campaign's seed (BLAKE3 of the shard's name
 //! under the seed), which nobody can guess from addresses or names (T22). Waves are then filled in that order up to their
 //! share of the *mailboxes*; a shard that would take more of a failure domain than one wave may is left for a later wave.
+//!
+//! Where shards are large beside their waves, an order can leave some over that another one would place. The seed then gives
+//! another order, and the first that places all is taken: whether a plan is refused is no matter of luck.
 
 use std::collections::BTreeMap;
 
@@ -16,6 +19,14 @@ use crate::state::{CampaignIx, ShardIx, State};
 
 /// Shortest `verified_age_max`: under it, a verification could expire before its confirmation begins.
 const VERIFIED_AGE_MIN: Span = Span::from_secs(60);
+
+/// Most orders that are tried for one plan.
+const DRAWS_MAX: usize = 64;
+/// Most shards that are put in order for one plan, over all its draws: a fleet whose many shards are small beside its waves
+/// needs one draw, and the driver waits for it.
+const DRAWN_MAX: usize = 400_000;
+/// What the next draw's seed is derived from, under the seed of the draw before.
+const NEXT_DRAW: &[u8] = b"rientro next draw";
 
 pub(crate) type Domain = (LabelKey, LabelValue);
 
@@ -49,7 +60,23 @@ impl Engine {
         }
         self.state.check_names(plan)?;
         let waves = self.state.form(plan, plan.seed.unwrap_or(seed), None)?;
-        Ok(waves.into_iter().zip(0..).map(|(shards, no)| self.forecast_wave(&shards, no)).collect())
+        Ok(self.forecast_waves(&waves, 0))
+    }
+
+    /// The waves that a campaign would get if it were moved to this plan: those that have not begun.
+    ///
+    /// # Errors
+    /// Everything that is wrong with the plan, with the path of each setting; a name under which no campaign can be revised,
+    /// in the words in which it could not be.
+    pub fn forecast_revision(&self, plan: &Plan) -> Result<Vec<WaveForecast>, Vec<PlanProblem>> {
+        let ix = self.revisable(plan.name).map_err(|refusal| vec![problem("name", refusal.to_string())])?;
+        self.state.check_names(plan)?;
+        let waves = self.state.form(plan, self.state.campaign(ix).seed, Some(ix))?;
+        Ok(self.forecast_waves(&waves, self.state.begun(ix)))
+    }
+
+    fn forecast_waves(&self, waves: &[Vec<ShardIx>], first: usize) -> Vec<WaveForecast> {
+        waves.iter().zip(first..).map(|(shards, no)| self.forecast_wave(shards, no)).collect()
     }
 
     fn forecast_wave(&self, shards: &[ShardIx], no: usize) -> WaveForecast {
@@ -120,11 +147,33 @@ impl State {
         if !problems.is_empty() {
             return Err(problems);
         }
-        let ordered = self.ordered(plan, seed, free);
         let begun = campaign.map_or(0, |ix| self.begun(ix));
         let done = campaign
             .map_or(0, |ix| self.campaign(ix).waves[..begun].iter().map(|wave| wave.weight).sum::<u64>());
-        self.cut(plan, &ordered, begun, done).map_err(|problem| vec![problem])
+        self.draw(plan, seed, &free, (begun, done)).map_err(|problem| vec![problem])
+    }
+
+    /// The waves of the first order that leaves nothing over.
+    fn draw(
+        &self,
+        plan: &Plan,
+        seed: [u8; 32],
+        shards: &[ShardIx],
+        (begun, done): (usize, u64),
+    ) -> Result<Vec<Vec<ShardIx>>, PlanProblem> {
+        let draws = match plan.waves.schedule {
+            Schedule::List(_) => (DRAWN_MAX / shards.len().max(1)).clamp(1, DRAWS_MAX),
+            // Its waves are as many as it takes.
+            Schedule::Growth { .. } => 1,
+        };
+        let cut = |seed| self.cut(plan, &self.ordered(plan, seed, shards), begun, done);
+        let later = |last: &[u8; 32]| Some(*blake3::keyed_hash(last, NEXT_DRAW).as_bytes());
+        let first = cut(seed);
+        if first.is_ok() {
+            return first;
+        }
+        let others = std::iter::successors(later(&seed), later).take(draws - 1);
+        others.map(cut).find(Result::is_ok).unwrap_or(first)
     }
 
     fn covered(&self, covers: &Coverage, problems: &mut Vec<PlanProblem>) -> Vec<ShardIx> {
@@ -186,10 +235,10 @@ impl State {
         free
     }
 
-    fn ordered(&self, plan: &Plan, seed: [u8; 32], shards: Vec<ShardIx>) -> Vec<Candidate> {
+    fn ordered(&self, plan: &Plan, seed: [u8; 32], shards: &[ShardIx]) -> Vec<Candidate> {
         let mut keyed: Vec<_> = shards
-            .into_iter()
-            .map(|ix| {
+            .iter()
+            .map(|&ix| {
                 let classes = plan.classes.iter().filter(|class| self.covers(&class.covers, ix));
                 let weight = classes.map(|class| class.weight).max().unwrap_or(0);
                 let id = self.shard(ix).id;
