@@ -266,6 +266,49 @@ fn waves_keep_the_caps_of_failure_domains() {
     assert!(problems(&mut cell, capped)[0].1.contains("can never be taken at once"));
 }
 
+/// T15, T22: shards that are large beside their caps fit in some orders only; no seed is refused for the order it draws first.
+#[test]
+fn no_seed_is_refused_for_its_luck() {
+    let mut cell = Cell::new();
+    cell.connect_in("a", "r1");
+    let sizes = [("a1", 30), ("a2", 30), ("a3", 20), ("a4", 20)];
+    cell.inventory("a", sizes.map(|(id, mailboxes)| Claim { mailboxes, ..claim(id, "a") }).to_vec());
+    let mut capped = waves(vec![Share::Mailboxes(percent("50%")), Share::Rest]);
+    capped.seed = None;
+    let rack = LabelKey::new("rack").unwrap();
+    capped.waves.domain_caps = vec![DomainCap { label: rack, max: percent("50%") }];
+    let mut firsts = std::collections::BTreeSet::new();
+    for seed in 0..=255 {
+        let forecast = cell.engine.forecast(&capped, [seed; 32]).unwrap();
+        let sizes: Vec<_> = forecast.iter().map(|wave| wave.mailboxes).collect();
+        assert_eq!(sizes, [50, 50], "seed {seed}");
+        firsts.insert(forecast[0].shards.clone());
+    }
+    assert!(firsts.len() >= 4, "the order is drawn, not chosen: {firsts:?}");
+    capped.waves.domain_caps[0].max = percent("45%");
+    assert!(cell.engine.forecast(&capped, [0; 32]).is_err(), "what fits in no order is refused");
+}
+
+/// T3: a revision is shown with the waves that it then makes, without those that have begun.
+#[test]
+fn a_revision_is_shown_as_it_is_made() {
+    let mut cell = Cell::with_fleet(2, 4);
+    let smaller = waves(vec![Share::Shards(1), Share::Shards(2), Share::Shards(3), Share::Rest]);
+    let names = |found: Vec<PlanProblem>| found.into_iter().map(|p| p.field).collect::<Vec<_>>();
+    assert_eq!(names(cell.engine.forecast_revision(&smaller).unwrap_err()), ["name"]);
+    cell.start(waves(vec![Share::Shards(1), Share::Rest]));
+    let shown = cell.engine.forecast_revision(&smaller).unwrap();
+    assert_eq!(shown.iter().map(|wave| wave.wave.raw()).collect::<Vec<_>>(), [1, 2, 3]);
+    cell.ask(Verb::Revise { plan: Box::new(smaller.clone()), source: Digest::ZERO }).unwrap();
+    for wave in shown {
+        for id in wave.shards {
+            assert_eq!(cell.view(id.as_str()).shard.member.unwrap().wave, wave.wave, "{id}");
+        }
+    }
+    cell.ask(Verb::Abort { campaign: campaign("return") }).unwrap();
+    assert_eq!(names(cell.engine.forecast_revision(&smaller).unwrap_err()), ["name"]);
+}
+
 /// Shares are parts of the mailboxes, not of the shards.
 #[test]
 fn waves_are_cut_by_mailboxes() {

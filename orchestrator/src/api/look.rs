@@ -2,6 +2,7 @@
 
 use std::str::FromStr;
 
+use rientro_engine::Engine;
 use rientro_types::{CampaignId, MailboxId, MailboxView, NameError, ShardId, ShardView};
 use rientro_wire::limits::{MAILBOX_VIEWS_MAX, NODES_PER_PAGE_MAX, SHARDS_PER_PAGE_MAX};
 use rientro_wire::operator::{
@@ -22,7 +23,7 @@ fn name<T: FromStr<Err = NameError>>(field: &str, text: &str) -> Result<T, Statu
 
 impl<J: Journal> Operators<J> {
     pub(super) async fn look_cell(&self) -> Result<v1::GetCellResponse, Status> {
-        let cell = self.handle.ask(rientro_engine::Engine::cell_view).await?;
+        let cell = self.handle.ask(Engine::cell_view).await?;
         let cell =
             cell.ok_or_else(|| Status::unavailable("the cell is being founded; try again in a moment"))?;
         let trouble = self.handle.trouble();
@@ -101,8 +102,11 @@ impl<J: Journal> Operators<J> {
         let plan = request.plan.ok_or(missing)?;
         let plan = rientro_types::Plan::try_from(plan)
             .map_err(|error| ConvertError { field: inside("plan", &error.field), ..error })?;
-        let seed = state_dir::random();
-        let forecast = self.handle.ask(move |engine| engine.forecast(&plan, seed)).await?;
+        let (revision, seed) = (request.revision, state_dir::random());
+        let forecast = move |engine: &Engine| {
+            if revision { engine.forecast_revision(&plan) } else { engine.forecast(&plan, seed) }
+        };
+        let forecast = self.handle.ask(forecast).await?;
         self.stream(|sink| async move {
             let parts: Vec<ForecastPart> = match forecast {
                 Err(problems) => vec![ForecastPart::Problems(problems)],

@@ -153,6 +153,11 @@ pub fn read(text: &[u8]) -> Result<PlanFile, Vec<PlanFault>> {
 }
 
 impl PlanFile {
+    /// Draws the seed of the order, where the text gives none: what is shown of the plan after this is what it does.
+    pub fn draw_seed(&mut self) {
+        self.plan.seed = Some(self.plan.seed.unwrap_or_else(crate::state_dir::random));
+    }
+
     /// Finds the places of problems that were found in the plan's meaning; those of one place stay in their order.
     #[must_use]
     pub fn locate(&self, problems: &[PlanProblem]) -> Vec<PlanFault> {

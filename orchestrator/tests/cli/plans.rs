@@ -70,6 +70,39 @@ async fn problems_found_by_the_cell_have_line_and_column_too() {
     assert!(plan.hide(&start.stderr).contains("plan.toml:8:8: waves.domain_caps.rack"));
 }
 
+/// What only the fleet knows to be wrong stands where the setting is: a label, a class's shard, a number.
+#[tokio::test]
+async fn problems_found_by_the_cell_are_where_the_setting_is() {
+    let text = format!(
+        "{}\n[[class]]\nweight = 9\nshards = [\"vol-1\", \"vol-x\"]\n\n[pace]\nreaders = 20\n",
+        fixtures::PLAN
+    );
+    let plan = PlanOnDisk::new(&text);
+    let fields = ["waves.domain_caps.rack", "class[0].shards", "pace.readers"];
+    let problems = fields.map(|field| PlanProblem { field: field.to_owned(), problem: "no".to_owned() });
+    let canned = Canned { forecast: Err(Refusal::Plan(problems.to_vec())), ..Canned::default() };
+    let check = Cell::new(canned).await.run(&["plan", "check", plan.path()]).await;
+    let said = plan.hide(&check.stderr);
+    let places = ["8:8: waves.domain_caps.rack: no", "12:10: class[0].shards: no", "15:11: pace.readers: no"];
+    for place in places {
+        assert!(said.contains(&format!("plan.toml:{place}")), "{place} in {said}");
+    }
+}
+
+/// A revision shows the waves it makes, asked for as one, before it is decided.
+#[tokio::test]
+async fn a_revision_shows_its_waves() {
+    let plan = PlanOnDisk::new(fixtures::PLAN);
+    for args in [&["plan", "check", "--revision"][..], &["--yes", "campaign", "revise"]] {
+        let cell = Cell::new(Canned::default()).await;
+        let run = cell.run(&[args, &[plan.path()]].concat()).await;
+        assert_eq!(run.code, 0, "{}", run.stderr);
+        assert!(format!("{}{}", run.stdout, run.stderr).contains("0 (canary)"), "{}", run.stderr);
+        let checks = cell.server.asked.lock().expect("not poisoned").checks.clone();
+        assert_eq!(checks, [(fixtures::plan().into(), true)]);
+    }
+}
+
 /// A name that is taken is refused with its place and what to do, and no waves are shown that will never be.
 #[tokio::test]
 async fn a_name_that_is_taken_shows_no_waves() {
@@ -102,6 +135,8 @@ async fn a_campaign_starts_after_its_waves_were_shown() {
     assert!(rehearsal.dry_run && !decision.dry_run);
     assert_eq!(rehearsal.verb, decision.verb);
     let Verb::Start { plan, source } = &decision.verb else { panic!("a start") };
-    assert_eq!(**plan, fixtures::plan());
+    assert!(plan.seed.is_some(), "the order is drawn before it is shown");
+    assert_eq!(asked.checks, [((**plan).clone().into(), false)], "what is shown is what is started");
+    assert_eq!(rientro_types::Plan { seed: None, ..(**plan).clone() }, fixtures::plan());
     assert_eq!(*source, rientro_types::Digest::of(fixtures::PLAN.as_bytes()));
 }

@@ -81,6 +81,7 @@ pub(crate) struct Asked {
     pub(crate) shards: Vec<ShardsQuery>,
     pub(crate) findings: Vec<FindingsQuery>,
     pub(crate) tails: Vec<v1::TailJournalRequest>,
+    pub(crate) checks: Vec<(v1::Plan, bool)>,
 }
 
 pub(crate) struct Server {
@@ -215,7 +216,9 @@ impl OperatorService for Server {
         &self,
         request: Request<v1::CheckPlanRequest>,
     ) -> Result<Response<Self::CheckPlanStream>, Status> {
-        request.into_inner().plan.ok_or_else(|| Status::invalid_argument("plan is missing"))?;
+        let v1::CheckPlanRequest { plan, revision } = request.into_inner();
+        let plan = plan.ok_or_else(|| Status::invalid_argument("plan is missing"))?;
+        self.asked(|asked| asked.checks.push((plan, revision)));
         let parts = match self.canned(|canned| canned.forecast.clone()) {
             Ok(waves) => waves.into_iter().map(|wave| ForecastPart::Wave(wave).into()).collect(),
             Err(Refusal::Plan(problems)) => vec![ForecastPart::Problems(problems).into()],

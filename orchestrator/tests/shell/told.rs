@@ -91,7 +91,7 @@ async fn what_cannot_be_done_is_not_forecast() {
         if aborted {
             operator.act(Verb::Abort { campaign }).await.unwrap();
         }
-        let request = v1::CheckPlanRequest { plan: Some((*plan).clone().into()) };
+        let request = v1::CheckPlanRequest { plan: Some((*plan).clone().into()), revision: false };
         let mut parts = within(operator.client.clone().check_plan(request)).await.unwrap().into_inner();
         let first = within(parts.message()).await.unwrap().unwrap();
         let ForecastPart::Problems(problems) = first.try_into().unwrap() else { panic!("waves of k") };

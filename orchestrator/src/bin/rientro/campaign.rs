@@ -3,10 +3,12 @@
 use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
+use rientro_orchestrator::plan::PlanFile;
 use rientro_types::{CampaignId, CampaignView, CellTime, Refusal, ShardState, Verb};
 use serde_json::Value;
 
 use crate::act::{Outcome, Telling, decide, decide_plainly};
+use crate::client::Client;
 use crate::failure::Failure;
 use crate::human::{bytes, count, moment, percent, plural, span};
 use crate::json;
@@ -105,25 +107,37 @@ async fn act(session: &Session, verb: Verb, telling: Telling) -> Result<(), Fail
 }
 
 async fn start(session: &Session, path: &Path) -> Result<(), Failure> {
-    let file = read_whole(path)?;
+    let mut file = read_whole(path)?;
+    // What is shown is what is started: the order is drawn once, before both.
+    file.draw_seed();
     let mut client = session.connect().await?;
-    let plan = Box::new(file.plan.clone());
-    let waves = client.forecast(file.plan.clone()).await?;
-    let waves = waves.map_err(|refusal| plan::refusal(path, &file, &refusal))?;
-    let shown = [plan::summary(&file), plan::waves_grid(&waves)].map(|grid| grid.render(None, false));
-    let verb = Verb::Start { plan, source: file.source };
+    let preview = preview(&mut client, path, &file, false).await?;
+    let verb = Verb::Start { plan: Box::new(file.plan.clone()), source: file.source };
     let refuse = |refusal: &Refusal| plan::refusal(path, &file, refusal);
-    let preview = format!("{}\n", shown.join("\n\n"));
     let outcome = decide(session, &mut client, verb, START, &preview, refuse).await?;
     follow_up(session, file.plan.name, outcome)
+}
+
+/// What a plan says, and the waves it makes.
+async fn preview(
+    client: &mut Client,
+    path: &Path,
+    file: &PlanFile,
+    revision: bool,
+) -> Result<String, Failure> {
+    let waves = client.forecast(file.plan.clone(), revision).await?;
+    let waves = waves.map_err(|refusal| plan::refusal(path, file, &refusal))?;
+    let shown = [plan::summary(file), plan::waves_grid(&waves)].map(|grid| grid.render(None, false));
+    Ok(format!("{}\n", shown.join("\n\n")))
 }
 
 async fn revise(session: &Session, path: &Path) -> Result<(), Failure> {
     let file = read_whole(path)?;
     let mut client = session.connect().await?;
+    let preview = preview(&mut client, path, &file, true).await?;
     let verb = Verb::Revise { plan: Box::new(file.plan.clone()), source: file.source };
     let refuse = |refusal: &Refusal| plan::refusal(path, &file, refusal);
-    let outcome = decide(session, &mut client, verb, REVISE, "", refuse).await?;
+    let outcome = decide(session, &mut client, verb, REVISE, &preview, refuse).await?;
     follow_up(session, file.plan.name, outcome)
 }
 

@@ -151,12 +151,13 @@ impl Client {
         Ok(self.ask(async |calls| calls.find_mailbox(request).await).await?.try_into()?)
     }
 
-    /// The waves a plan would make; a refusal holds what is wrong with it.
+    /// The waves a plan would make, of the fleet or as a revision of its campaign; a refusal holds what is wrong with it.
     pub(crate) async fn forecast(
         &mut self,
         plan: Plan,
+        revision: bool,
     ) -> Result<Result<Vec<WaveForecast>, Refusal>, Failure> {
-        let request = v1::CheckPlanRequest { plan: Some(plan.into()) };
+        let request = v1::CheckPlanRequest { plan: Some(plan.into()), revision };
         let mut parts = self.answers(self.ask(async |calls| calls.check_plan(timed(request)).await).await?);
         let mut waves = Vec::new();
         while let Some(part) = parts.next().await? {

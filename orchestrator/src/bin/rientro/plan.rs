@@ -32,11 +32,14 @@ pub(crate) enum PlanCommand {
         /// Check the text alone, without a cell
         #[arg(long)]
         local: bool,
+        /// Check it as a revision of the running campaign of its name: shows the waves that have not begun
+        #[arg(long, conflicts_with = "local")]
+        revision: bool,
     },
 }
 
 pub(crate) async fn run(session: &Session, command: PlanCommand) -> Result<(), Failure> {
-    let PlanCommand::Check { file, local } = command;
+    let PlanCommand::Check { file, local, revision } = command;
     let plan = match read(&file) {
         Ok(plan) => plan,
         Err(Unreadable::File(failure)) => return Err(failure),
@@ -46,8 +49,8 @@ pub(crate) async fn run(session: &Session, command: PlanCommand) -> Result<(), F
         return show_local(session, &plan);
     }
     let mut client = session.connect().await?;
-    match client.forecast(plan.plan.clone()).await? {
-        Ok(waves) => show_waves(session, &plan, &waves),
+    match client.forecast(plan.plan.clone(), revision).await? {
+        Ok(waves) => show_waves(session, &plan, &waves, revision),
         Err(Refusal::Plan(problems)) => Err(reject(session, &file, &plan.locate(&problems))),
         Err(other) => Err(refused(&other)),
     }
@@ -157,7 +160,12 @@ fn show_local(session: &Session, plan: &PlanFile) -> Result<(), Failure> {
     Ok(())
 }
 
-fn show_waves(session: &Session, plan: &PlanFile, waves: &[WaveForecast]) -> Result<(), Failure> {
+fn show_waves(
+    session: &Session,
+    plan: &PlanFile,
+    waves: &[WaveForecast],
+    revision: bool,
+) -> Result<(), Failure> {
     if session.out.is_json() {
         let waves: Value = waves.iter().map(json::forecast).collect();
         let source = plan.source.to_string();
@@ -166,7 +174,7 @@ fn show_waves(session: &Session, plan: &PlanFile, waves: &[WaveForecast]) -> Res
     session.out.grid(&summary(plan))?;
     session.out.line("")?;
     session.out.grid(&waves_grid(waves))?;
-    if plan.plan.seed.is_none() {
+    if plan.plan.seed.is_none() && !revision {
         note("Without a seed the order inside a class is drawn anew when the campaign starts.");
     }
     Ok(())
