@@ -119,6 +119,7 @@ pub async fn start_with<S: Source, C: Clock>(
     let driver_settings = DriverSettings {
         cell: settings.cell,
         mailbox_key,
+        mailbox_key_path: state.key_path(),
         snapshot_every_records: settings.snapshot_every_records,
     };
     let (driver, handle) = driver(source, clock, driver_settings, around, stop.clone());

@@ -1,7 +1,8 @@
 //! The state directory: the journal, the cell's mailbox key, the directory of mailboxes.
 //!
 //! The key is made once, with the cell: with another key every mailbox would have another id. So a journal without its key is
-//! refused, and a key is never made beside a journal that has begun.
+//! refused, and a key is never made beside a journal that has begun. The record that founds the cell has the key's digest, by
+//! which another key is known at a start, at a restore and whenever the journal is verified.
 //!
 //! A cell is founded only in a directory that has nothing of a cell. Before anything of the cell is made a mark says that it is
 //! being founded, and the first leader takes the mark away: a journal that is gone is then never taken for one not begun yet.
@@ -12,15 +13,28 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use rientro_engine::Origin;
-use rientro_types::Epoch;
+use rientro_types::{Digest, Epoch, Record};
+use rientro_wire::codec;
 
 use crate::driver::Source;
-use crate::journal::{JournalError, RedbJournal, RedbOptions, Restored};
+use crate::journal::{self, JournalError, RedbJournal, RedbOptions, Restored, SealedEntry};
 
 const DIR_MODE: u32 = 0o700;
 const FILE_MODE: u32 = 0o600;
 /// Length of the cell's mailbox key.
 const KEY_BYTES: usize = 32;
+
+/// The key beside a journal is another cell's, or of another founding of this one.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "{path} is not the key that this journal's cell was founded with: under it every mailbox would have another id, and what was \
+     decided about single mailboxes would be lost from sight; put the cell's own mailbox.key there, from the state directory in \
+     which the cell was led before or from where it is kept with the backups"
+)]
+pub struct ForeignKey {
+    /// The key file.
+    pub path: PathBuf,
+}
 
 /// The state directory could not be used.
 #[derive(Debug, thiserror::Error)]
@@ -45,9 +59,13 @@ pub enum StateDirError {
         /// Its length.
         bytes: usize,
     },
+    /// The key is not the cell's.
+    #[error(transparent)]
+    ForeignKey(#[from] ForeignKey),
     /// There is a journal and no key.
     #[error(
-        "{path} is missing beside a journal that has begun; put the cell's key there again, or every mailbox gets another id"
+        "{path} is missing beside a journal that has begun; put the cell's key there again, from the state directory in which the \
+         cell was led before or from where it is kept with the backups"
     )]
     KeyMissing {
         /// Where it was looked for.
@@ -85,6 +103,15 @@ pub struct Restore {
     pub backup: PathBuf,
     /// The highest epoch that any agent or gate has seen, if it is known to be above the backup's.
     pub epoch_floor: Option<Epoch>,
+}
+
+/// What a restore made of a state directory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RestoredState {
+    /// The journal.
+    pub journal: Restored,
+    /// The key of the backup's cell is there already.
+    pub has_key: bool,
 }
 
 impl StateDir {
@@ -154,7 +181,8 @@ impl StateDir {
         self.write_whole("founding", b"")
     }
 
-    fn key_path(&self) -> PathBuf {
+    /// The file of the cell's mailbox key.
+    pub(crate) fn key_path(&self) -> PathBuf {
         self.path.join("mailbox.key")
     }
 
@@ -163,14 +191,30 @@ impl StateDir {
     /// # Errors
     /// [`StateDirError`] when it is missing beside a journal, damaged, or cannot be read or made.
     pub fn mailbox_key(&self) -> Result<[u8; KEY_BYTES], StateDirError> {
+        self.read_key()?.map_or_else(|| self.make_key(), Ok)
+    }
+
+    /// Compares the key in the directory, if there is one, with what the journal of a cell says of it. True when there is one.
+    ///
+    /// # Errors
+    /// [`StateDirError::ForeignKey`] when it is another one; [`StateDirError`] when it is damaged or cannot be read.
+    pub(crate) fn check_key(&self, founded_with: Digest) -> Result<bool, StateDirError> {
+        let Some(key) = self.read_key()? else { return Ok(false) };
+        if Digest::of_mailbox_key(&key) == founded_with {
+            return Ok(true);
+        }
+        Err(ForeignKey { path: self.key_path() }.into())
+    }
+
+    fn read_key(&self) -> Result<Option<[u8; KEY_BYTES]>, StateDirError> {
         let path = self.key_path();
         let bytes = match fs::read(&path) {
             Ok(bytes) => bytes,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return self.make_key(),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(source) => return Err(StateDirError::Io { what: "read", path, source }),
         };
         let damaged = StateDirError::KeyDamaged { path, bytes: bytes.len() };
-        <[u8; KEY_BYTES]>::try_from(bytes).map_err(|_| damaged)
+        <[u8; KEY_BYTES]>::try_from(bytes).map(Some).map_err(|_| damaged)
     }
 
     fn make_key(&self) -> Result<[u8; KEY_BYTES], StateDirError> {
@@ -186,12 +230,17 @@ impl StateDir {
     /// Makes the journal from a backup. The next leader begins a new life of the cell.
     ///
     /// # Errors
-    /// [`StateDirError`] when there is a journal already, the backup is damaged, or something cannot be written.
-    pub async fn restore(&self, restore: &Restore) -> Result<Restored, StateDirError> {
+    /// [`StateDirError`] when there is a journal already, the key in the directory is not the one of the backup's cell, the backup
+    /// is damaged, or something cannot be written. Nothing is restored then.
+    pub async fn restore(&self, restore: &Restore) -> Result<RestoredState, StateDirError> {
         let target = self.journal();
         if target.exists() {
             return Err(JournalError::Exists { path: target }.into());
         }
+        let first = journal::first_entry(&restore.backup).await?;
+        // A backup whose first entry founds nothing is damaged, which restoring it tells.
+        let founded_with = first.as_ref().and_then(founding_key);
+        let has_key = founded_with.map_or(Ok(false), |founded_with| self.check_key(founded_with))?;
         // First, so that no crash leaves a restored journal that is taken for one that was always there.
         self.write_whole("restored", b"")?;
         let restored = RedbJournal::restore(&restore.backup, &target, restore.epoch_floor).await;
@@ -200,7 +249,7 @@ impl StateDir {
             let path = self.marker();
             fs::remove_file(&path).map_err(|source| StateDirError::Io { what: "remove", path, source })?;
         }
-        Ok(restored?)
+        Ok(RestoredState { journal: restored?, has_key })
     }
 
     /// Writes a file that is there whole or not at all.
@@ -251,6 +300,14 @@ impl Source for StateDir {
         }
         Ok(())
     }
+}
+
+/// What the entry that founds a cell says of its mailbox key.
+fn founding_key(entry: &SealedEntry) -> Option<Digest> {
+    let entry = codec::decode_entry(entry.payload()).ok()?;
+    entry.decisions.iter().find_map(|decision| {
+        if let Record::CellFounded { mailbox_key, .. } = decision.record { Some(mailbox_key) } else { None }
+    })
 }
 
 fn is_there(path: &Path) -> Result<bool, StateDirError> {
@@ -308,6 +365,26 @@ mod tests {
         fs::remove_file(state.journal()).unwrap();
         assert!(matches!(Source::open(&state).await, Err(JournalError::Missing { .. })));
         assert!(matches!(state.prepare(), Err(StateDirError::JournalMissing { .. })));
+    }
+
+    fn as_founded(key: [u8; KEY_BYTES]) -> Digest {
+        Digest::of_mailbox_key(&key)
+    }
+
+    /// Another key of the right length is known by its digest, which is not the key and no hash of it that others make.
+    #[test]
+    fn a_key_is_known_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let state = StateDir::open(folder.path(), RedbOptions::default(), false).unwrap();
+        assert!(!state.check_key(Digest::ZERO).unwrap(), "there is none to compare");
+        let key = state.mailbox_key().unwrap();
+        assert!(state.check_key(as_founded(key)).unwrap());
+        assert_ne!(as_founded(key), Digest::of(&key));
+        fs::write(state.key_path(), [9; KEY_BYTES]).unwrap();
+        let refused = state.check_key(as_founded(key)).unwrap_err();
+        assert!(matches!(refused, StateDirError::ForeignKey(_)), "{refused}");
+        fs::write(state.key_path(), b"short").unwrap();
+        assert!(matches!(state.check_key(as_founded(key)), Err(StateDirError::KeyDamaged { .. })));
     }
 
     /// T29: a restore that fails leaves nothing that would make a journal put there later a restored one.

@@ -203,6 +203,8 @@ pub enum JournalCheck {
         seq_last: Seq,
         /// Digest of the last entry.
         chain: Digest,
+        /// What is wrong with the key of mailbox ids beside the journal; absent when it is the cell's.
+        key_problem: Option<String>,
     },
     /// The chain is broken.
     Broken {
@@ -321,7 +323,7 @@ oneof!(StreamFindingsResponse in stream_findings_response, part: Part => Finding
 });
 
 oneof!(VerifyJournalResponse in verify_journal_response, result: Result => JournalCheck {
-    Intact { entries, records, seq_first, seq_last, chain },
+    Intact { entries, records, seq_first, seq_last, chain, key_problem in 0..=EXPLANATION_BYTES_MAX },
     Broken { entries, seq, problem in 0..=EXPLANATION_BYTES_MAX },
 });
 

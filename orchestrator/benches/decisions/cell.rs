@@ -30,7 +30,12 @@ pub(crate) fn state(folder: &Path) -> StateDir {
 }
 
 pub(crate) fn settings(snapshot_every_records: u64) -> DriverSettings {
-    DriverSettings { cell: CellId::new("bench").unwrap(), mailbox_key: [7; 32], snapshot_every_records }
+    DriverSettings {
+        cell: CellId::new("bench").unwrap(),
+        mailbox_key: [7; 32],
+        mailbox_key_path: "mailbox.key".into(),
+        snapshot_every_records,
+    }
 }
 
 fn node(at: usize) -> NodeId {

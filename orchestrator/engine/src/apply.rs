@@ -54,7 +54,9 @@ impl State {
 
     fn apply_record(&mut self, decision: &Decision) -> Applied {
         match &decision.record {
-            Record::CellFounded { cell, incarnation } => self.found(*cell, *incarnation),
+            Record::CellFounded { cell, incarnation, mailbox_key } => {
+                self.found(*cell, *incarnation, *mailbox_key)
+            }
             Record::CellRestored { incarnation } => self.restored(*incarnation),
             Record::LeaderTook { epoch } => self.cell_mut().map(|cell| cell.epoch = *epoch),
             Record::Absent { span } => {
@@ -137,11 +139,16 @@ impl State {
         self.cell.as_mut().ok_or_else(|| "the cell is not founded".to_owned())
     }
 
-    fn found(&mut self, cell: rientro_types::CellId, incarnation: rientro_types::Incarnation) -> Applied {
+    fn found(
+        &mut self,
+        id: rientro_types::CellId,
+        incarnation: rientro_types::Incarnation,
+        mailbox_key: rientro_types::Digest,
+    ) -> Applied {
         if self.cell.is_some() {
             return Err("the cell is founded already".to_owned());
         }
-        self.cell = Some(Cell { id: cell, incarnation, epoch: rientro_types::Epoch::default() });
+        self.cell = Some(Cell { id, incarnation, mailbox_key, epoch: rientro_types::Epoch::default() });
         Ok(())
     }
 

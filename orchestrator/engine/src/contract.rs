@@ -6,9 +6,9 @@
 use std::collections::BTreeMap;
 
 use rientro_types::{
-    Actor, AttemptNo, Busy, CampaignId, CellId, CellTime, Claim, Decision, Epoch, Incarnation, LabelKey,
-    LabelValue, NodeId, NodeIncarnation, Order, Pace, Progress, Receipt, Refusal, ServiceSet, ShardId, Task,
-    TaskEnd, Verb,
+    Actor, AttemptNo, Busy, CampaignId, CellId, CellTime, Claim, Decision, Digest, Epoch, Incarnation,
+    LabelKey, LabelValue, NodeId, NodeIncarnation, Order, Pace, Progress, Receipt, Refusal, ServiceSet,
+    ShardId, Task, TaskEnd, Verb,
 };
 
 /// Number of an agent session, given by the driver; a node's newer session has a greater one.
@@ -43,6 +43,8 @@ pub enum Origin {
     Founded {
         /// The cell's name.
         cell: CellId,
+        /// Digest of the key of its mailbox ids.
+        mailbox_key: Digest,
     },
     /// It was there.
     Continued,

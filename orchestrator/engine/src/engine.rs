@@ -229,9 +229,9 @@ impl Engine {
             self.forget_session(ix);
         }
         match (origin, self.state.cell.as_ref().map(|cell| cell.incarnation)) {
-            (Origin::Founded { cell }, None) => {
+            (Origin::Founded { cell, mailbox_key }, None) => {
                 let incarnation = rientro_types::Incarnation::from_raw(1);
-                self.decide(Record::CellFounded { cell, incarnation });
+                self.decide(Record::CellFounded { cell, incarnation, mailbox_key });
             }
             (Origin::Restored, Some(incarnation)) => {
                 self.decide(Record::CellRestored { incarnation: incarnation.next() });

@@ -60,6 +60,7 @@ impl State {
         CellSnapshot {
             cell: cell.id,
             incarnation: cell.incarnation,
+            mailbox_key: cell.mailbox_key,
             epoch: cell.epoch,
             seq_next: self.seq_next,
             at: self.at,
@@ -128,8 +129,8 @@ impl State {
         if self.cell.is_some() {
             return Err("a snapshot has one cell".to_owned());
         }
-        let CellSnapshot { cell: id, incarnation, epoch, seq_next, at, limits } = cell;
-        self.cell = Some(Cell { id, incarnation, epoch });
+        let CellSnapshot { cell: id, incarnation, mailbox_key, epoch, seq_next, at, limits } = cell;
+        self.cell = Some(Cell { id, incarnation, mailbox_key, epoch });
         self.seq_next = seq_next;
         self.at = at;
         self.limits = limits;

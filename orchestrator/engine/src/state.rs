@@ -396,6 +396,8 @@ pub(crate) struct Watch {
 pub(crate) struct Cell {
     pub(crate) id: CellId,
     pub(crate) incarnation: Incarnation,
+    /// Digest of the key of its mailbox ids.
+    pub(crate) mailbox_key: Digest,
     pub(crate) epoch: rientro_types::Epoch,
 }
 

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::ops::Bound;
 
 use rientro_types::{
-    CampaignId, CampaignState, CampaignView, CellView, NodeId, NodeView, Phase, Selector, ShardId,
+    CampaignId, CampaignState, CampaignView, CellView, Digest, NodeId, NodeView, Phase, Selector, ShardId,
     ShardState, ShardView, TaskKind, WaitingOn, WaveNo, WaveState, WaveView,
 };
 
@@ -36,6 +36,12 @@ impl Engine {
             campaigns_live: state.campaigns.iter().filter(|c| c.state.is_live()).count() as u64,
             leading_since: self.leading_since,
         })
+    }
+
+    /// Digest of the key of the cell's mailbox ids.
+    #[must_use]
+    pub fn mailbox_key(&self) -> Option<Digest> {
+        self.state.cell.as_ref().map(|cell| cell.mailbox_key)
     }
 
     /// Every node, by name.

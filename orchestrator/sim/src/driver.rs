@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use rientro_engine::{Engine, Event, Observation, Origin, SessionNo};
-use rientro_types::{CellTime, Entry, Epoch, NodeId};
+use rientro_types::{CellTime, Digest, Entry, Epoch, NodeId};
 
 use crate::monitor::{Asked, Stepped};
 use crate::rng::Rng;
@@ -108,7 +108,7 @@ impl World {
         self.driver.lives += 1;
         self.driver.epoch = self.driver.epoch.next();
         let origin = match (self.journal.is_empty(), self.driver.restored) {
-            (true, _) => Origin::Founded { cell: crate::names::cell() },
+            (true, _) => Origin::Founded { cell: crate::names::cell(), mailbox_key: Digest::ZERO },
             (false, true) => Origin::Restored,
             (false, false) => Origin::Continued,
         };

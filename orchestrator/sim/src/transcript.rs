@@ -61,7 +61,7 @@ pub fn line(decision: &Decision) -> String {
 /// What a record is about, with the numbers that matter.
 fn about(record: &Record) -> String {
     match record {
-        Record::CellFounded { cell, incarnation } => format!(" {cell}, life {incarnation}"),
+        Record::CellFounded { cell, incarnation, mailbox_key: _ } => format!(" {cell}, life {incarnation}"),
         Record::CellRestored { incarnation } => format!(" life {incarnation}"),
         Record::LeaderTook { epoch } => format!(" term {epoch}"),
         Record::Absent { span } => format!(" {span}"),

@@ -15,6 +15,7 @@ use tonic::{Response, Status};
 use super::{Answers, Operators, Sink};
 use crate::driver::{Handle, NotLent, Shelf};
 use crate::journal::{self, BackupContent, Journal, JournalError, PAGE_BYTES, SealedEntry, Verified};
+use crate::state_dir::StateDirError;
 use crate::status;
 
 impl<J: Journal> Operators<J> {
@@ -50,7 +51,19 @@ impl<J: Journal> Operators<J> {
         let check = |journal: J| async move { journal::verify(&journal, inspect).await };
         let verified = self.shelf.with(check).await.map_err(|NotLent| self.handle.why_dropped())?;
         let verified = verified.map_err(|error| status::journal(&error))?;
-        Ok(checked(verified).into())
+        Ok(checked(verified, self.key_problem().await?).into())
+    }
+
+    /// What is wrong with the key file at present: it may have been replaced since the start.
+    async fn key_problem(&self) -> Result<Option<String>, Status> {
+        let Some(founded_with) = self.handle.ask(rientro_engine::Engine::mailbox_key).await? else {
+            return Ok(None);
+        };
+        Ok(match self.state.check_key(founded_with) {
+            Ok(true) => None,
+            Ok(false) => Some(StateDirError::KeyMissing { path: self.state.key_path() }.to_string()),
+            Err(problem) => Some(problem.to_string()),
+        })
     }
 
     pub(super) async fn backup(&self) -> Result<Response<Answers<v1::BackupJournalResponse>>, Status> {
@@ -118,7 +131,7 @@ fn inspect(sealed: &SealedEntry) -> Result<(), String> {
     if says == sealed { Ok(()) } else { Err("the entry says other numbers than its seal".to_owned()) }
 }
 
-fn checked(verified: Verified) -> JournalCheck {
+fn checked(verified: Verified, key_problem: Option<String>) -> JournalCheck {
     let Verified { head, entries, records, broken, archived: _, snapshot: _ } = verified;
     if let Some(journal::Break { seq, what }) = broken {
         return JournalCheck::Broken { entries, seq, problem: what };
@@ -130,6 +143,7 @@ fn checked(verified: Verified) -> JournalCheck {
         seq_first: Seq::from_raw(u64::from(some)),
         seq_last: Seq::from_raw(head.seq_next.raw() - 1),
         chain: head.chain,
+        key_problem,
     }
 }
 

@@ -7,7 +7,9 @@ use rientro_engine::{Engine, Inconsistent, Origin};
 use rientro_types::{CellId, Digest, Seq};
 use rientro_wire::{ConvertError, codec};
 
+use super::DriverSettings;
 use crate::journal::{Head, Journal, JournalError, PAGE_BYTES, Recourse, SealedEntry, SnapshotReader};
+use crate::state_dir::ForeignKey;
 
 /// Where a driver gets its journal from, again after each failure.
 pub trait Source: Send + Sync + 'static {
@@ -67,6 +69,9 @@ pub enum LeadError {
         /// The cell of the settings.
         expected: CellId,
     },
+    /// The key of mailbox ids beside it is not the cell's.
+    #[error(transparent)]
+    ForeignKey(#[from] ForeignKey),
     /// The first append of a term was not answered.
     #[error("the first append of a term was not answered: {0}")]
     InDoubt(String),
@@ -84,6 +89,7 @@ impl LeadError {
             | Self::Inconsistent(_)
             | Self::Broken { .. }
             | Self::ForeignCell { .. }
+            | Self::ForeignKey(_)
             | Self::Abnormal(_) => Recourse::AskOperator,
         }
     }
@@ -112,14 +118,20 @@ pub(super) async fn open<S: Source>(source: &S) -> Result<Loaded<S::Journal>, Le
 pub(super) fn origin<J, S: Source>(
     loaded: &Loaded<J>,
     source: &S,
-    cell: CellId,
+    settings: &DriverSettings,
 ) -> Result<Origin, LeadError> {
-    match loaded.engine.cell_view() {
-        None => Ok(Origin::Founded { cell }),
-        Some(view) if view.cell != cell => Err(LeadError::ForeignCell { found: view.cell, expected: cell }),
-        Some(_) if source.restored() => Ok(Origin::Restored),
-        Some(_) => Ok(Origin::Continued),
+    let DriverSettings { cell, mailbox_key_path, .. } = settings;
+    let mailbox_key = Digest::of_mailbox_key(&settings.mailbox_key);
+    let Some(view) = loaded.engine.cell_view() else {
+        return Ok(Origin::Founded { cell: *cell, mailbox_key });
+    };
+    if view.cell != *cell {
+        return Err(LeadError::ForeignCell { found: view.cell, expected: *cell });
     }
+    if loaded.engine.mailbox_key() != Some(mailbox_key) {
+        return Err(ForeignKey { path: mailbox_key_path.clone() }.into());
+    }
+    Ok(if source.restored() { Origin::Restored } else { Origin::Continued })
 }
 
 /// What a journal's content makes.

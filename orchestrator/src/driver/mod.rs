@@ -18,6 +18,7 @@ mod shelf;
 mod takeover;
 mod turn;
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use rientro_engine::{Command, Engine, Event, RequestNo};
@@ -77,8 +78,10 @@ pub enum Unavailable {
 pub struct DriverSettings {
     /// The cell's name; a journal of another cell is refused.
     pub cell: CellId,
-    /// Key of the cell's mailbox ids.
+    /// Key of the cell's mailbox ids; a journal that was founded with another one is refused.
     pub mailbox_key: [u8; 32],
+    /// The file of the key, for people.
+    pub mailbox_key_path: PathBuf,
     /// Records between two snapshots.
     pub snapshot_every_records: u64,
 }

@@ -66,7 +66,7 @@ impl<S: Source, C: Clock> Driver<S, C> {
         mut loaded: lead::Loaded<S::Journal>,
     ) -> Result<Option<Term<S::Journal>>, LeadError> {
         self.reopens = true;
-        let origin = lead::origin(&loaded, &self.source, self.settings.cell)?;
+        let origin = lead::origin(&loaded, &self.source, &self.settings)?;
         let epoch = loop {
             let epoch = loaded.head.fence.next();
             match loaded.journal.become_writer(epoch).await {

@@ -222,34 +222,87 @@ pub async fn check_backup(path: &Path) -> Result<BackupContent, JournalError> {
     done.map_err(|e| JournalError::io("read", &unreadable, std::io::Error::other(e)))?
 }
 
+/// The first entry of a backup file, when it has any. What comes after it is not looked at.
+///
+/// # Errors
+/// As [`check_backup`].
+pub(crate) async fn first_entry(path: &Path) -> Result<Option<SealedEntry>, JournalError> {
+    let path = path.to_owned();
+    let unreadable = path.clone();
+    let read = move || {
+        let mut reader = Reader::open(&path)?;
+        loop {
+            match reader.next()? {
+                Next::Part(Part::Entry(entry)) => return Ok(Some(entry)),
+                Next::Part(Part::Snapshot(_) | Part::Chunk { .. }) => {}
+                Next::End(_) => return Ok(None),
+            }
+        }
+    };
+    let done = tokio::task::spawn_blocking(read).await;
+    done.map_err(|e| JournalError::io("read", &unreadable, std::io::Error::other(e)))?
+}
+
 /// Reads a backup file, checks it, and shows every part to `visit`.
 pub(super) fn scan(
     path: &Path,
     mut visit: impl FnMut(Part) -> Result<(), JournalError>,
 ) -> Result<BackupContent, JournalError> {
-    let damaged = |what: &str| JournalError::Corrupt { path: path.to_owned(), what: what.to_owned() };
-    let error = |e| match e {
-        FrameError::Io(e) => JournalError::io("read", path, e),
-        FrameError::Damaged(what) => damaged(what),
-    };
-    let file = File::open(path).map_err(|e| JournalError::opening(path, e))?;
-    let mut input = BufReader::with_capacity(BUFFER_BYTES, file);
-    frame::read_magic(&mut input, MAGIC).map_err(error)?;
-    let (Kind::Header, header) = frame::read(&mut input).map_err(error)? else {
-        return Err(damaged("its header is missing"));
-    };
-    let head = head_from_stored(&header).ok_or_else(|| damaged("its header makes no sense"))?;
-    let mut checker = Checker::new(head);
+    let mut reader = Reader::open(path)?;
     loop {
-        let (kind, body) = frame::read(&mut input).map_err(error)?;
-        if kind == Kind::End {
-            let rest = input.fill_buf().map_err(|e| JournalError::io("read", path, e))?;
-            if !rest.is_empty() {
-                return Err(damaged("something follows its end"));
-            }
-            return checker.end(&body).map_err(damaged);
+        match reader.next()? {
+            Next::Part(part) => visit(part)?,
+            Next::End(content) => return Ok(content),
         }
-        visit(checker.part(kind, body).map_err(damaged)?)?;
+    }
+}
+
+/// A backup file being read and checked.
+struct Reader<'p> {
+    path: &'p Path,
+    input: BufReader<File>,
+    checker: Checker,
+}
+
+enum Next {
+    Part(Part),
+    End(BackupContent),
+}
+
+impl<'p> Reader<'p> {
+    fn open(path: &'p Path) -> Result<Self, JournalError> {
+        let file = File::open(path).map_err(|e| JournalError::opening(path, e))?;
+        let mut input = BufReader::with_capacity(BUFFER_BYTES, file);
+        frame::read_magic(&mut input, MAGIC).map_err(|e| unread(path, e))?;
+        let (Kind::Header, header) = frame::read(&mut input).map_err(|e| unread(path, e))? else {
+            return Err(damaged(path, "its header is missing"));
+        };
+        let head = head_from_stored(&header).ok_or_else(|| damaged(path, "its header makes no sense"))?;
+        Ok(Self { path, input, checker: Checker::new(head) })
+    }
+
+    fn next(&mut self) -> Result<Next, JournalError> {
+        let path = self.path;
+        let (kind, body) = frame::read(&mut self.input).map_err(|e| unread(path, e))?;
+        if kind != Kind::End {
+            return self.checker.part(kind, body).map(Next::Part).map_err(|what| damaged(path, what));
+        }
+        let rest = self.input.fill_buf().map_err(|e| JournalError::io("read", path, e))?;
+        if !rest.is_empty() {
+            return Err(damaged(path, "something follows its end"));
+        }
+        self.checker.end(&body).map(Next::End).map_err(|what| damaged(path, what))
+    }
+}
+
+fn damaged(path: &Path, what: &str) -> JournalError {
+    JournalError::Corrupt { path: path.to_owned(), what: what.to_owned() }
+}
+
+fn unread(path: &Path, error: FrameError) -> JournalError {
+    match error {
+        FrameError::Io(e) => JournalError::io("read", path, e),
+        FrameError::Damaged(what) => damaged(path, what),
     }
 }
 

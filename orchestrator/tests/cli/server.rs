@@ -67,6 +67,7 @@ impl Default for Canned {
                 seq_first: Seq::from_raw(1),
                 seq_last: Seq::from_raw(4_711),
                 chain: Digest::of(b"chain"),
+                key_problem: None,
             },
             backup_whole: true,
             watches: VecDeque::new(),

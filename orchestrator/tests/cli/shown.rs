@@ -216,6 +216,14 @@ async fn the_journal_is_verified_and_told() {
     let broken = Cell::new(Canned { check, ..Canned::default() }).await.run(&["journal", "verify"]).await;
     assert_eq!(broken.code, 1);
     assert!(broken.stdout.contains("BROKEN at record 40: the digest does not follow"));
+    let mut canned = Canned::default();
+    if let JournalCheck::Intact { key_problem, .. } = &mut canned.check {
+        *key_problem = Some("/x/mailbox.key is another cell's".to_owned());
+    }
+    let keyless = Cell::new(canned).await.run(&["journal", "verify"]).await;
+    assert_eq!(keyless.code, 1);
+    assert!(keyless.stdout.contains("is intact"));
+    assert!(keyless.stderr.contains("/x/mailbox.key"));
 }
 
 #[tokio::test]

@@ -77,13 +77,18 @@ impl Cell {
     }
 
     /// Stops, and starts again on the same state.
-    pub(crate) async fn restart(mut self) -> Self {
+    pub(crate) async fn restart(self) -> Self {
+        let cell = self.stop_and_start_again().await;
+        within(cell.running.leads()).await.unwrap();
+        cell
+    }
+
+    /// The same, and does not wait until it leads.
+    pub(crate) async fn stop_and_start_again(mut self) -> Self {
         self.running.stop();
         within(self.running.ended()).await.unwrap();
         let Self { folder, .. } = self;
-        let cell = Self::start_in(folder).await;
-        within(cell.running.leads()).await.unwrap();
-        cell
+        Self::start_in(folder).await
     }
 
     /// The address of agents and operators.

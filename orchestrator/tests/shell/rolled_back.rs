@@ -1,6 +1,7 @@
 //! State directories that lost their journal, or got an old one back.
 
 use std::path::Path;
+use std::process::Command;
 
 use rientro_types::Order;
 use rientro_wire::session::{AgentMessage, Hello, OrchestratorMessage, RefuseReason};
@@ -34,6 +35,15 @@ fn having(heard: &Heard) -> Hello {
     Hello { newest: Some(met), ..hello("n1", 1) }
 }
 
+/// What `rientro` says over the operators' own socket: its exit code, its output and what it tells people.
+fn rientro(folder: &Path, words: &[&str]) -> (Option<i32>, String, String) {
+    let endpoint = format!("unix://{}", folder.join("operator.sock").display());
+    let mut rientro = Command::new(env!("CARGO_BIN_EXE_rientro"));
+    let output = rientro.args(["--endpoint", &endpoint]).args(words).output().unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (output.status.code(), text(output.stdout), text(output.stderr))
+}
+
 async fn trouble(operator: &Operator) -> Option<String> {
     operator.cell().await.unwrap().trouble
 }
@@ -51,6 +61,44 @@ async fn a_lost_journal_is_refused_and_no_cell_is_founded() {
     assert!(text.contains("rientro journal restore") && text.contains("found a new, empty cell"), "{text}");
     assert!(!journal.exists());
     std::fs::rename(&away, &journal).unwrap();
+    let process = Process::start(folder.path(), &[]);
+    process.operator().await;
+}
+
+/// A key that is not the cell's is refused at a start, told by a verification when it was put there meanwhile, and refused where
+/// a backup is restored; with the cell's own everything goes on.
+#[tokio::test(flavor = "multi_thread")]
+async fn another_mailbox_key_is_refused_wherever_it_can_be_known() {
+    let folder = tempfile::tempdir().unwrap();
+    let key = folder.path().join("state/mailbox.key");
+    let process = Process::start(folder.path(), &[]);
+    process.operator().await;
+    let own = std::fs::read(&key).unwrap();
+    let (code, out, told) = rientro(folder.path(), &["journal", "verify"]);
+    assert_eq!((code, told.as_str()), (Some(0), ""), "{out}");
+    let backup = folder.path().join("backup").display().to_string();
+    let (code, _, told) = rientro(folder.path(), &["journal", "backup", &backup]);
+    assert!(code == Some(0) && told.contains("mailbox.key"), "{told}");
+    std::fs::write(&key, [9; 32]).unwrap();
+    let (code, out, told) = rientro(folder.path(), &["journal", "verify"]);
+    assert!(code == Some(1) && out.contains("intact") && told.contains("was founded with"), "{out}{told}");
+    process.kill();
+
+    let text = Process::refused(folder.path());
+    assert!(text.contains(&key.display().to_string()) && text.contains("was founded with"), "{text}");
+    assert!(text.contains("kept with the backups"), "{text}");
+    let elsewhere = folder.path().join("elsewhere");
+    std::fs::create_dir(&elsewhere).unwrap();
+    std::fs::write(elsewhere.join("mailbox.key"), [9; 32]).unwrap();
+    let restore = ["journal", "restore", &backup, "--state-dir", elsewhere.to_str().unwrap()];
+    let (code, _, told) = rientro(folder.path(), &restore);
+    assert!(code == Some(1) && told.contains("was founded with"), "{told}");
+    assert!(!elsewhere.join("journal.redb").exists() && !elsewhere.join("restored").exists());
+    std::fs::write(elsewhere.join("mailbox.key"), &own).unwrap();
+    let (code, out, told) = rientro(folder.path(), &restore);
+    assert!(code == Some(0) && told.contains("is the one that the cell was founded with"), "{out}{told}");
+
+    std::fs::write(&key, &own).unwrap();
     let process = Process::start(folder.path(), &[]);
     process.operator().await;
 }

@@ -10,7 +10,7 @@ choices!(v1::PassCause => PassCause { Baked, Promoted });
 message!(v1::Decision => Decision { actor, record });
 
 oneof!(Record in record, record: Record => Record {
-    CellFounded { cell, incarnation },
+    CellFounded { cell, incarnation, mailbox_key as mailbox_key_digest },
     CellRestored { incarnation },
     LeaderTook { epoch },
     Absent { span as span_ms },

@@ -21,6 +21,7 @@ choices!(v1::CloseCause => CloseCause { FirstMet, Operator, Aborted, Released })
 message!(v1::CellSnapshot => CellSnapshot {
     cell,
     incarnation,
+    mailbox_key as mailbox_key_digest,
     epoch,
     seq_next,
     at as at_unix_ms,

@@ -14,7 +14,7 @@ generate_enum! {
     PassCause { Baked, Promoted }
     PauseCause { Operator, ErrorBudget { wave, mailboxes_lost, mailboxes, budget } }
     Record {
-        CellFounded { cell, incarnation },
+        CellFounded { cell, incarnation, mailbox_key },
         CellRestored { incarnation },
         LeaderTook { epoch },
         Absent { span },
@@ -76,7 +76,7 @@ generate_enum! {
 generate_struct! {
     Decision { actor, record }
     Entry { seq, epoch, at, previous, decisions = some() }
-    CellSnapshot { cell, incarnation, epoch, seq_next, at, limits }
+    CellSnapshot { cell, incarnation, mailbox_key, epoch, seq_next, at, limits }
     NodeSnapshot { node, incarnation, retired, labels, silent, busy }
     Busy { shard, attempt, kind }
     CampaignSnapshot {

@@ -105,7 +105,7 @@ generate_enum! {
         End { findings_total, findings_shown },
     }
     WatchEvent { Cell(cell), Campaign(campaign), Decided(decided), Lagged(lagged) }
-    JournalCheck { Intact { entries, records, seq_first, seq_last, chain }, Broken { entries, seq, problem } }
+    JournalCheck { Intact { entries, records, seq_first, seq_last, chain, key_problem }, Broken { entries, seq, problem } }
     BackupPart { Header(header), Chunk(bytes = path()), End(end) }
 }
 

@@ -12,7 +12,14 @@ pub(crate) fn records() -> Vec<(&'static str, Record)> {
 fn shards() -> Vec<(&'static str, Record)> {
     let limits = limits();
     vec![
-        ("cell_founded", Record::CellFounded { cell: cell(), incarnation: Incarnation::from_raw(1) }),
+        (
+            "cell_founded",
+            Record::CellFounded {
+                cell: cell(),
+                incarnation: Incarnation::from_raw(1),
+                mailbox_key: digest(9),
+            },
+        ),
         ("cell_restored", Record::CellRestored { incarnation: Incarnation::from_raw(2) }),
         ("leader_took", Record::LeaderTook { epoch: Epoch::from_raw(7) }),
         ("absent", Record::Absent { span: Span::from_secs(3600) }),
@@ -123,6 +130,7 @@ pub(crate) fn snapshots() -> Vec<(&'static str, SnapshotRecord)> {
     let cell = CellSnapshot {
         cell: cell(),
         incarnation: Incarnation::from_raw(1),
+        mailbox_key: digest(9),
         epoch: Epoch::from_raw(7),
         seq_next: Seq::from_raw(301),
         at: CellTime::from_unix_ms(1_674_300_000_000),

@@ -17,6 +17,13 @@ impl Digest {
         Self(*blake3::hash(bytes).as_bytes())
     }
 
+    /// The digest by which a cell knows the key of its mailbox ids again. It tells nothing about the key, and is no id of anything
+    /// under it: it has a domain of its own.
+    #[must_use]
+    pub fn of_mailbox_key(key: &[u8; 32]) -> Self {
+        Self(blake3::derive_key("rientro 2026 digest of a cell's mailbox key", key))
+    }
+
     /// Hashes `bytes` together with the digest of what came before: one link of a chain.
     #[must_use]
     pub fn chained(self, bytes: &[u8]) -> Self {

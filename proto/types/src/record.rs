@@ -101,6 +101,8 @@ pub enum Record {
         cell: CellId,
         /// Its first life.
         incarnation: Incarnation,
+        /// Digest of the key of its mailbox ids, as [`Digest::of_mailbox_key`] makes it; the key itself is never journaled.
+        mailbox_key: Digest,
     },
     /// The journal was restored from a backup; a new life begins, above every epoch met.
     CellRestored {

@@ -347,6 +347,8 @@ pub struct CellSnapshot {
     pub cell: CellId,
     /// Its life.
     pub incarnation: Incarnation,
+    /// Digest of the key of its mailbox ids.
+    pub mailbox_key: Digest,
     /// The last leader's term.
     pub epoch: Epoch,
     /// Number of the next record.

@@ -111,7 +111,7 @@ impl Cell {
             sessions: 0,
             requests: 0,
         };
-        let origin = Origin::Founded { cell: CellId::new("test").unwrap() };
+        let origin = Origin::Founded { cell: CellId::new("test").unwrap(), mailbox_key: Digest::ZERO };
         cell.run(Event::Lead { epoch: Epoch::from_raw(1), origin });
         cell
     }

@@ -44,7 +44,8 @@ pub(crate) enum JournalCommand {
     /// Make a state directory's journal from a backup, on this machine, while no orchestrator runs there
     ///
     /// The cell begins a new life: agents take it as newer than anything before, and what they serve that the backup does
-    /// not know of is held for a person to decide. Put the old directory's mailbox.key beside it.
+    /// not know of is held for a person to decide. Put the cell's mailbox.key into the directory first, from the old directory or
+    /// from where it is kept with the backups: another one is refused.
     Restore {
         /// The backup file
         file: PathBuf,
@@ -88,11 +89,14 @@ async fn restore(session: &Session, state_dir: &Path, from: &Restore) -> Result<
     session.out.line(format_args!(
         "Restored the journal of {}: the next leader begins a new life of the cell, above epoch {}.",
         file_name(state_dir),
-        restored.fence
+        restored.journal.fence
     ))?;
-    if !state_dir.join("mailbox.key").exists() {
+    if restored.has_key {
+        note("The mailbox.key in it is the one that the cell was founded with.");
+    } else {
         note(format_args!(
-            "Put the old state directory's mailbox.key into {} first: a backup does not hold it, and mailboxes are known by it.",
+            "Put the old state directory's mailbox.key into {} first: a backup does not hold it, mailboxes are known by it, and with \
+             another one the orchestrator does not start.",
             file_name(state_dir)
         ));
     }
@@ -102,9 +106,11 @@ async fn restore(session: &Session, state_dir: &Path, from: &Restore) -> Result<
 
 async fn verify(session: &Session) -> Result<(), Failure> {
     let check = session.connect().await?.verify_journal().await?;
-    let sound = matches!(check, JournalCheck::Intact { .. });
+    let sound = matches!(check, JournalCheck::Intact { key_problem: None, .. });
     match &check {
-        JournalCheck::Intact { entries, records, seq_first, seq_last, chain } if session.out.is_json() => {
+        JournalCheck::Intact { entries, records, seq_first, seq_last, chain, key_problem }
+            if session.out.is_json() =>
+        {
             session.out.json(&json!({
                 "intact": true,
                 "entries": entries,
@@ -112,6 +118,7 @@ async fn verify(session: &Session) -> Result<(), Failure> {
                 "seq_first": seq_first.raw(),
                 "seq_last": seq_last.raw(),
                 "chain": chain.to_string(),
+                "key_problem": key_problem,
             }))?;
         }
         JournalCheck::Broken { entries, seq, problem } if session.out.is_json() => {
@@ -119,12 +126,15 @@ async fn verify(session: &Session) -> Result<(), Failure> {
                 "intact": false, "entries": entries, "seq": seq.raw(), "problem": problem,
             }))?;
         }
-        JournalCheck::Intact { entries, records, seq_first, seq_last, chain } => {
+        JournalCheck::Intact { entries, records, seq_first, seq_last, chain, key_problem } => {
             session.out.line(format_args!(
                 "The journal is intact: {} records {seq_first} to {seq_last} in {} entries, chain {chain}.",
                 count(*records),
                 count(*entries)
             ))?;
+            if let Some(problem) = key_problem {
+                note(format_args!("But no later start would lead from it: {}", clean(problem)));
+            }
         }
         JournalCheck::Broken { entries, seq, problem } => {
             session.out.line(format_args!(
@@ -207,6 +217,9 @@ async fn backup(session: &Session, path: &Path) -> Result<(), Failure> {
             "digest": end.digest.to_string(),
         }));
     }
+    note(
+        "It does not hold the cell's mailbox.key: keep a copy of that beside it, from the orchestrator's state directory.",
+    );
     let last = header.seq_next.raw().saturating_sub(1);
     session.out.line(format_args!(
         "Copied the journal of cell {} up to record {last} into {} ({}, {}).",
