@@ -130,7 +130,10 @@ impl State {
         match sweep {
             // All but those that an operator has closed can be closed.
             Sweep::Close => true,
-            Sweep::Settle(node) => self.shard(ix).node == node && self.shard(ix).blocked.is_none(),
+            Sweep::Settle(node) => {
+                let shard = self.shard(ix);
+                shard.node == node && matches!(shard.held_by(), None | Some(HeldReason::NodeSilent { .. }))
+            }
             Sweep::Retry | Sweep::Accept | Sweep::Prioritise | Sweep::Adopt => false,
         }
     }
