@@ -138,7 +138,9 @@ pub enum JournalError {
         covered: Seq,
     },
     /// An entry or snapshot is damaged.
-    #[error("{path} is damaged at record {seq}: {what}; restore a backup with `rientro journal restore`")]
+    #[error(
+        "{path} is damaged at record {seq}: {what}; restore the newest whole backup with `rientro journal restore`"
+    )]
     Broken {
         /// The file.
         path: PathBuf,
@@ -149,7 +151,7 @@ pub enum JournalError {
     },
     /// The file as a whole is damaged.
     #[error(
-        "{path} is damaged: {what}; keep a copy of it and restore a backup with `rientro journal restore`"
+        "{path} is damaged: {what}; keep a copy of it and restore the newest whole backup with `rientro journal restore`"
     )]
     Corrupt {
         /// The file.

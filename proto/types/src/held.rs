@@ -129,7 +129,7 @@ impl fmt::Display for HeldReason {
         match self {
             Self::Policy(breach) => breach.fmt(f),
             Self::Unknown(UnknownCause::Empty) => f.write_str(
-                "nothing was found where mailboxes should be, and no list says it should be empty",
+                "no mail was found where mailboxes should be, and no list says that it should be empty",
             ),
             Self::Unknown(UnknownCause::Incomplete) => f.write_str("the verification stopped before its end"),
             Self::Unknown(UnknownCause::LevelUnavailable) => {

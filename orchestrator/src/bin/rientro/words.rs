@@ -24,10 +24,19 @@ pub(crate) fn services(set: ServiceSet) -> String {
 pub(crate) fn why(view: &ShardView) -> String {
     let shard = &view.shard;
     match (&shard.blocked, shard.held_by()) {
-        (None, _) => unheard(view).unwrap_or_else(|| phase(shard)),
+        (None, _) => suspended(view).or_else(|| unheard(view)).unwrap_or_else(|| phase(shard)),
         (Some(_), Some(hold)) => held(&hold.reason),
         (Some(beside), None) => format!("{}; but {}", phase(shard), held(&beside.reason)),
     }
+}
+
+/// Why a task stands still: its campaign is paused.
+fn suspended(view: &ShardView) -> Option<String> {
+    let (Phase::Verifying { .. }, Some(WaitingOn::Resume { .. })) = (&view.shard.phase, &view.waiting_on)
+    else {
+        return None;
+    };
+    Some("it is half verified, and stands still while its campaign is paused".to_owned())
 }
 
 /// Why nobody can say how a task goes on: its node has no connection.
@@ -141,7 +150,7 @@ fn accepted(shard: &ShardSnapshot) -> String {
 const fn closed_by(cause: CloseCause) -> &'static str {
     match cause {
         CloseCause::FirstMet => "it was out of service when its node first reported it",
-        CloseCause::Operator => "an operator closed it",
+        CloseCause::Operator => "an operator's decision closed it",
         CloseCause::Aborted => "its campaign was aborted before it opened",
         CloseCause::Released => "its campaign moved to a plan that does not cover it",
     }

@@ -139,20 +139,24 @@ fn waves(picture: &Picture, page: &Page, rows: usize) -> Vec<Line> {
         .and(format!("{:<5} {:<18} {:<14}", "WAVE", "STATE", "BACK"), Tone::Faint)
         .and(format!(" {:>6} {:>11} {:>9} {:>9}", "", "MAILBOXES", "HELD", "LOST/MAX"), Tone::Faint);
     let present = waves.iter().position(|wave| wave.state != WaveState::Passed).unwrap_or(waves.len());
-    let rows = rows.min(waves.len());
-    // One passed wave stays in sight above the present one.
-    let first = present.saturating_sub(1).min(waves.len() - rows);
+    // What is left out is counted on a line of its own, where there is room for that beside a wave.
+    let rows = if rows < waves.len() { rows.saturating_sub(1).max(1) } else { waves.len() };
+    // Where there is room, one passed wave stays in sight above the present one.
+    let above = usize::from(rows >= WAVE_ROWS_MIN);
+    let first = present.saturating_sub(above).min(waves.len() - rows);
     let shown = waves[first..first + rows].iter().map(|wave| wave_line(wave, picture, page));
     let mut lines: Vec<Line> = std::iter::once(header).chain(shown).collect();
-    if rows < waves.len() {
-        let hidden = waves.len() - rows;
-        let last = lines.len() - 1;
-        if last > 0 {
-            let line = std::mem::take(&mut lines[last]);
-            lines[last] = line.and(format!("  (+{hidden} more)"), Tone::Faint);
-        }
+    let hidden = (waves.len() - rows) as u64;
+    if hidden > 0 {
+        let text =
+            format!("      and {}: rientro wave list {}", more_waves(hidden), picture.campaign.campaign);
+        lines.push(Line::default().and(text, Tone::Faint));
     }
     lines
+}
+
+fn more_waves(hidden: u64) -> String {
+    if hidden == 1 { "1 more wave".to_owned() } else { format!("{} more waves", count(hidden)) }
 }
 
 fn wave_line(wave: &WaveView, picture: &Picture, page: &Page) -> Line {
@@ -297,6 +301,21 @@ mod tests {
             let lines = lines(&picture(), &page);
             assert!(lines.len() <= rows, "{rows} rows: {lines:?}");
             assert!(lines.iter().all(|line| line.chars().count() <= columns));
+        }
+    }
+
+    /// What is left out is told, and of waves it is never the present one.
+    #[test]
+    fn waves_that_do_not_fit_are_counted() {
+        let whole = picture();
+        let present = whole.campaign.waves.iter().find(|wave| wave.state != WaveState::Passed).unwrap();
+        for rows in 2..=whole.campaign.waves.len() {
+            let shown: Vec<_> = waves(&whole, &PAGE, rows).iter().map(|line| line.render(&PAGE)).collect();
+            let here = format!("{:<5} ", present.wave);
+            assert!(shown.iter().any(|line| line.starts_with(&here)), "{shown:?}");
+            let told = shown.iter().any(|line| line.contains("more wave"));
+            assert_eq!(told, rows < whole.campaign.waves.len(), "{shown:?}");
+            assert!(shown.len() <= rows + 1, "{shown:?}");
         }
     }
 
