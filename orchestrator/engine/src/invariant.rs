@@ -11,7 +11,7 @@
 //! | R2 | what nodes and failure domains are booked with is what their budgets count, and no start exceeded one |
 //! | R3 | no shard is being opened before its wave has started, and no wave starts before the one below it has passed |
 //! | R6 | what is held by a circumstance, or has failed, counts against its wave; a wave's loss is the sum of those |
-//! | R7 | what is verified has passed the policy in force, or was accepted |
+//! | R7 | what is verified has passed the policy in force, or was accepted; what goes on from there met every mailbox known |
 //! | R11 | every decision names its actor |
 
 use std::fmt;
@@ -121,6 +121,9 @@ impl Engine {
         }
         if matches!(shard.phase, Phase::Verified) && !(shard.is_vouched() && self.passes(ix)) {
             return Some(violation("R7", format!("shard {id} counts as verified and has not passed")));
+        }
+        if matches!(shard.phase, Phase::Verified) && shard.blocked.is_none() && shard.is_short() {
+            return Some(violation("R7", format!("shard {id} goes on without all its mailboxes")));
         }
         if matches!(shard.phase, Phase::Confirming { .. } | Phase::Opening { .. }) {
             let campaign = self.state.campaign_of(shard)?;

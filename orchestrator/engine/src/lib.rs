@@ -23,6 +23,7 @@
 //! | `waves` | when a wave settles, passes or pauses its campaign |
 //! | `forming` | how a fleet is cut into waves; what is wrong with a plan |
 //! | `reconcile` | what agents say of themselves: sessions, results, inventories |
+//! | `missing` | what becomes of a closed shard that shows fewer mailboxes than were known |
 //! | `requests`, `sweep`, `forward` | what operators ask for |
 //! | `apply`, `apply_campaign`, `progress` | what each record does to durable state |
 //! | `index`, `state` | the state, and what is derived from it |
@@ -37,6 +38,7 @@ mod forming;
 mod forward;
 mod index;
 mod invariant;
+mod missing;
 mod mutant;
 mod progress;
 mod reconcile;

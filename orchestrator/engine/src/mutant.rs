@@ -22,6 +22,8 @@ pub enum Mutant {
     ChargeAbsence,
     /// R7: an unknown verdict passes.
     PassUnknown,
+    /// R7: what vanishes from a closed shard is forgotten with the next inventory.
+    ForgetMissing,
     /// R8: an abort cancels nothing on the agents.
     AbortQuietly,
     /// R11: a record names nobody.
@@ -32,7 +34,7 @@ pub enum Mutant {
 
 impl Mutant {
     /// Every mutant.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::OpenUnverified,
         Self::IgnoreBudget,
         Self::OpenAnyWave,
@@ -40,6 +42,7 @@ impl Mutant {
         Self::ForgiveSilence,
         Self::ChargeAbsence,
         Self::PassUnknown,
+        Self::ForgetMissing,
         Self::AbortQuietly,
         Self::NamelessActor,
         Self::NeverRetry,

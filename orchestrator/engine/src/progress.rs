@@ -153,6 +153,9 @@ impl State {
         self.change(ix, |s| {
             s.charged |= matches!(next, Phase::Held { .. });
             s.standing = Some(Box::new(standing));
+            if matches!(next, Phase::Verified) {
+                s.hold_if_short(at);
+            }
             s.enter(next, at);
         });
         Ok(())

@@ -197,9 +197,10 @@ impl Engine {
         let (id, doubted, journal) = (s.id, s.doubted, s.services);
         let differs = s.seen != services;
         let reason = HeldReason::Disagreement { journal, node: services };
-        // What is held for an older disagreement is held for this one: a person decides on what is so.
+        // What is held for an older disagreement is held for this one: a person decides on what is so. How many mailboxes a
+        // closed shard has is no question before it is known whether it is closed.
         let to_hold = match s.held_by() {
-            None => true,
+            None | Some(HeldReason::MailboxesMissing { .. }) => true,
             Some(held) => matches!(held, HeldReason::Disagreement { .. }) && *held != reason,
         };
         // What the node serves is what it was last told, as far as this session knows.
@@ -294,7 +295,7 @@ impl Engine {
         if s.volume != claim.volume {
             let reason = HeldReason::VolumeWrong { expected: s.volume, found: Some(claim.volume) };
             let to_hold = match s.held_by() {
-                None | Some(HeldReason::ShardMissing { .. }) => true,
+                None | Some(HeldReason::ShardMissing { .. } | HeldReason::MailboxesMissing { .. }) => true,
                 Some(held) => matches!(held, HeldReason::VolumeWrong { .. }) && *held != reason,
             };
             if to_hold {
@@ -302,15 +303,7 @@ impl Engine {
             }
             return;
         }
-        let back =
-            matches!(s.held_by(), Some(HeldReason::VolumeWrong { .. } | HeldReason::ShardMissing { .. }));
-        if (s.mailboxes, s.bytes) != (claim.mailboxes, claim.bytes) {
-            let (mailboxes, bytes) = (claim.mailboxes, claim.bytes);
-            self.decide_for(ix, Record::ShardMeasured { shard: id, mailboxes, bytes });
-        }
-        if back {
-            self.decide_for(ix, Record::ShardReleased { shard: id });
-        }
+        self.count(ix, shard, claim);
         // T29: it may have moved here after its node's session began; then nobody has agreed on it yet.
         if self.state.shard(shard).doubted {
             self.reconcile_service(ix, shard, claim.services);
@@ -330,6 +323,7 @@ impl Engine {
             let placement =
                 Placement { no: s.placement_no.next(), node: self.state.node(ix).id, volume: claim.volume };
             self.place(ix, shard, placement);
+            self.count(ix, shard, claim);
             return;
         }
         if !s.is_contested() {
@@ -378,8 +372,11 @@ impl Engine {
                     let placement = Placement { no: s.placement_no.next(), node: *claimant, volume: *volume };
                     self.place(ix, shard, placement);
                 }
-                // The wrong volume that was there is gone too.
-                None | Some(HeldReason::VolumeWrong { found: Some(_), .. }) if s.node == ix => {
+                // The wrong volume that was there is gone too, and so are the mailboxes that were left.
+                None
+                | Some(
+                    HeldReason::VolumeWrong { found: Some(_), .. } | HeldReason::MailboxesMissing { .. },
+                ) if s.node == ix => {
                     self.decide_for(
                         ix,
                         Record::ShardHeld { shard: id, reason: HeldReason::ShardMissing { node } },

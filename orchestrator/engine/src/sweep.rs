@@ -33,7 +33,7 @@ impl Sweep {
             Self::Prioritise => "on its way in a wave that has not begun",
             Self::Adopt => "closed, or in disagreement with a restored journal",
             Self::Settle(_) => {
-                "contested with that node as one of the two, or on that node with another volume mounted"
+                "contested with that node as one of the two, or on that node with another volume mounted or mailboxes missing"
             }
         }
     }
@@ -145,11 +145,13 @@ impl State {
             HeldReason::Contested { holder, .. } if *holder == node => Some(shard.volume),
             HeldReason::Contested { claimant, volume, .. } if *claimant == node => Some(*volume),
             HeldReason::VolumeWrong { found, .. } if shard.node == on => *found,
+            HeldReason::MailboxesMissing { .. } if shard.node == on => Some(shard.volume),
             HeldReason::Policy(_)
             | HeldReason::Unknown(_)
             | HeldReason::NodeSilent { .. }
             | HeldReason::VolumeWrong { .. }
             | HeldReason::ShardMissing { .. }
+            | HeldReason::MailboxesMissing { .. }
             | HeldReason::Contested { .. }
             | HeldReason::Disagreement { .. } => None,
         }
@@ -216,6 +218,7 @@ impl State {
             if !matches!(s.phase, Phase::Open { .. } | Phase::Closed { .. }) {
                 s.close(CloseCause::Operator, at);
             }
+            s.settle_missing(at);
             s.services = services;
             s.charged = false;
             s.end_disagreement();
@@ -231,7 +234,11 @@ impl State {
             let Some(volume) = self.settled_volume(ix, on) else { continue };
             let shard = self.shard(ix);
             if shard.node == on && shard.volume == volume {
-                self.change(ix, |s| s.blocked = None);
+                let at = self.at;
+                self.change(ix, |s| {
+                    s.settle_missing(at);
+                    s.blocked = None;
+                });
             } else {
                 let (id, no) = (shard.id, shard.placement_no.next());
                 self.place(id, Placement { no, node, volume })?;

@@ -112,6 +112,7 @@ fn of_hold(reason: &rientro_types::HeldReason) -> Happens {
     match reason {
         Held::VolumeWrong { .. } => "volume-wrong",
         Held::ShardMissing { .. } => "missing",
+        Held::MailboxesMissing { .. } => "mailboxes-missing",
         Held::Contested { .. } => "contested",
         Held::Disagreement { .. } => "disagreement",
         Held::Policy(_) | Held::Unknown(_) | Held::NodeSilent { .. } => "held",

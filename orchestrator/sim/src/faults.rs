@@ -11,7 +11,7 @@ use crate::truth::{Condition, Host, Volume};
 use crate::world::{Happening, World};
 
 /// Kinds of fault that a run can draw, with how many runs in a hundred draw each.
-pub const KINDS: [(&str, u64); 25] = [
+pub const KINDS: [(&str, u64); 26] = [
     ("session-broken", 70),
     ("late-message", 50),
     ("bulk-call-cut", 40),
@@ -33,6 +33,7 @@ pub const KINDS: [(&str, u64); 25] = [
     ("shard-damaged", 50),
     ("shard-changed", 50),
     ("shard-vanished", 40),
+    ("mailboxes-vanished", 40),
     ("volume-remounted", 40),
     ("volume-doubled", 40),
     ("volume-copied", 30),
@@ -101,6 +102,8 @@ pub enum Recovery {
     },
     /// A directory is back.
     Return(VolumeId, ShardId),
+    /// So many mailboxes of a shard are back.
+    ReturnMailboxes(VolumeId, ShardId, u64),
 }
 
 impl World {
@@ -119,7 +122,9 @@ impl World {
             | "restored-from-backup"
             | "journal-trimmed"
             | "clock-off" => self.fault_of_driver(kind),
-            "shard-damaged" | "shard-changed" | "shard-vanished" => self.fault_of_shard(kind),
+            "shard-damaged" | "shard-changed" | "shard-vanished" | "mailboxes-vanished" => {
+                self.fault_of_shard(kind)
+            }
             "volume-remounted" | "volume-doubled" | "volume-copied" | "volume-gone" => {
                 self.fault_of_volume(kind)
             }
@@ -297,9 +302,18 @@ impl World {
         let Some((volume, shard)) = self.any_copy() else { return false };
         let lasts = self.rng.between(5_000, 200_000);
         let harm = self.rng.one_of(&[Condition::Damaged(3), Condition::Unreadable(1), Condition::Empty]);
+        let (gone, for_good) = (self.rng.between(1, 3), self.rng.percent(40));
         let Some(content) = self.truth.content_mut(volume, shard) else { return false };
         content.generation += 1;
         match kind {
+            "mailboxes-vanished" => {
+                let gone = gone.min(content.mailboxes);
+                content.mailboxes -= gone;
+                if !for_good {
+                    let back = Recovery::ReturnMailboxes(volume, shard, gone);
+                    self.after(lasts, Happening::Recover(back));
+                }
+            }
             "shard-damaged" => content.condition = harm,
             "shard-vanished" => {
                 content.present = false;
@@ -407,6 +421,13 @@ impl World {
             Recovery::Return(volume, shard) => {
                 if let Some(content) = self.truth.content_mut(volume, shard) {
                     content.present = true;
+                }
+                self.relist();
+            }
+            Recovery::ReturnMailboxes(volume, shard, count) => {
+                if let Some(content) = self.truth.content_mut(volume, shard) {
+                    content.mailboxes += count;
+                    content.generation += 1;
                 }
                 self.relist();
             }

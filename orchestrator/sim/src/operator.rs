@@ -125,9 +125,9 @@ impl World {
                 Some(HeldReason::Contested { holder, claimant, .. }) => {
                     Some((view.shard.shard, [holder, claimant]))
                 }
-                Some(HeldReason::VolumeWrong { found: Some(_), .. }) => {
-                    Some((view.shard.shard, [view.shard.placement.node; 2]))
-                }
+                Some(
+                    HeldReason::VolumeWrong { found: Some(_), .. } | HeldReason::MailboxesMissing { .. },
+                ) => Some((view.shard.shard, [view.shard.placement.node; 2])),
                 _ => None,
             })
             .collect();
@@ -166,7 +166,9 @@ impl World {
                     let node = if self.has(holder, shard, placement.volume) { holder } else { claimant };
                     verbs.push(Verb::Settle { selector, node, reason });
                 }
-                Some(HeldReason::VolumeWrong { found: Some(_), .. }) => {
+                Some(
+                    HeldReason::VolumeWrong { found: Some(_), .. } | HeldReason::MailboxesMissing { .. },
+                ) => {
                     verbs.push(Verb::Settle { selector, node: placement.node, reason });
                 }
                 Some(HeldReason::Disagreement { node, .. }) => {

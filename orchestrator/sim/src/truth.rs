@@ -63,7 +63,7 @@ impl Content {
                 Outcome::Unreadable
             }
             Condition::Empty => {
-                tally = Tally::default();
+                tally = Tally { mailboxes: self.mailboxes, ..Tally::default() };
                 Outcome::Unknown(UnknownCause::Empty)
             }
         };

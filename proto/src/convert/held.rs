@@ -19,6 +19,7 @@ oneof!(HeldReason in held_reason, reason: Reason => HeldReason {
     NodeSilent { node, silent_for as silent_for_ms },
     VolumeWrong { expected, found },
     ShardMissing { node },
+    MailboxesMissing { known, shown, unlisted },
     Contested { holder, claimant, volume },
     Disagreement { journal, node },
 });

@@ -37,6 +37,7 @@ generate_enum! {
         NodeSilent { node, silent_for },
         VolumeWrong { expected, found },
         ShardMissing { node },
+        MailboxesMissing { known, shown, unlisted },
         Contested { holder, claimant, volume },
         Disagreement { journal, node },
     }

@@ -30,6 +30,16 @@ pub enum HeldReason {
         /// The node.
         node: NodeId,
     },
+    /// Its node shows fewer of its mailboxes than were known when it was closed, or others. Released by an inventory that
+    /// shows them again, or by `settle`, which takes what is shown as right.
+    MailboxesMissing {
+        /// How many were known.
+        known: u64,
+        /// How many the node shows.
+        shown: u64,
+        /// Known by their ids and not listed any more; zero when only the counts are told.
+        unlisted: u64,
+    },
     /// Two nodes claim it. Released by `settle`.
     Contested {
         /// The node of its placement.
@@ -58,6 +68,13 @@ pub struct Hold {
     pub since: CellTime,
 }
 
+/// How many mailboxes are missing at least: one that vanished and another that appeared leave the counts as they were.
+#[must_use]
+pub const fn mailboxes_missing(known: u64, shown: u64, unlisted: u64) -> u64 {
+    let fewer = known.saturating_sub(shown);
+    if fewer > unlisted { fewer } else { unlisted }
+}
+
 impl HeldReason {
     /// Whether both come from one cause: what ends the one ends the other. The numbers that came with it may differ.
     #[must_use]
@@ -72,7 +89,8 @@ impl HeldReason {
                 Self::Contested { holder, claimant, .. },
                 Self::Contested { holder: other_holder, claimant: other_claimant, .. },
             ) => (holder, claimant) == (other_holder, other_claimant),
-            (Self::Disagreement { .. }, Self::Disagreement { .. })
+            (Self::MailboxesMissing { .. }, Self::MailboxesMissing { .. })
+            | (Self::Disagreement { .. }, Self::Disagreement { .. })
             | (Self::Policy(_), Self::Policy(_))
             | (Self::Unknown(_), Self::Unknown(_)) => true,
             (
@@ -81,6 +99,7 @@ impl HeldReason {
                 | Self::NodeSilent { .. }
                 | Self::VolumeWrong { .. }
                 | Self::ShardMissing { .. }
+                | Self::MailboxesMissing { .. }
                 | Self::Contested { .. }
                 | Self::Disagreement { .. },
                 _,
@@ -96,6 +115,7 @@ impl HeldReason {
             Self::NodeSilent { .. }
             | Self::VolumeWrong { .. }
             | Self::ShardMissing { .. }
+            | Self::MailboxesMissing { .. }
             | Self::Contested { .. }
             | Self::Disagreement { .. } => false,
         }
@@ -141,6 +161,10 @@ impl fmt::Display for HeldReason {
             }
             Self::VolumeWrong { expected, found: None } => write!(f, "volume {expected} is not mounted"),
             Self::ShardMissing { node } => write!(f, "node {node} no longer has it"),
+            Self::MailboxesMissing { known, shown, unlisted } => {
+                let missing = mailboxes_missing(*known, *shown, *unlisted);
+                write!(f, "{missing} of {known} mailboxes that were known are not there any more")
+            }
             Self::Contested { holder, claimant, volume } => {
                 write!(f, "node {claimant} (volume {volume}) claims it too, beside {holder}")
             }

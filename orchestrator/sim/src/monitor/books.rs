@@ -14,6 +14,10 @@ pub struct ShardBook {
     pub node: NodeId,
     /// On what.
     pub volume: VolumeId,
+    /// Mailboxes it had when it was last in service or met, or has been shown since; a person may settle for fewer.
+    pub known: u64,
+    /// What its node has confirmed to be open.
+    pub seen: ServiceSet,
     /// What is open.
     pub services: ServiceSet,
     /// What was ever opened or adopted.
@@ -191,6 +195,16 @@ impl Books {
             }
             Record::TaskEnded { shard, attempt, end, backoff: _ } => self.ended(*shard, *attempt, end),
             Record::TaskReleased { node, shard, attempt } => self.free(*node, *shard, *attempt),
+            Record::ShardMeasured { shard, mailboxes, bytes: _ } => {
+                if let Some(book) = self.shards.get_mut(shard) {
+                    book.measured(*mailboxes);
+                }
+            }
+            Record::ServicesSeen { shard, services } => {
+                if let Some(book) = self.shards.get_mut(shard) {
+                    book.seen = *services;
+                }
+            }
             Record::VerificationExpired { shard } => {
                 if let Some(book) = self.shards.get_mut(shard) {
                     book.verification = None;
@@ -327,6 +341,8 @@ impl ShardBook {
         Self {
             node,
             volume: claim.volume,
+            known: claim.mailboxes,
+            seen: claim.services,
             services: claim.services,
             ever: claim.services,
             member: None,
@@ -347,8 +363,17 @@ impl ShardBook {
             self.under_way = None;
             self.confirmed = None;
         }
+        if self.node != node {
+            self.seen = ServiceSet::NONE;
+        }
         self.node = node;
         self.volume = volume;
+    }
+
+    /// In service customers delete; what is closed loses nothing by being counted again.
+    fn measured(&mut self, mailboxes: u64) {
+        let in_service = self.services != ServiceSet::NONE || self.seen != ServiceSet::NONE;
+        self.known = if in_service { mailboxes } else { self.known.max(mailboxes) };
     }
 
     /// Nothing is open, and nothing of what was known counts.

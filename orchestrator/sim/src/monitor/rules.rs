@@ -152,6 +152,12 @@ impl Monitor {
             self.policy_of(shard).is_none_or(|policy| policy.judge(&c.verdict(level)).is_ok())
         };
         let truly = verified.content.as_ref().is_some_and(passes);
+        let met = verified.content.as_ref().map_or(0, |content| content.mailboxes);
+        if met < book.known {
+            let found =
+                format!("shard {shard} opens with {met} of the {} mailboxes that were known", book.known);
+            self.broken("R7", Some(shard), found);
+        }
         let generation = |told: &crate::log::Told| told.content.as_ref().map(|c| c.generation);
         if !told || !truly || generation(verified) != generation(confirmation) {
             let found = format!(
@@ -303,6 +309,9 @@ impl Monitor {
             Some(HeldReason::Contested { holder, .. }) if *holder == node => Some(old.placement.volume),
             Some(HeldReason::Contested { claimant, volume, .. }) if *claimant == node => Some(*volume),
             Some(HeldReason::VolumeWrong { found, .. }) if old.placement.node == node => *found,
+            Some(HeldReason::MailboxesMissing { .. }) if old.placement.node == node => {
+                Some(old.placement.volume)
+            }
             _ => None,
         };
         let now = (new.placement.node, Some(new.placement.volume));
@@ -360,6 +369,9 @@ impl Monitor {
         if new.standing.is_none() {
             book.verification = None;
         }
+        if matches!(&decision.record, Record::Settled { .. }) || adopts {
+            book.known = new.mailboxes;
+        }
         let attempt = match new.phase {
             Phase::Verifying { attempt, .. } | Phase::Confirming { attempt, .. } => Some(attempt),
             _ => None,
@@ -410,6 +422,7 @@ pub(crate) fn is_actionable(reason: &HeldReason) -> bool {
     match reason {
         HeldReason::Policy(_) | HeldReason::Unknown(_) | HeldReason::ShardMissing { .. } => true,
         HeldReason::VolumeWrong { .. }
+        | HeldReason::MailboxesMissing { .. }
         | HeldReason::NodeSilent { .. }
         | HeldReason::Contested { .. }
         | HeldReason::Disagreement { .. } => false,

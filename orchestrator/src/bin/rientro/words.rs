@@ -87,6 +87,7 @@ pub(crate) fn held(reason: &HeldReason) -> String {
         | HeldReason::Unknown(_)
         | HeldReason::VolumeWrong { .. }
         | HeldReason::ShardMissing { .. }
+        | HeldReason::MailboxesMissing { .. }
         | HeldReason::Contested { .. }
         | HeldReason::Disagreement { .. } => reason.to_string(),
     }
@@ -217,6 +218,9 @@ fn released_by(view: &ShardView) -> Option<String> {
             Some(format!("volume {expected} to be mounted on node {}", view.shard.placement.node))
         }
         HeldReason::ShardMissing { node } => Some(format!("node {node} to show it again")),
+        HeldReason::MailboxesMissing { known, .. } => {
+            Some(format!("node {} to show all {known} mailboxes again", view.shard.placement.node))
+        }
         HeldReason::Policy(_)
         | HeldReason::Unknown(_)
         | HeldReason::Contested { .. }
@@ -376,6 +380,15 @@ fn held_steps(view: &ShardView, reason: &HeldReason) -> Vec<NextStep> {
             let mut steps = vec![(format!("rientro node show {node}"), "mount the right volume there")];
             steps.extend(found.map(|_| settle(node)));
             steps
+        }
+        HeldReason::MailboxesMissing { .. } => {
+            let node = view.shard.placement.node;
+            let look = "see when the node was last heard; look there for what is not mounted, moved away or deleted";
+            let (command, _) = settle(node);
+            vec![
+                (format!("rientro node show {node}"), look),
+                (command, "say that the deletion was intended"),
+            ]
         }
         HeldReason::Contested { holder, claimant, .. } => vec![settle(*holder), settle(*claimant)],
         HeldReason::Disagreement { .. } => vec![
@@ -542,6 +555,7 @@ pub(crate) fn sort_of_reason(shard: &ShardSnapshot) -> &'static str {
         HeldReason::NodeSilent { .. } => "held: the node is silent",
         HeldReason::VolumeWrong { .. } => "held: the wrong volume is mounted, or none",
         HeldReason::ShardMissing { .. } => "held: the node no longer has it",
+        HeldReason::MailboxesMissing { .. } => "held: mailboxes that were known are missing",
         HeldReason::Contested { .. } => "held: two nodes claim it",
         HeldReason::Disagreement { .. } => "held: the node and the restored journal disagree",
     }

@@ -1,0 +1,145 @@
+//! Mailboxes that were known and are not there any more.
+//!
+//! A directory that is gone looks like one that never was, so a shard of which a mailbox has vanished is read without a
+//! finding. The earlier inventory is the evidence: while a shard serves nothing nobody can delete a mailbox in it, so what the
+//! node shows is measured against what was known when it was closed. In service customers come and go: counts follow.
+//!
+//! Two witnesses speak. An inventory that shows fewer mailboxes, or a list that lacks known ones, holds the shard and leaves
+//! the known count as it is. A verification that met fewer is no verification of the shard: it never leads to an opening,
+//! whatever inventories say and whatever else held the shard meanwhile; a confirmation ties the opening to that
+//! verification. What is graver, or is a question of its own (another volume, two nodes, a restored journal), takes the place
+//! of this hold, and the second witness speaks when it is over.
+
+use rientro_types::{CellTime, Claim, HeldReason, Phase, Record, ServiceSet};
+
+use crate::engine::Engine;
+use crate::mutant::Mutant;
+use crate::state::{NodeIx, Shard, ShardIx};
+
+impl Engine {
+    /// The node of a shard shows so many mailboxes on the right volume.
+    pub(crate) fn count(&mut self, ix: NodeIx, shard: ShardIx, claim: &Claim) {
+        let s = self.state.shard(shard);
+        // Of a journal that was restored nobody knows yet what the node serves but the node.
+        let serving = s.is_in_service() || (s.doubted && !claim.services.is_empty());
+        let follows = serving || self.state.mutant == Mutant::ForgetMissing;
+        let unlisted = s.missing_mailboxes().map_or(0, |missing| missing.unlisted);
+        let fewer = claim.mailboxes < s.mailboxes;
+        let (id, measured) = (s.id, (s.mailboxes, s.bytes) != (claim.mailboxes, claim.bytes));
+        if measured && (follows || !fewer) {
+            let (mailboxes, bytes) = (claim.mailboxes, claim.bytes);
+            self.decide_for(ix, Record::ShardMeasured { shard: id, mailboxes, bytes });
+        }
+        if !follows && (fewer || unlisted > 0) {
+            self.hold_missing(ix, shard, claim.mailboxes, unlisted);
+        } else if self.state.shard(shard).held_by().is_some_and(is_over_when_shown) {
+            self.decide_for(ix, Record::ShardReleased { shard: id });
+        }
+    }
+
+    fn hold_missing(&mut self, ix: NodeIx, shard: ShardIx, shown: u64, unlisted: u64) {
+        let s = self.state.shard(shard);
+        let reason = HeldReason::MailboxesMissing { known: s.mailboxes, shown, unlisted };
+        let to_hold = match s.held_by() {
+            None | Some(HeldReason::NodeSilent { .. }) => true,
+            Some(held) => is_over_when_shown(held) && *held != reason,
+        };
+        if to_hold {
+            let shard = s.id;
+            self.decide_for(ix, Record::ShardHeld { shard, reason });
+        }
+    }
+}
+
+/// Whether an inventory that shows the shard whole, on the right volume, ends what holds it.
+const fn is_over_when_shown(held: &HeldReason) -> bool {
+    match held {
+        HeldReason::VolumeWrong { .. }
+        | HeldReason::ShardMissing { .. }
+        | HeldReason::MailboxesMissing { .. } => true,
+        HeldReason::Policy(_)
+        | HeldReason::Unknown(_)
+        | HeldReason::NodeSilent { .. }
+        | HeldReason::Contested { .. }
+        | HeldReason::Disagreement { .. } => false,
+    }
+}
+
+/// What is missing of a shard that is held for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Missing {
+    pub(crate) shown: u64,
+    pub(crate) unlisted: u64,
+}
+
+impl Shard {
+    /// Whether customers may be at work in it, as far as the journal knows.
+    pub(crate) fn is_in_service(&self) -> bool {
+        self.services != ServiceSet::NONE || self.seen != ServiceSet::NONE
+    }
+
+    /// What is missing, when it is held for that.
+    pub(crate) fn missing_mailboxes(&self) -> Option<Missing> {
+        match self.held_by() {
+            Some(HeldReason::MailboxesMissing { known: _, shown, unlisted }) => {
+                Some(Missing { shown: *shown, unlisted: *unlisted })
+            }
+            _ => None,
+        }
+    }
+
+    /// Whether the standing verification met fewer mailboxes than are known, and nobody has accepted that.
+    pub(crate) fn is_short(&self) -> bool {
+        let met = self.standing.as_deref().map(|standing| standing.verification.verdict.tally.mailboxes);
+        self.services == ServiceSet::NONE
+            && self.accepted.is_none()
+            && met.is_some_and(|met| met < self.mailboxes)
+    }
+
+    /// Holds it when the verification that has just ended met fewer mailboxes than are known.
+    pub(crate) fn hold_if_short(&mut self, at: CellTime) {
+        let Some(standing) = self.standing.as_deref().filter(|_| self.is_short()) else { return };
+        let shown = standing.verification.verdict.tally.mailboxes;
+        let unlisted = self.missing_mailboxes().map_or(0, |missing| missing.unlisted);
+        if self.blocked.is_none() || self.missing_mailboxes().is_some() {
+            self.hold(HeldReason::MailboxesMissing { known: self.mailboxes, shown, unlisted }, at);
+        }
+    }
+
+    /// What is free to go on goes on from a verification of all of it, or is verified again.
+    pub(crate) fn redo_if_short(&mut self, at: CellTime) {
+        if self.blocked.is_none() && self.is_short() {
+            self.redo(at);
+        }
+    }
+
+    /// A person takes what the node shows as right: that many are known from here on. A verification of another number is
+    /// of another set.
+    pub(crate) fn settle_missing(&mut self, at: CellTime) {
+        let Some(Missing { shown, unlisted: _ }) = self.missing_mailboxes() else { return };
+        self.mailboxes = shown;
+        self.blocked = None;
+        let met = self.standing.as_deref().map(|standing| standing.verification.verdict.tally.mailboxes);
+        if met.is_some_and(|met| met != shown) {
+            self.redo(at);
+        }
+    }
+
+    /// Drops a verification that something could open on.
+    fn redo(&mut self, at: CellTime) {
+        match self.phase {
+            Phase::Verified | Phase::Confirming { .. } => {
+                self.standing = None;
+                self.enter(Phase::Waiting, at);
+            }
+            Phase::Backoff { .. } => self.standing = None,
+            Phase::Closed { .. }
+            | Phase::Waiting
+            | Phase::Verifying { .. }
+            | Phase::Opening { .. }
+            | Phase::Open { .. }
+            | Phase::Held { .. }
+            | Phase::Failed { .. } => {}
+        }
+    }
+}

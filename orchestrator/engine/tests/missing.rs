@@ -1,0 +1,306 @@
+//! Transition tests: mailboxes that were known and are not there any more.
+#![allow(missing_docs, clippy::unwrap_used, clippy::wildcard_enum_match_arm, reason = "a test binary")]
+
+mod support;
+
+use rientro_types::*;
+use support::*;
+
+fn generous() -> Plan {
+    let mut plan = plan("return");
+    plan.waves.error_budget_canary = Ppm::ONE;
+    plan
+}
+
+/// `id` as node `a` shows it, with so many mailboxes.
+fn showing(id: &str, mailboxes: u64) -> Claim {
+    Claim { mailboxes, ..claim(id, "a") }
+}
+
+fn missing(known: u64, shown: u64) -> HeldReason {
+    HeldReason::MailboxesMissing { known, shown, unlisted: 0 }
+}
+
+/// A clean verification that met so many mailboxes.
+fn met(mailboxes: u64) -> TaskEnd {
+    let mut verification = verification(Outcome::Clean, "a");
+    verification.verdict.tally.mailboxes = mailboxes;
+    TaskEnd::Verified { verification, damaged: Vec::new() }
+}
+
+fn settle(id: &str) -> Verb {
+    Verb::Settle { selector: only(id), node: node("a"), reason: "the customers asked for it".to_owned() }
+}
+
+fn known(cell: &Cell) -> u64 {
+    cell.view("a1").shard.mailboxes
+}
+
+/// R7: a closed shard that shows fewer mailboxes than were known is held beside its state, keeps the known count, and goes
+/// its way when it shows them again.
+#[test]
+fn what_vanishes_from_a_closed_shard_holds_it_until_it_is_back() {
+    let mut cell = Cell::with_fleet(1, 1);
+    cell.inventory("a", vec![showing("a1", 99)]);
+    assert_eq!((held(&cell, "a1"), known(&cell)), (Some(missing(100, 99)), 100));
+    assert_eq!(cell.state("a1"), ShardState::Closed, "nobody has asked for it");
+    cell.start(generous());
+    cell.play();
+    assert_eq!((cell.state("a1"), cell.campaign("return").waves[0].mailboxes_lost), (ShardState::Held, 100));
+    cell.inventory("a", vec![showing("a1", 100)]);
+    assert_eq!(held(&cell, "a1"), None);
+    cell.play();
+    assert_eq!(cell.state("a1"), ShardState::Open);
+    cell.assert_replays();
+}
+
+/// R7: the hold is as old as the first that vanished; more that vanish and some that return change its numbers.
+#[test]
+fn the_numbers_follow_and_the_time_stays() {
+    let mut cell = Cell::with_fleet(1, 1);
+    let mut since = Vec::new();
+    for shown in [99, 97, 97, 98, 0] {
+        cell.inventory("a", vec![showing("a1", shown)]);
+        assert_eq!(held(&cell, "a1"), Some(missing(100, shown)));
+        since.push(cell.view("a1").shard.blocked.unwrap().since);
+        cell.pass(5);
+    }
+    assert!(since.iter().all(|at| *at == since[0]), "{since:?}");
+    cell.inventory("a", vec![showing("a1", 103)]);
+    assert_eq!((held(&cell, "a1"), known(&cell)), (None, 103), "more than were known is as good");
+    cell.inventory("a", vec![showing("a1", 102)]);
+    assert_eq!(held(&cell, "a1"), Some(missing(103, 102)), "and is known from there on");
+    cell.assert_replays();
+}
+
+/// In service customers come and go: counts follow, while it opens and while its closing is not confirmed too.
+#[test]
+fn in_service_the_counts_follow() {
+    let mut cell = Cell::with_fleet(1, 1);
+    cell.start(generous());
+    cell.result("a", "a1", 1, met(100));
+    cell.result("a", "a1", 2, TaskEnd::Confirmed);
+    assert_eq!(cell.state("a1"), ShardState::Opening);
+    cell.inventory("a", vec![showing("a1", 99)]);
+    assert_eq!((held(&cell, "a1"), known(&cell)), (None, 99));
+    cell.play();
+    cell.inventory("a", vec![showing("a1", 98)]);
+    assert_eq!((cell.state("a1"), held(&cell, "a1"), known(&cell)), (ShardState::Open, None, 98));
+    cell.ask(Verb::Close { selector: only("a1"), reason: "again".to_owned() }).unwrap();
+    cell.inventory("a", vec![showing("a1", 97)]);
+    assert_eq!((held(&cell, "a1"), known(&cell)), (None, 97), "its node has not closed it yet");
+    cell.seen("a", "a1", ServiceSet::NONE);
+    cell.inventory("a", vec![showing("a1", 96)]);
+    assert_eq!((held(&cell, "a1"), known(&cell)), (Some(missing(97, 96)), 97), "closed again");
+    cell.assert_replays();
+}
+
+/// R7: whatever a shard is waiting for or busy with, one inventory holds it, and none of its results opens it.
+#[test]
+fn every_closed_phase_is_held() {
+    let lead: [(&str, &dyn Fn(&mut Cell)); 6] = [
+        ("verifying", &|_| ()),
+        ("backoff", &|cell| cell.result("a", "a1", 1, TaskEnd::Failed(TaskFailure::Interrupted))),
+        ("held", &|cell| cell.result("a", "a1", 1, verified(Outcome::Damaged, "a"))),
+        ("verified", &|cell| {
+            cell.ask(Verb::Pause { campaign: campaign("return") }).unwrap();
+            cell.result("a", "a1", 1, met(100));
+        }),
+        ("confirming", &|cell| cell.result("a", "a1", 1, met(100))),
+        ("failed", &|cell| {
+            for attempt in 1..=3 {
+                cell.result("a", "a1", attempt, TaskEnd::Failed(TaskFailure::Interrupted));
+                cell.pass(60);
+            }
+        }),
+    ];
+    for (state, lead) in lead {
+        let mut cell = Cell::with_fleet(1, 1);
+        cell.start(generous());
+        lead(&mut cell);
+        assert_eq!(cell.state("a1").name(), state);
+        cell.inventory("a", vec![showing("a1", 99)]);
+        assert_eq!((held(&cell, "a1"), known(&cell)), (Some(missing(100, 99)), 100), "{state}");
+        if state == "verified" {
+            cell.ask(Verb::Resume { campaign: campaign("return") }).unwrap();
+        }
+        cell.play();
+        cell.pass(100);
+        cell.play();
+        assert_eq!(cell.view("a1").shard.services, ServiceSet::NONE, "{state}");
+        cell.assert_replays();
+    }
+}
+
+/// R1, R7: mailboxes that vanish while it is read: the verification met what was left, and opens nothing, whether an
+/// inventory told of it or not. When they are back it is verified again.
+#[test]
+fn a_verification_of_fewer_mailboxes_is_none() {
+    for told in [true, false] {
+        let mut cell = Cell::with_fleet(1, 1);
+        cell.start(generous());
+        if told {
+            cell.inventory("a", vec![showing("a1", 99)]);
+        }
+        cell.result("a", "a1", 1, met(99));
+        assert_eq!(held(&cell, "a1"), Some(missing(100, 99)));
+        cell.ordered();
+        cell.pass(30);
+        assert_eq!(cell.ordered(), vec![], "not confirmed, not verified again before something changes");
+        cell.inventory("a", vec![showing("a1", 100)]);
+        let again = cell.ordered().remove(0).1;
+        assert!(matches!(again.action, Action::Verify { .. }), "{again:?}");
+        cell.result("a", "a1", again.attempt.raw(), met(100));
+        cell.play();
+        assert_eq!(cell.state("a1"), ShardState::Open);
+        cell.assert_replays();
+    }
+}
+
+/// R7: more mailboxes than its verification met were not verified.
+#[test]
+fn what_appears_after_a_verification_is_verified_too() {
+    let mut cell = Cell::with_fleet(1, 1);
+    cell.start(generous());
+    cell.result("a", "a1", 1, met(100));
+    assert_eq!(cell.state("a1"), ShardState::Confirming);
+    cell.ordered();
+    cell.inventory("a", vec![showing("a1", 101)]);
+    let again = cell.ordered().remove(0).1;
+    assert!(matches!(again.action, Action::Verify { .. }), "{again:?}");
+    cell.assert_replays();
+}
+
+/// R1, R12: an operator who says that the deletion was intended takes what is shown; a verification of more is redone, one
+/// of as many counts.
+#[test]
+fn settling_takes_what_is_shown() {
+    for (of, redone) in [(100, true), (99, false)] {
+        let mut cell = Cell::with_fleet(1, 1);
+        cell.start(generous());
+        cell.ask(Verb::Pause { campaign: campaign("return") }).unwrap();
+        cell.result("a", "a1", 1, met(of));
+        cell.inventory("a", vec![showing("a1", 99)]);
+        assert!(cell.ask(Verb::Accept { selector: only("a1"), reason: "so be it".to_owned() }).is_err());
+        cell.ask(settle("a1")).unwrap();
+        assert_eq!((held(&cell, "a1"), known(&cell)), (None, 99));
+        assert_eq!(cell.view("a1").shard.standing.is_none(), redone, "{of}");
+        assert!(cell.ask(settle("a1")).is_err(), "there is nothing left to settle");
+        cell.ask(Verb::Resume { campaign: campaign("return") }).unwrap();
+        cell.ordered();
+        cell.pass(1);
+        cell.inventory("a", vec![showing("a1", 99)]);
+        assert_eq!(held(&cell, "a1"), None);
+        cell.assert_replays();
+    }
+}
+
+/// Taking it into service is a person's word too: what is shown is known from there on.
+#[test]
+fn adopting_takes_what_is_shown() {
+    let mut cell = Cell::with_fleet(1, 1);
+    cell.inventory("a", vec![showing("a1", 99)]);
+    cell.ask(Verb::Adopt { selector: only("a1"), services: ServiceSet::ALL, reason: "it is".to_owned() })
+        .unwrap();
+    assert_eq!((cell.state("a1"), held(&cell, "a1"), known(&cell)), (ShardState::Open, None, 99));
+    cell.assert_replays();
+}
+
+/// T24: a shard that is away, or of which another volume is mounted, is held for that first; when the right volume is back
+/// with fewer mailboxes it is held for them without a step between.
+#[test]
+fn a_graver_cause_comes_first_and_leaves_this_one_behind() {
+    let other = || vec![Claim { volume: volume_of("z"), ..showing("a1", 50) }];
+    for away in [vec![], other()] {
+        let mut cell = Cell::with_fleet(1, 1);
+        cell.start(generous());
+        cell.inventory("a", vec![showing("a1", 99)]);
+        cell.inventory("a", away);
+        let graver = held(&cell, "a1").unwrap();
+        assert!(
+            matches!(graver, HeldReason::ShardMissing { .. } | HeldReason::VolumeWrong { .. }),
+            "{graver}"
+        );
+        let before = cell.journal.len();
+        cell.inventory("a", vec![showing("a1", 99)]);
+        assert_eq!((held(&cell, "a1"), known(&cell)), (Some(missing(100, 99)), 100));
+        assert_eq!(cell.journal[before].decisions.len(), 1, "{:?}", cell.journal[before]);
+        cell.assert_replays();
+    }
+}
+
+/// T1: a node that falls silent, and one that is heard again, change nothing about what is missing there.
+#[test]
+fn silence_neither_covers_nor_ends_it() {
+    let mut cell = Cell::with_fleet(2, 1);
+    cell.start(generous());
+    cell.inventory("a", vec![showing("a1", 99)]);
+    cell.disconnect("a");
+    cell.pass_with(61, &["b"]);
+    assert_eq!(held(&cell, "a1"), Some(missing(100, 99)));
+    cell.connect("a", 1);
+    assert_eq!(held(&cell, "a1"), Some(missing(100, 99)));
+    cell.inventory("a", vec![showing("a1", 100)]);
+    assert_eq!(held(&cell, "a1"), None);
+    cell.disconnect("a");
+    cell.pass_with(61, &["b"]);
+    assert!(matches!(held(&cell, "a1"), Some(HeldReason::NodeSilent { .. })));
+    cell.inventory("a", vec![showing("a1", 99)]);
+    assert_eq!(held(&cell, "a1"), Some(missing(100, 99)), "told before the session is");
+    cell.inventory("a", vec![showing("a1", 100)]);
+    cell.connect("a", 1);
+    assert_eq!(held(&cell, "a1"), None);
+    cell.assert_replays();
+}
+
+/// T28, R7: of a contested shard nothing is measured; when the other claim is gone, a verification that met fewer before
+/// opens nothing, and is done again.
+#[test]
+fn a_contested_shard_is_measured_when_it_is_settled() {
+    let mut cell = Cell::with_fleet(2, 1);
+    cell.start(generous());
+    let own = || claim("b1", "b");
+    cell.inventory("b", vec![own(), Claim { volume: volume_of("z"), ..claim("a1", "a") }]);
+    cell.inventory("a", vec![showing("a1", 99)]);
+    cell.result("a", "a1", 1, met(99));
+    assert!(matches!(held(&cell, "a1"), Some(HeldReason::Contested { .. })));
+    assert_eq!(known(&cell), 100);
+    cell.ordered();
+    cell.inventory("b", vec![own()]);
+    assert_eq!(held(&cell, "a1"), None);
+    let again = cell.ordered().into_iter().find(|(on, _)| *on == node("a")).unwrap().1;
+    assert!(matches!(again.action, Action::Verify { .. }), "{again:?}");
+    cell.result("a", "a1", again.attempt.raw(), met(99));
+    assert_eq!(held(&cell, "a1"), Some(missing(100, 99)));
+    cell.assert_replays();
+}
+
+/// T28: a volume that is mounted elsewhere is measured where it shows.
+#[test]
+fn a_shard_that_moves_is_measured_where_it_shows() {
+    let mut cell = Cell::with_fleet(2, 1);
+    cell.inventory("a", vec![]);
+    cell.inventory("b", vec![claim("b1", "b"), showing("a1", 98)]);
+    assert_eq!(cell.view("a1").shard.placement.node, node("b"));
+    assert_eq!((held(&cell, "a1"), known(&cell)), (Some(missing(100, 98)), 100));
+    cell.assert_replays();
+}
+
+/// T29: whether a shard is open is asked before how many mailboxes it has; what a node serves is not closed.
+#[test]
+fn a_disagreement_comes_first() {
+    let mut cell = Cell::with_fleet(1, 1);
+    cell.inventory("a", vec![showing("a1", 99)]);
+    cell.disconnect("a");
+    let origin = rientro_engine::Origin::Restored;
+    cell.run(rientro_engine::Event::Lead { epoch: Epoch::from_raw(9), origin });
+    cell.connect_with("a", 1, vec![], vec![(shard("a1"), ServiceSet::ALL)]);
+    assert!(matches!(held(&cell, "a1"), Some(HeldReason::Disagreement { .. })));
+    cell.inventory("a", vec![Claim { services: ServiceSet::ALL, ..showing("a1", 97) }]);
+    assert_eq!(known(&cell), 97, "its customers are at work in it");
+    cell.ask(Verb::Close { selector: only("a1"), reason: "to be sure".to_owned() }).unwrap();
+    cell.seen("a", "a1", ServiceSet::NONE);
+    cell.inventory("a", vec![showing("a1", 96)]);
+    assert_eq!(held(&cell, "a1"), Some(missing(97, 96)));
+    cell.assert_replays();
+}
