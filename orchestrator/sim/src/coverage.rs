@@ -159,6 +159,7 @@ pub fn of_event(event: &Event, monitor: &Monitor) -> Vec<(ShardId, Happens)> {
             let what = |claim: &rientro_types::Claim| match books.shard(claim.shard) {
                 Some(book) if book.node != *node => "claimed-elsewhere",
                 Some(book) if book.volume != claim.volume => "claimed-other-volume",
+                Some(book) if claim.mailboxes < book.known => "claimed-fewer",
                 _ => "claimed",
             };
             claims.iter().map(|claim| (claim.shard, what(claim))).collect()

@@ -1,7 +1,7 @@
 //! What is shown of each noun, as tables and as JSON.
 
 use rientro_types::{
-    Acceptance, Exception, HeldReason, Hold, Phase, PlanProblem, Promotion, Refusal, Seq, ServiceSet, Span,
+    Acceptance, CloseCause, Exception, HeldReason, Hold, Phase, PlanProblem, Promotion, Refusal, Seq, ServiceSet, Span,
     TaskFailure, VolumeId, WaitingOn, WaveNo,
 };
 use rientro_wire::operator::{FindingsAnswer, FindingsGap, JournalCheck};
@@ -505,6 +505,36 @@ async fn a_disagreement_is_neither_open_nor_closed() {
     assert!(shown.starts_with("mario@libero.example is IN DOUBT\n"), "{shown}");
     assert_eq!(row(&shown, "why"), Some(both), "{shown}");
     assert!(!shown.contains("stays closed"), "{shown}");
+}
+
+/// R7: what is missing of a closed shard is said with how many were known, where to look, and how to say that it was intended;
+/// in a campaign as before one.
+#[tokio::test]
+async fn missing_mailboxes_are_said_with_what_to_do() {
+    for (at, name) in [(0, "vol-01"), (4, "vol-11")] {
+        let mut shards = fixtures::shards();
+        let reason = HeldReason::MailboxesMissing { known: 800, shown: 799, unlisted: 2 };
+        let view = shards.iter_mut().find(|view| view.shard.shard == fixtures::shard_id(name)).expect("it is there");
+        view.shard.blocked = Some(Hold { reason, since: fixtures::at(fixtures::minutes(5)) });
+        if at == 0 {
+            view.shard.phase = Phase::Closed { cause: CloseCause::FirstMet };
+            view.shard.services = ServiceSet::NONE;
+        }
+        let node = view.shard.placement.node;
+        let cell = Cell::new(Canned { shards, mailbox_shard: Some(name), ..Canned::default() }).await;
+        for args in [["shard", "show", name], ["mailbox", "show", "mario@libero.example"]] {
+            let shown = cell.run(&args).await.stdout;
+            let why = row(&shown, "why").unwrap_or_default();
+            assert!(why.contains("2 of 800 mailboxes that were known are not there any more"), "{shown}");
+            assert!(shown.contains(&format!("rientro node show {node}")), "{shown}");
+            assert!(shown.contains(&format!("rientro shard settle {name} --node {node} --reason")), "{shown}");
+            assert!(shown.contains("say that the deletion was intended"), "{shown}");
+        }
+        if at > 0 {
+            let shown = cell.run(&["shard", "show", name]).await.stdout;
+            assert!(shown.contains(&format!("node {node} to show all 800 mailboxes again")), "{shown}");
+        }
+    }
 }
 
 /// T28: open shards with something wrong are counted where people look first, with the command that lists them.

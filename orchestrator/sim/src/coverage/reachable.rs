@@ -20,13 +20,14 @@ pub(super) const CONSEQUENCES: [&str; 6] = [
     "crash-before-append",
 ];
 
-const PAIRS: [(Happens, &[ShardState]); 49] = [
+const PAIRS: [(Happens, &[ShardState]); 51] = [
     ("abort", &ShardState::ALL),
     ("accept", &ShardState::ALL),
     ("adopt", &ShardState::ALL),
     ("circumstance-over", &[Closed, Open, Held, Failed]),
     ("claimed", &ShardState::ALL),
     ("claimed-elsewhere", &ShardState::ALL),
+    ("claimed-fewer", &ShardState::ALL),
     ("claimed-other-volume", &[Closed, Waiting, Verifying, Backoff, Verified, Open, Held, Failed]),
     ("close", &ShardState::ALL),
     ("confirmed", &[Confirming, Held]),
@@ -44,6 +45,7 @@ const PAIRS: [(Happens, &[ShardState]); 49] = [
     ("hello", &ShardState::ALL),
     ("hello-other-life", &ShardState::ALL),
     ("leader-took", &ShardState::ALL),
+    ("mailboxes-missing", &[Closed, Waiting, Verifying, Backoff, Verified, Confirming, Held, Failed]),
     ("measured", &[Closed, Waiting, Verifying, Backoff, Verified, Confirming, Open, Held, Failed]),
     ("missing", &ShardState::ALL),
     ("overdue", &[Opening, Held]),

@@ -118,7 +118,8 @@ const ADOPT: Telling = telling(
 const SETTLE: Telling = telling(
     "settle the place of {}",
     "Settled the place of {}",
-    "The other claim ends, until its node shows the shard anew. What moves to another volume is closed and verified again.",
+    "The other claim ends, until its node shows the shard anew. What moves to another volume is closed and verified again; \
+     mailboxes that were known and are not there count as deleted.",
 );
 
 pub(crate) async fn run(session: &Session, command: ShardCommand) -> Result<(), Failure> {
