@@ -28,6 +28,9 @@ fn met(mailboxes: u64) -> TaskEnd {
     TaskEnd::Verified { verification, damaged: Vec::new() }
 }
 
+/// What brings a shard into a phase.
+type Lead<'a> = &'a dyn Fn(&mut Cell);
+
 fn settle(id: &str) -> Verb {
     Verb::Settle { selector: only(id), node: node("a"), reason: "the customers asked for it".to_owned() }
 }
@@ -98,7 +101,7 @@ fn in_service_the_counts_follow() {
 /// R7: whatever a shard is waiting for or busy with, one inventory holds it, and none of its results opens it.
 #[test]
 fn every_closed_phase_is_held() {
-    let lead: [(&str, &dyn Fn(&mut Cell)); 6] = [
+    let lead: [(&str, Lead<'_>); 6] = [
         ("verifying", &|_| ()),
         ("backoff", &|cell| cell.result("a", "a1", 1, TaskEnd::Failed(TaskFailure::Interrupted))),
         ("held", &|cell| cell.result("a", "a1", 1, verified(Outcome::Damaged, "a"))),

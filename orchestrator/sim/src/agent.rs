@@ -412,11 +412,11 @@ impl Agent {
                 let progress = Progress { bytes: u64::MAX / 2, ..Progress::default() };
                 scene.out.push(FromAgent::Progress(shard, attempt, progress));
             }
-            4 => scene.out.push(claim(scene, self.host, shard)),
+            4 => claim(scene, self.host, shard),
             5 => {
                 let others: Vec<_> = scene.truth.volumes.values().flat_map(|on| on.shards.keys()).collect();
                 if let Some(other) = scene.rng.pick(&others).copied().copied() {
-                    scene.out.push(claim(scene, self.host, other));
+                    claim(scene, self.host, other);
                 }
             }
             _ => {}
@@ -424,13 +424,13 @@ impl Agent {
     }
 }
 
-/// A claim on a shard, with services nobody ordered and mailboxes that are not there, in the middle of no listing.
-fn claim(scene: &mut Scene<'_>, host: Host, shard: ShardId) -> FromAgent {
+/// Claims a shard, with services nobody ordered and mailboxes that are not there, in the middle of no listing.
+fn claim(scene: &mut Scene<'_>, host: Host, shard: ShardId) {
     let truth = scene.truth;
     let shown = truth.shown(host).find(|(id, _, _)| *id == shard).map(|(_, volume, _)| volume);
     let of = || truth.volumes.iter().find(|(_, on)| on.shards.contains_key(&shard)).map(|(id, _)| *id);
     let volume = shown.or_else(of).unwrap_or_else(|| crate::names::volume(9_998));
     let mailboxes = scene.rng.one_of(&[7, 7_000]);
     let claim = Claim { shard, volume, mailboxes, bytes: 7, services: ServiceSet::ALL };
-    FromAgent::Inventory { first: false, claims: vec![claim], last: false }
+    scene.out.push(FromAgent::Inventory { first: false, claims: vec![claim], last: false });
 }

@@ -1,8 +1,8 @@
 //! What is shown of each noun, as tables and as JSON.
 
 use rientro_types::{
-    Acceptance, CloseCause, Exception, HeldReason, Hold, Phase, PlanProblem, Promotion, Refusal, Seq, ServiceSet, Span,
-    TaskFailure, VolumeId, WaitingOn, WaveNo,
+    Acceptance, CloseCause, Exception, HeldReason, Hold, Phase, PlanProblem, Promotion, Refusal, Seq,
+    ServiceSet, Span, TaskFailure, VolumeId, WaitingOn, WaveNo,
 };
 use rientro_wire::operator::{FindingsAnswer, FindingsGap, JournalCheck};
 
@@ -514,7 +514,8 @@ async fn missing_mailboxes_are_said_with_what_to_do() {
     for (at, name) in [(0, "vol-01"), (4, "vol-11")] {
         let mut shards = fixtures::shards();
         let reason = HeldReason::MailboxesMissing { known: 800, shown: 799, unlisted: 2 };
-        let view = shards.iter_mut().find(|view| view.shard.shard == fixtures::shard_id(name)).expect("it is there");
+        let view =
+            shards.iter_mut().find(|view| view.shard.shard == fixtures::shard_id(name)).expect("it is there");
         view.shard.blocked = Some(Hold { reason, since: fixtures::at(fixtures::minutes(5)) });
         if at == 0 {
             view.shard.phase = Phase::Closed { cause: CloseCause::FirstMet };
@@ -527,7 +528,10 @@ async fn missing_mailboxes_are_said_with_what_to_do() {
             let why = row(&shown, "why").unwrap_or_default();
             assert!(why.contains("2 of 800 mailboxes that were known are not there any more"), "{shown}");
             assert!(shown.contains(&format!("rientro node show {node}")), "{shown}");
-            assert!(shown.contains(&format!("rientro shard settle {name} --node {node} --reason")), "{shown}");
+            assert!(
+                shown.contains(&format!("rientro shard settle {name} --node {node} --reason")),
+                "{shown}"
+            );
             assert!(shown.contains("say that the deletion was intended"), "{shown}");
         }
         if at > 0 {

@@ -383,12 +383,10 @@ fn held_steps(view: &ShardView, reason: &HeldReason) -> Vec<NextStep> {
         }
         HeldReason::MailboxesMissing { .. } => {
             let node = view.shard.placement.node;
-            let look = "see when the node was last heard; look there for what is not mounted, moved away or deleted";
+            let look =
+                "see when the node was last heard; look there for what is not mounted, moved away or deleted";
             let (command, _) = settle(node);
-            vec![
-                (format!("rientro node show {node}"), look),
-                (command, "say that the deletion was intended"),
-            ]
+            vec![(format!("rientro node show {node}"), look), (command, "say that the deletion was intended")]
         }
         HeldReason::Contested { holder, claimant, .. } => vec![settle(*holder), settle(*claimant)],
         HeldReason::Disagreement { .. } => vec![
