@@ -87,6 +87,21 @@ pub(crate) fn running() -> Picture {
     picture
 }
 
+/// A node without a connection that is not silent yet.
+pub(crate) fn offline(name: &str) -> NodeView {
+    NodeView {
+        node: NodeId::new(name).expect("a name"),
+        incarnation: NodeIncarnation::from_raw(1),
+        labels: std::collections::BTreeMap::new(),
+        connected: false,
+        heard_ago: None,
+        silent: None,
+        verifying: 0,
+        confirming: 0,
+        counts: StateCounts::default(),
+    }
+}
+
 /// A campaign with everything that can be shown at once.
 pub(crate) fn picture() -> Picture {
     let mut picture = running();
@@ -107,17 +122,7 @@ pub(crate) fn picture() -> Picture {
         wave(2, WaveState::Waiting, waiting),
     ];
     picture.take(decided(29_000), 31_000);
-    picture.away = vec![NodeView {
-        node: NodeId::new("n3").expect("a name"),
-        incarnation: NodeIncarnation::from_raw(1),
-        labels: std::collections::BTreeMap::new(),
-        connected: false,
-        heard_ago: None,
-        silent: Some(CellTime::from_unix_ms(BEGUN_MS)),
-        verifying: 0,
-        confirming: 0,
-        counts: StateCounts::default(),
-    }];
+    picture.away = vec![NodeView { silent: Some(CellTime::from_unix_ms(BEGUN_MS)), ..offline("n3") }];
     picture.lost = Some("cannot reach the cell at http://127.0.0.1:1: connection refused".to_owned());
     picture
 }

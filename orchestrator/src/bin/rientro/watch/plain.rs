@@ -104,10 +104,10 @@ pub(crate) fn eta_words(eta: &Eta) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use rientro_types::Span;
+    use rientro_types::{NodeView, Span};
 
     use super::*;
-    use crate::watch::fixture::{campaign, cell, decided};
+    use crate::watch::fixture::{campaign, cell, decided, offline};
 
     #[test]
     fn progress_is_told_once_and_decisions_as_they_come() {
@@ -137,6 +137,23 @@ mod tests {
         picture.lost = None;
         picture.returned = true;
         assert!(printed.lines(&mut picture, false)[0].ends_with("the orchestrator is back"));
+    }
+
+    #[test]
+    fn a_node_that_goes_is_said_once_and_again_when_it_goes_again() {
+        let mut picture = Picture::new(campaign(1_000, 0));
+        let mut printed = Printed::default();
+        let _progress = printed.lines(&mut picture, false);
+        let silent = NodeView { silent: Some(picture.now()), ..offline("n2") };
+        picture.away = vec![offline("n1"), silent];
+        let told = printed.lines(&mut picture, false);
+        assert_eq!(told.len(), 1, "a silent node has its own decision: {told:?}");
+        assert!(told[0].ends_with("node n1 is not connected; rientro node show n1"), "{told:?}");
+        assert!(printed.lines(&mut picture, false).is_empty());
+        picture.away.clear();
+        assert!(printed.lines(&mut picture, false).is_empty());
+        picture.away = vec![offline("n1")];
+        assert_eq!(printed.lines(&mut picture, false).len(), 1);
     }
 
     #[test]

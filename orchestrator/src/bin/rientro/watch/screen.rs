@@ -273,7 +273,7 @@ fn bar(per_mille: u64, width: usize, blocks: bool) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::watch::fixture::{picture, running};
+    use crate::watch::fixture::{offline, picture, running};
 
     const PAGE: Page = Page { columns: 80, rows: 40, colour: false, blocks: false };
 
@@ -302,6 +302,16 @@ mod tests {
             assert!(lines.len() <= rows, "{rows} rows: {lines:?}");
             assert!(lines.iter().all(|line| line.chars().count() <= columns));
         }
+    }
+
+    #[test]
+    fn nodes_that_are_not_connected_are_named_up_to_a_bound() {
+        let mut away = running();
+        away.away = ["n1", "n2", "n3", "n4", "n5"].map(offline).to_vec();
+        away.away[0].heard_ago = Some(rientro_types::Span::from_secs(7));
+        let shown = lines(&away, &Page { columns: 200, ..PAGE }).join("\n");
+        assert!(shown.contains("nodes not connected: n1 (last heard 7s ago), n2 (not since"), "{shown}");
+        assert!(shown.contains(" and 1 more\n  next: rientro node list") && !shown.contains("n5"), "{shown}");
     }
 
     /// What is left out is told, and of waves it is never the present one.
