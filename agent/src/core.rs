@@ -20,7 +20,7 @@ mod tries;
 use std::collections::{BTreeMap, BTreeSet};
 
 use rientro_types::{
-    AttemptNo, CampaignId, FindingKinds, Order, Pace, Progress, ServiceSet, ShardId, Task, TaskEnd,
+    AttemptNo, CampaignId, Digest, FindingKinds, Order, Pace, Progress, ServiceSet, ShardId, Task, TaskEnd,
 };
 use rientro_wire::limits::SESSION_PAGE_MAX;
 use rientro_wire::session::{AgentMessage, OrchestratorMessage, RunningTask, ServedShard, Welcome};
@@ -197,6 +197,8 @@ pub struct Core {
     suspended: BTreeMap<CampaignId, Option<u8>>,
     /// The inventory changed while nobody could be told.
     inventory_untold: bool,
+    /// The journal entry of the order obeyed last: one witness of it is enough.
+    entry_last: Option<Digest>,
     /// Facts that could not be written and are tried again.
     unwritten: Vec<Fact>,
     refused: BTreeMap<Refusal, u64>,
@@ -342,6 +344,7 @@ impl Core {
                 self.no_longer_serving(shard, &order);
                 self.send(AgentMessage::ServicesSeen { shard, services, order });
             }
+            Fact::Obeyed(_) => {}
         }
     }
 
@@ -353,7 +356,8 @@ impl Core {
                 | Fact::Begun { .. }
                 | Fact::Ended { .. }
                 | Fact::Settled { .. }
-                | Fact::Services { .. },
+                | Fact::Services { .. }
+                | Fact::Obeyed(_),
                 _,
             ) => false,
         }
@@ -366,6 +370,11 @@ impl Core {
             Fact::Fence(_) | Fact::Ended { .. } | Fact::Settled { .. } | Fact::Services { .. } => {
                 self.unwritten.push(fact);
             }
+            // The last one is as good as all of them.
+            Fact::Obeyed(_) => {
+                self.unwritten.retain(|waiting| !matches!(waiting, Fact::Obeyed(_)));
+                self.unwritten.push(fact);
+            }
         }
     }
 
@@ -374,7 +383,11 @@ impl Core {
         for fact in std::mem::take(&mut self.unwritten) {
             let overtaken = match &fact {
                 Fact::Services { shard, order, .. } => self.serving.get(shard) != Some(order),
-                Fact::Fence(_) | Fact::Begun { .. } | Fact::Ended { .. } | Fact::Settled { .. } => false,
+                Fact::Fence(_)
+                | Fact::Begun { .. }
+                | Fact::Ended { .. }
+                | Fact::Settled { .. }
+                | Fact::Obeyed(_) => false,
             };
             if !overtaken {
                 self.effects.push(Effect::Write(fact));

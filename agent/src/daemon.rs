@@ -209,6 +209,7 @@ impl Daemon {
             labels: self.settings.labels.clone(),
             newest: self.core.facts().newest_met(),
             inventory: self.scanner.last.as_ref().map(|(_, digest)| *digest),
+            witness: self.core.facts().witness(),
         }
     }
 

@@ -4,10 +4,10 @@
 
 mod support;
 
-use rientro_types::{Action, Outcome, Service, ServiceSet, TaskEnd, TaskFailure};
+use rientro_types::{Action, Outcome, Service, ServiceSet, TaskEnd, TaskFailure, Witness};
 use rientro_wire::bulk::{FindingsPart, InventoryPart, MailboxesPart};
 use rientro_wire::session::{AgentMessage, OrchestratorMessage};
-use support::orchestrator::{Orchestrator, within};
+use support::orchestrator::{Orchestrator, entry_of, within};
 use support::volume::damage;
 use support::{Node, attempt, order, shard, verify, welcome};
 
@@ -63,6 +63,7 @@ async fn a_shard_is_reported_verified_confirmed_and_served() {
     let _agent = node.start(&[&orchestrator.endpoint()]);
     let (session, greeting) = orchestrator.greeted(&welcome()).await;
     assert_eq!(session.hello.newest, Some(order(4)));
+    assert_eq!(session.hello.witness, Some(Witness { order: order(4), entry: entry_of(order(4)) }));
     assert_eq!(greeting.served.len(), 1);
     assert_eq!(greeting.served[0].services, services);
 }

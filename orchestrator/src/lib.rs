@@ -36,8 +36,8 @@ mod status;
 mod watch;
 
 pub use driver::{
-    ACTS_MAX, Answer, BATCH_INPUTS_MAX, Behind, DriverSettings, Handle, INBOX_MAX, LeadError, Source, Status,
-    Unavailable,
+    ACTS_MAX, Ahead, Answer, BATCH_INPUTS_MAX, Behind, DriverSettings, Handle, INBOX_MAX, LeadError, Source,
+    Status, Unavailable,
 };
 pub use listen::{Address, AddressError, CONNECTIONS_MAX, raise_file_limit};
 pub use serve::{Running, ServeError, start, start_with};

@@ -68,6 +68,8 @@ pub(crate) struct Metrics {
     nodes: Gauge,
     nodes_connected: Gauge,
     nodes_silent: Gauge,
+    /// Nodes that obeyed what the journal does not hold.
+    pub(crate) nodes_ahead: Gauge,
     ignored: Family<Reason, Counter>,
     broken: Counter,
     records: Counter,
@@ -100,6 +102,7 @@ impl Default for Metrics {
             nodes: Gauge::default(),
             nodes_connected: Gauge::default(),
             nodes_silent: Gauge::default(),
+            nodes_ahead: Gauge::default(),
             ignored: Family::default(),
             broken: Counter::default(),
             records: Counter::default(),
@@ -124,8 +127,17 @@ impl Metrics {
         r.register("campaigns", "Campaigns by state", self.campaigns.clone());
         r.register("waves", "Waves of live campaigns by state", self.waves.clone());
         r.register("nodes", "Nodes known", self.nodes.clone());
-        r.register("nodes_connected", "Nodes with a session", self.nodes_connected.clone());
+        r.register(
+            "nodes_connected",
+            "Nodes with a session that are heard, silent ones left out",
+            self.nodes_connected.clone(),
+        );
         r.register("nodes_silent", "Nodes not heard for the silence limit", self.nodes_silent.clone());
+        r.register(
+            "nodes_ahead",
+            "Nodes turned away as they obeyed what the journal does not hold; anything above zero means that it was rolled back",
+            self.nodes_ahead.clone(),
+        );
         r.register("events_ignored", "Events that changed nothing, by reason", self.ignored.clone());
         r.register(
             "invariants_broken",

@@ -87,7 +87,9 @@ impl LocalAgent {
         let (session, link) = (handle.next_session(), Link::default());
         let (stream, hello) = (link.stream(), hello(session));
         let node = hello.node;
-        let put = handle.put(Input::Hello { hello, met: None, link: link.clone() }).await;
+        let put = handle
+            .put(Input::Hello { hello, told: crate::driver::Told::default(), link: link.clone() })
+            .await;
         put.expect("the driver runs");
         Self { node, session, handle: handle.clone(), link, stream }
     }

@@ -28,7 +28,7 @@ use crate::driver::{DriverSettings, Handle, LeadError, Source, Status, Surroundi
 use crate::journal::Journal;
 use crate::listen::{Address, Listener, Places, Share};
 use crate::metrics::{Measured, Metrics};
-use crate::session::{Agents, BULK_CALLS_MAX, SESSIONS_MAX};
+use crate::session::{Agents, BULK_CALLS_MAX, LOOKUPS_MAX, SESSIONS_MAX};
 use crate::settings::Settings;
 use crate::state_dir::{StateDir, StateDirError};
 use crate::watch::Views;
@@ -127,6 +127,7 @@ pub async fn start_with<S: Source, C: Clock>(
     let views = Views::default();
     let agents = Agents {
         handle: handle.clone(),
+        shelf: shelf.clone(),
         tracker: tracker.clone(),
         stop: stop.clone(),
         directory: directory.clone(),
@@ -134,6 +135,7 @@ pub async fn start_with<S: Source, C: Clock>(
         reporting: crate::session::Reporting::default(),
         sessions: Arc::new(Semaphore::new(SESSIONS_MAX)),
         bulk_calls: Arc::new(Semaphore::new(BULK_CALLS_MAX)),
+        lookups: Arc::new(Semaphore::new(LOOKUPS_MAX)),
     };
     let operators = Operators {
         handle: handle.clone(),
@@ -176,7 +178,7 @@ impl Site {
     async fn serve<J: Journal>(
         &mut self,
         settings: &Settings,
-        agents: Agents,
+        agents: Agents<J>,
         operators: Operators<J>,
     ) -> Result<(), ServeError> {
         let agents = AgentServiceServer::new(agents)
@@ -193,7 +195,7 @@ impl Site {
             let (to_agents, to_operators) =
                 (settings.agents.contains(address), settings.operators.contains(address));
             if to_agents {
-                health.set_serving::<AgentServiceServer<Agents>>().await;
+                health.set_serving::<AgentServiceServer<Agents<J>>>().await;
                 routes = routes.add_service(agents.clone());
             }
             if to_operators {

@@ -56,6 +56,8 @@ pub const MAILBOX_VIEWS_MAX: usize = 16;
 /// Longest run of a journal's copy in one message, in bytes: a quarter of what a response may have.
 pub const BACKUP_CHUNK_BYTES_MAX: usize = OPERATOR_RESPONSE_BYTES_MAX / 4;
 
+/// Most nodes told of that obeyed what the journal does not hold: a person needs to know that there are many, and some of them.
+pub const NODES_AHEAD_MAX: usize = 256;
 /// Longest text that names a build, in bytes.
 pub const BUILD_BYTES_MAX: usize = 128;
 

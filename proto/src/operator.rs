@@ -10,7 +10,7 @@ use rientro_types::{
 use crate::convert::{ConvertError, Inside, Problem, Put, Take, TakeWithin, cut_problems};
 use crate::limits::{
     BACKUP_CHUNK_BYTES_MAX, BUILD_BYTES_MAX, DECISIONS_PER_ENTRY_MAX, FINDINGS_PER_PAGE_MAX,
-    MAILBOX_VIEWS_MAX,
+    MAILBOX_VIEWS_MAX, NODES_AHEAD_MAX,
 };
 use crate::v1;
 
@@ -23,6 +23,8 @@ pub struct CellAnswer {
     pub build: String,
     /// Why the cell decides nothing at present, such as a full disk.
     pub trouble: Option<String>,
+    /// Nodes that obeyed what the journal does not hold; at most [`NODES_AHEAD_MAX`].
+    pub nodes_ahead: Vec<NodeId>,
 }
 
 /// Asks for shards.
@@ -283,6 +285,7 @@ message!(v1::GetCellResponse => CellAnswer {
     cell,
     build in 0..=BUILD_BYTES_MAX,
     trouble in 0..=EXPLANATION_BYTES_MAX,
+    nodes_ahead in 0..=NODES_AHEAD_MAX,
 });
 message!(v1::ListShardsRequest => ShardsQuery { selector, after, max });
 message!(v1::FindMailboxResponse => MailboxAnswer { mailbox, views in 0..=MAILBOX_VIEWS_MAX });

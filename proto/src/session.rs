@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use rientro_types::{
     AttemptNo, CampaignId, CellId, Digest, EXPLANATION_BYTES_MAX, Epoch, FindingKinds, Incarnation,
     LABELS_MAX, LabelKey, LabelValue, NodeId, NodeIncarnation, Order, Pace, Progress, ServiceSet, ShardId,
-    Span, Task, TaskEnd, TaskKind,
+    Span, Task, TaskEnd, TaskKind, Witness,
 };
 
 use crate::convert::{ConvertError, Inside, Problem, Put, Take, TakeWithin};
@@ -35,6 +35,8 @@ pub struct Hello {
     pub newest: Option<Order>,
     /// Digest of its inventory; absent before the first scan.
     pub inventory: Option<Digest>,
+    /// Of the orders it acted on in that life, a newest one whose journal entry it was told.
+    pub witness: Option<Witness>,
 }
 
 /// A task that runs on an agent.
@@ -166,6 +168,8 @@ pub enum OrchestratorMessage {
         order: Order,
         /// What to do.
         task: Task,
+        /// Digest of the journal entry that holds the stamp's record.
+        entry: Option<Digest>,
     },
     /// End a task; answered by its result or by [`AgentMessage::TaskStopped`].
     CancelTask {
@@ -198,6 +202,8 @@ pub enum OrchestratorMessage {
         shard: ShardId,
         /// What is open.
         services: ServiceSet,
+        /// Digest of the journal entry that holds the stamp's record.
+        entry: Option<Digest>,
     },
     /// Change how hard the tasks of a campaign press, running ones included.
     SetPace {
@@ -246,6 +252,7 @@ message!(v1::session_request::Hello => Hello {
     labels in 0..=LABELS_MAX,
     newest,
     inventory,
+    witness,
 });
 
 message!(v1::RunningTask => RunningTask { shard, attempt, kind });
@@ -279,11 +286,11 @@ oneof!(SessionResponse in session_response, message: Message => OrchestratorMess
     Welcome = welcome,
     Refused { reason, text in 0..=EXPLANATION_BYTES_MAX },
     Heartbeat,
-    StartTask { order, task },
+    StartTask { order, task, entry },
     CancelTask { order, shard, attempt },
     SuspendCampaign { order, campaign },
     ContinueCampaign { order, campaign },
-    SetServices { order, shard, services },
+    SetServices { order, shard, services, entry },
     SetPace { order, campaign, pace },
     Acknowledge { shard, attempt },
     SendFindings { request_id, shard, attempt, max_findings, kinds, with_addresses },

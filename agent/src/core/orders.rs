@@ -1,6 +1,6 @@
 //! What the orchestrator says, and what it leads to.
 
-use rientro_types::{AttemptNo, CampaignId, Order, Pace, ServiceSet, ShardId, TaskEnd};
+use rientro_types::{AttemptNo, CampaignId, Digest, Order, Pace, ServiceSet, ShardId, TaskEnd, Witness};
 use rientro_wire::session::{AgentMessage, OrchestratorMessage};
 
 use super::{Core, Effect, FindingsWanted, Reason, Refusal};
@@ -12,12 +12,12 @@ impl Core {
         match message {
             M::Heartbeat => {}
             M::Welcome(_) | M::Refused { .. } => self.hang_up(Reason::Protocol),
-            M::StartTask { order, task } => self.obey(&order, |core| core.start(order, task)),
+            M::StartTask { order, task, entry } => self.obey(&order, |core| core.start(order, task, entry)),
             M::CancelTask { order, shard, attempt } => self.obey(&order, |core| core.cancel(shard, attempt)),
             M::SuspendCampaign { order, campaign } => self.obey(&order, |core| core.suspend(campaign)),
             M::ContinueCampaign { order, campaign } => self.obey(&order, |core| core.go_on(campaign)),
-            M::SetServices { order, shard, services } => {
-                self.obey(&order, |core| core.serve(order, shard, services));
+            M::SetServices { order, shard, services, entry } => {
+                self.obey(&order, |core| core.serve(order, shard, services, entry));
             }
             M::SetPace { order, campaign, pace } => self.obey(&order, |core| core.pace(campaign, pace)),
             M::Acknowledge { shard, attempt } => self.acknowledged(shard, attempt),
@@ -96,7 +96,7 @@ impl Core {
         self.effects.extend(of.into_iter().map(|run| Effect::Pace(run, pace)));
     }
 
-    fn serve(&mut self, order: Order, shard: ShardId, services: ServiceSet) {
+    fn serve(&mut self, order: Order, shard: ShardId, services: ServiceSet, entry: Option<Digest>) {
         let durable = self.facts.shards.get(&shard).and_then(|facts| facts.services);
         let newest = self.serving.get(&shard).copied().max(durable.map(|(held, _)| held));
         if durable == Some((order, services)) && newest == Some(order) {
@@ -106,6 +106,15 @@ impl Core {
         } else {
             self.serving.insert(shard, order);
             self.effects.push(Effect::Write(Fact::Services { shard, services, order }));
+            self.bear_witness(order, entry);
+        }
+    }
+
+    /// Keeps which journal an order came from. Orders of one entry come together, and are witnessed once.
+    pub(super) fn bear_witness(&mut self, order: Order, entry: Option<Digest>) {
+        if let Some(entry) = entry.filter(|entry| self.entry_last != Some(*entry)) {
+            self.entry_last = Some(entry);
+            self.effects.push(Effect::Write(Fact::Obeyed(Witness { order, entry })));
         }
     }
 

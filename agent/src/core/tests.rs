@@ -3,7 +3,7 @@
 #![allow(clippy::wildcard_enum_match_arm, reason = "a test names what it expects; anything else fails it")]
 
 use rientro_types::{
-    Action, ByteSize, CellId, Epoch, Incarnation, Level, Seq, Service, Span, TaskFailure, VolumeId,
+    Action, ByteSize, CellId, Epoch, Incarnation, Level, Seq, Service, Span, TaskFailure, VolumeId, Witness,
 };
 
 use super::*;
@@ -57,7 +57,7 @@ fn task(number: u32) -> Task {
 }
 
 fn start(order: Order, number: u32) -> Input {
-    Input::Said(OrchestratorMessage::StartTask { order, task: task(number) })
+    Input::Said(OrchestratorMessage::StartTask { order, task: task(number), entry: None })
 }
 
 /// Hands an input in, and writes what is to be written, as a disk that is never full.
@@ -196,8 +196,9 @@ fn a_fence_that_is_being_written_holds_already() {
 #[test]
 fn services_follow_the_newest_order() {
     let mut core = connected();
-    let set =
-        |order, services| Input::Said(OrchestratorMessage::SetServices { order, shard: shard(), services });
+    let set = |order, services| {
+        Input::Said(OrchestratorMessage::SetServices { order, shard: shard(), services, entry: None })
+    };
     let seen =
         |order, services| [Effect::Send(AgentMessage::ServicesSeen { shard: shard(), services, order })];
     let imap = ServiceSet::NONE.with(Service::Imap);
@@ -278,8 +279,9 @@ fn what_cannot_be_written_has_no_effect() {
 #[test]
 fn services_wait_for_room() {
     let mut core = connected();
-    let set =
-        |order, services| Input::Said(OrchestratorMessage::SetServices { order, shard: shard(), services });
+    let set = |order, services| {
+        Input::Said(OrchestratorMessage::SetServices { order, shard: shard(), services, entry: None })
+    };
     let mut refused = Vec::new();
     for (seq, services) in [(5, ServiceSet::ALL), (6, ServiceSet::NONE)] {
         let effects = core.step(set(order(seq), services));
@@ -327,4 +329,30 @@ fn an_inventory_that_changed_meanwhile_is_told() {
         |effects: Vec<Effect>| effects.iter().any(|effect| matches!(effect, Effect::ReportInventory { .. }));
     assert!(told(settle(&mut core, welcome(order(0)))));
     assert!(!told(settle(&mut core, welcome(order(0)))));
+}
+
+/// R5: which journal an order came from is kept once for all orders of an entry, and kept until it can be written.
+#[test]
+fn orders_of_one_entry_are_witnessed_once() {
+    let mut core = connected();
+    let ordered = |seq, number, entry| {
+        let entry = Some(Digest::of(entry));
+        Input::Said(OrchestratorMessage::StartTask { order: order(seq), task: task(number), entry })
+    };
+    let witnesses = |effects: &[Effect]| -> Vec<Fact> {
+        let written = effects.iter().filter_map(|effect| match effect {
+            Effect::Write(fact @ Fact::Obeyed(_)) => Some(fact.clone()),
+            _ => None,
+        });
+        written.collect()
+    };
+    let of = |seq, entry| Fact::Obeyed(Witness { order: order(seq), entry: Digest::of(entry) });
+    let (first, later) = (of(4, b"one"), of(9, b"two"));
+    assert_eq!(witnesses(&core.step(ordered(4, 1, b"one"))), std::slice::from_ref(&first));
+    assert_eq!(witnesses(&core.step(ordered(5, 2, b"one"))), []);
+    assert_eq!(witnesses(&core.step(ordered(9, 3, b"two"))), std::slice::from_ref(&later));
+    drop(core.step(Input::NotWritten(vec![first, later.clone()], "no space".to_owned())));
+    assert_eq!(witnesses(&core.step(Input::Tick(Vec::new()))), std::slice::from_ref(&later));
+    drop(core.step(Input::Written(vec![later])));
+    assert_eq!(core.facts().witness().map(|witness| witness.order), Some(order(9)));
 }

@@ -1,7 +1,7 @@
 //! Tries: begun once, durably, and never again under the same number.
 
 use rientro_types::{
-    AttemptNo, CampaignId, Order, PROBLEM_BYTES_MAX, Progress, ShardId, Task, TaskEnd, TaskFailure,
+    AttemptNo, CampaignId, Digest, Order, PROBLEM_BYTES_MAX, Progress, ShardId, Task, TaskEnd, TaskFailure,
 };
 use rientro_wire::session::AgentMessage;
 
@@ -11,7 +11,7 @@ use crate::state::Fact;
 type Key = (ShardId, AttemptNo);
 
 impl Core {
-    pub(super) fn start(&mut self, order: Order, task: Task) {
+    pub(super) fn start(&mut self, order: Order, task: Task, entry: Option<Digest>) {
         let key = (task.shard, task.attempt);
         let Some(mailbox_key) = self.terms.as_ref().map(|terms| terms.mailbox_key) else { return };
         if self.tries.contains_key(&key) {
@@ -26,6 +26,7 @@ impl Core {
         }
         self.supersede(task.shard);
         self.effects.push(Effect::Write(Fact::Begun { order, task: running_task(&task) }));
+        self.bear_witness(order, entry);
         let stage = Stage::Accepted { cancelled: false };
         self.tries.insert(key, Try { task, order, mailbox_key, stage, progress: Progress::default() });
     }

@@ -4,7 +4,7 @@
 //! checked by the same conversions.
 
 use prost::Message;
-use rientro_types::{AttemptNo, Order, ServiceSet, ShardId, TaskEnd};
+use rientro_types::{AttemptNo, Order, ServiceSet, ShardId, TaskEnd, Witness};
 use rientro_wire::ConvertError;
 use rientro_wire::session::{AgentMessage, RunningTask};
 use rientro_wire::v1;
@@ -46,6 +46,8 @@ pub enum Fact {
         /// By which order.
         order: Order,
     },
+    /// An order was obeyed that this journal entry holds.
+    Obeyed(Witness),
 }
 
 /// Bytes that are no fact.
@@ -72,6 +74,7 @@ const BEGUN: u8 = 2;
 const ENDED: u8 = 3;
 const SETTLED: u8 = 4;
 const SERVICES: u8 = 5;
+const OBEYED: u8 = 6;
 
 impl Fact {
     /// Appends the bytes of this fact.
@@ -91,6 +94,7 @@ impl Fact {
             Self::Services { shard, services, order } => {
                 said(out, SERVICES, AgentMessage::ServicesSeen { shard, services, order });
             }
+            Self::Obeyed(witness) => put(out, OBEYED, &[v1::Witness::from(witness).encode_to_vec()]),
         }
     }
 
@@ -103,6 +107,7 @@ impl Fact {
                 let order = v1::Order::decode_length_delimited(&mut rest)?.try_into()?;
                 Ok(Self::Begun { order, task: v1::RunningTask::decode(rest)?.try_into()? })
             }
+            OBEYED => Ok(Self::Obeyed(v1::Witness::decode(rest)?.try_into()?)),
             ENDED | SETTLED | SERVICES => {
                 let message = AgentMessage::try_from(v1::SessionRequest::decode(rest)?)?;
                 Self::of_message(message).filter(|fact| fact.kind() == *kind).ok_or(FactError::Kind(*kind))
@@ -134,6 +139,7 @@ impl Fact {
             Self::Ended { .. } => ENDED,
             Self::Settled { .. } => SETTLED,
             Self::Services { .. } => SERVICES,
+            Self::Obeyed(_) => OBEYED,
         }
     }
 }

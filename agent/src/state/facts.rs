@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use rientro_types::{AttemptNo, Incarnation, Order, Seq, ServiceSet, ShardId, TaskEnd, TaskFailure};
+use rientro_types::{AttemptNo, Incarnation, Order, Seq, ServiceSet, ShardId, TaskEnd, TaskFailure, Witness};
 use rientro_wire::session::RunningTask;
 
 use super::fact::Fact;
@@ -12,6 +12,8 @@ use super::fact::Fact;
 pub struct Facts {
     /// The cell, life and newest term met.
     pub fence: Option<Order>,
+    /// The newest order obeyed whose journal entry was told.
+    pub obeyed: Option<Witness>,
     /// By shard; a shard is here once something was ordered for it.
     pub shards: BTreeMap<ShardId, ShardFacts>,
 }
@@ -54,6 +56,11 @@ impl Facts {
             Fact::Services { shard, services, order } => {
                 self.shards.entry(*shard).or_default().services = Some((*order, *services));
             }
+            Fact::Obeyed(witness) => {
+                if self.obeyed.is_none_or(|held| held.order < witness.order) {
+                    self.obeyed = Some(*witness);
+                }
+            }
         }
     }
 
@@ -74,6 +81,7 @@ impl Facts {
     #[must_use]
     pub fn snapshot(&self) -> Vec<Fact> {
         let mut facts: Vec<Fact> = self.fence.map(Fact::Fence).into_iter().collect();
+        facts.extend(self.obeyed.map(Fact::Obeyed));
         self.shards.iter().for_each(|(id, shard)| shard.snapshot(*id, &mut facts));
         facts
     }
@@ -115,6 +123,13 @@ impl Facts {
         });
         let of_life = orders.filter(|order| order.incarnation == fence.incarnation);
         Some(Order { seq: of_life.map(|order| order.seq).max().unwrap_or_default(), ..fence })
+    }
+
+    /// The witness of what was obeyed in the life met last.
+    #[must_use]
+    pub fn witness(&self) -> Option<Witness> {
+        let fence = self.fence?;
+        self.obeyed.filter(|witness| witness.order.incarnation == fence.incarnation)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use rientro_types::{
     AttemptNo, CellId, Digest, Epoch, Incarnation, Level, MailboxId, Order, Outcome, Ppm, Seq, Service,
-    Tally, TaskEnd, TaskFailure, TaskKind, Verdict, Verification, VolumeId,
+    Tally, TaskEnd, TaskFailure, TaskKind, Verdict, Verification, VolumeId, Witness,
 };
 use rientro_wire::session::RunningTask;
 
@@ -19,6 +19,10 @@ fn order(seq: u64) -> Order {
         epoch: Epoch::from_raw(1),
         seq: Seq::from_raw(seq),
     }
+}
+
+fn witness(seq: u64) -> Witness {
+    Witness { order: order(seq), entry: Digest::of(&seq.to_le_bytes()) }
 }
 
 fn no(number: u32) -> AttemptNo {
@@ -66,6 +70,7 @@ fn facts() -> Vec<Fact> {
         begun(shard(1), 2),
         Fact::Settled { shard: shard(1), attempt: no(1) },
         Fact::Services { shard: shard(2), services, order: order(7) },
+        Fact::Obeyed(witness(7)),
         begun(shard(3), 4),
         Fact::Ended { shard: shard(3), attempt: no(4), end: TaskEnd::Failed(TaskFailure::ShardMissing) },
     ]
@@ -81,9 +86,11 @@ fn the_newest_met_counts_records_of_the_present_life_only() {
     let later = Order { epoch: Epoch::from_raw(2), ..order(0) };
     state.apply(&Fact::Fence(later));
     assert_eq!(state.newest_met(), Some(Order { seq: order(7).seq, ..later }));
+    state.apply(&Fact::Obeyed(witness(3)));
+    assert_eq!(state.witness(), Some(witness(7)), "an older one that was written late changes nothing");
     let reborn = Order { incarnation: Incarnation::from_raw(2), ..later };
     state.apply(&Fact::Fence(reborn));
-    assert_eq!(state.newest_met(), Some(reborn));
+    assert_eq!((state.newest_met(), state.witness()), (Some(reborn), None));
 }
 
 /// R4: after a power cut at any byte of any write, what was durable is there, and what was being written is there or not.

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rientro_types::{AttemptNo, Order, Progress, ServiceSet, ShardId, Task, TaskEnd};
+use rientro_types::{AttemptNo, Digest, Order, Progress, ServiceSet, ShardId, Task, TaskEnd};
 use rientro_wire::bulk::{FindingsPart, InventoryPart, MailboxesPart};
 use rientro_wire::limits::{BULK_BYTES_MAX, SESSION_BYTES_MAX};
 use rientro_wire::session::{AgentMessage, Hello, OrchestratorMessage, RunningTask, ServedShard, Welcome};
@@ -19,6 +19,11 @@ use tonic::{Request, Response, Status, Streaming};
 
 /// Longest wait for anything: far above what any of it takes.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The journal entry that an order comes with, one for each.
+pub(crate) fn entry_of(order: Order) -> Digest {
+    Digest::of(&order.seq.raw().to_le_bytes())
+}
 
 /// The server, and what came in on bulk calls.
 pub(crate) struct Orchestrator {
@@ -177,11 +182,12 @@ impl Session {
     }
 
     pub(crate) async fn start(&self, order: Order, task: Task) {
-        self.say(OrchestratorMessage::StartTask { order, task }).await;
+        self.say(OrchestratorMessage::StartTask { order, task, entry: Some(entry_of(order)) }).await;
     }
 
     pub(crate) async fn set_services(&self, order: Order, shard: ShardId, services: ServiceSet) {
-        self.say(OrchestratorMessage::SetServices { order, shard, services }).await;
+        self.say(OrchestratorMessage::SetServices { order, shard, services, entry: Some(entry_of(order)) })
+            .await;
     }
 
     pub(crate) async fn acknowledge(&self, shard: ShardId, attempt: AttemptNo) {

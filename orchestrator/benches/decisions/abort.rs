@@ -126,6 +126,7 @@ async fn agent(address: &Address, at: usize) -> watch::Receiver<Told> {
         incarnation: LIFE,
         labels: BTreeMap::new(),
         newest: None,
+        witness: None,
         inventory: None,
     };
     let (say, said) = mpsc::channel(64);

@@ -26,8 +26,8 @@ impl<J: Journal> Operators<J> {
         let cell = self.handle.ask(Engine::cell_view).await?;
         let cell =
             cell.ok_or_else(|| Status::unavailable("the cell is being founded; try again in a moment"))?;
-        let trouble = self.handle.trouble();
-        Ok(CellAnswer { cell, build: BUILD.to_owned(), trouble }.into())
+        let (trouble, nodes_ahead) = (self.handle.trouble(), self.handle.nodes_ahead());
+        Ok(CellAnswer { cell, build: BUILD.to_owned(), trouble, nodes_ahead }.into())
     }
 
     pub(super) async fn look_nodes(&self) -> Result<Response<Answers<v1::ListNodesResponse>>, Status> {

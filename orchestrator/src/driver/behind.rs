@@ -1,59 +1,120 @@
-//! A journal that is older than what was led from: a state directory put back from a snapshot or an old copy.
+//! A journal that is not the one that was led from: a state directory put back from a snapshot or an old copy.
 //!
 //! Nothing is commanded before it is durable (R4), so no agent ever knows of a record or a term that the newest journal does not
-//! hold. One that does is proof that this journal was rolled back, however its orchestrator went down. Its word opens and closes
-//! nothing: the agent is turned away, and people are told, who alone know where a newer journal is. The engine has no say in it,
-//! as all that it knows is of this journal.
+//! hold. One that does is proof that this journal was rolled back, however its orchestrator went down. A journal that has grown
+//! past that point since is told by its content: an agent keeps the digest of the entry that its newest order came with, and
+//! another entry in that place is another history. That is not known of a record that has gone to the archive meanwhile.
+//!
+//! The word of an agent opens and closes nothing: the agent is turned away, and people are told, who alone know where the other
+//! journal is. The engine has no say in it, as all that it knows is of this journal.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use rientro_engine::Engine;
-use rientro_types::{NodeId, Order};
+use rientro_types::{Digest, NodeId, Order, Seq, Witness};
+use rientro_wire::limits::NODES_AHEAD_MAX;
 
-/// An agent that knows of more than the journal holds.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "this journal is older than what node {node} has obeyed: it knows of life {}, epoch {} and record {}, and this journal is at \
-     life {}, epoch {} and record {}; so the state directory was rolled back, and what it shows as open or closed may not be so. \
-     Stop the orchestrator, move this journal away and restore the newest backup with `rientro journal restore`; or, without \
-     one, start it with --restored",
-    met.incarnation, met.epoch, met.seq, holds.incarnation, holds.epoch, holds.seq
-)]
-pub struct Behind {
-    /// The node.
-    pub node: NodeId,
-    /// What it knows of.
-    pub met: Order,
-    /// The journal's life and term, and its last record.
-    pub holds: Order,
+/// What a greeting tells of the journal that its agent was commanded from.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Told {
+    /// The newest that the agent met of any leader.
+    pub(crate) met: Option<Order>,
+    /// An order that it obeyed, and the entry that came with it.
+    pub(crate) witness: Option<Witness>,
+    /// The entry that this journal has in that place, if it can still be read.
+    pub(crate) here: Option<Digest>,
+}
+
+/// What an agent obeyed and this journal does not hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Behind {
+    /// It goes further than the journal.
+    #[error(
+        "it knows of life {}, epoch {} and record {}, and this journal is at life {}, epoch {} and record {}",
+        met.incarnation, met.epoch, met.seq, holds.incarnation, holds.epoch, holds.seq
+    )]
+    Older {
+        /// What the agent knows of.
+        met: Order,
+        /// The journal's life and term, and its last record.
+        holds: Order,
+    },
+    /// The journal goes as far and holds something else.
+    #[error(
+        "record {} of life {}, on which it acted, is another one here, as the cell has been led from this journal since",
+        order.seq, order.incarnation
+    )]
+    Other {
+        /// The order it acted on.
+        order: Order,
+    },
 }
 
 impl Behind {
-    /// Compares what an agent met with what the engine has replayed and decided since.
-    pub(super) fn of(node: NodeId, met: Option<Order>, engine: &Engine) -> Option<Self> {
-        let (met, view) = (met?, engine.cell_view()?);
-        let last = rientro_types::Seq::from_raw(engine.seq_next().raw().saturating_sub(1));
+    /// Compares what an agent tells with what the engine has replayed and decided since.
+    pub(super) fn of(told: &Told, engine: &Engine) -> Option<Self> {
+        let view = engine.cell_view()?;
+        let last = Seq::from_raw(engine.seq_next().raw().saturating_sub(1));
         let holds = Order { cell: view.cell, incarnation: view.incarnation, epoch: view.epoch, seq: last };
         // Another cell's agent sees so itself; an earlier life's numbers say nothing about this one's.
-        if met.cell != holds.cell || met.incarnation < holds.incarnation {
-            return None;
+        let counts = |order: &Order| order.cell == holds.cell && order.incarnation >= holds.incarnation;
+        if let Some(met) = told.met.filter(counts)
+            && (met.incarnation > holds.incarnation || met.epoch > holds.epoch || met.seq > holds.seq)
+        {
+            return Some(Self::Older { met, holds });
         }
-        let ahead = met.incarnation > holds.incarnation || met.epoch > holds.epoch || met.seq > holds.seq;
-        ahead.then_some(Self { node, met, holds })
+        let Witness { order, entry } = told.witness.filter(|witness| counts(&witness.order))?;
+        told.here.is_some_and(|here| here != entry).then_some(Self::Other { order })
+    }
+
+    /// The whole of it, for whoever looks after that node or the cell.
+    pub(super) fn of_node(&self, node: NodeId) -> String {
+        format!(
+            "this journal is older than what node {node} has obeyed: {self}; so the state directory was rolled back, and what it \
+             shows as open or closed may not be so. Stop the orchestrator, move this journal away and restore the newest backup \
+             with `rientro journal restore`; or, without one, start it with --restored"
+        )
     }
 }
 
-/// Tells of each node once a term: agents come back every few seconds.
-#[derive(Debug, Default)]
-pub(super) struct Ahead(BTreeSet<NodeId>);
+/// Nodes that obeyed what the journal does not hold, at most [`NODES_AHEAD_MAX`] of them. Clones are cheap.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Ahead(Arc<BTreeMap<NodeId, Behind>>);
 
 impl Ahead {
-    pub(super) fn log(&mut self, behind: &Behind) {
-        if self.0.is_empty() {
-            tracing::error!(%behind, "the journal was rolled back");
-        } else if !self.0.contains(&behind.node) {
-            tracing::warn!(node = %behind.node, met = ?behind.met, "another agent knows of more than the journal holds");
+    /// The nodes, by name.
+    pub fn nodes(&self) -> impl ExactSizeIterator<Item = NodeId> + '_ {
+        self.0.keys().copied()
+    }
+
+    /// What people are told; nothing while there is no such node.
+    #[must_use]
+    pub fn trouble(&self) -> Option<String> {
+        let (node, behind) = self.0.first_key_value()?;
+        let others = match self.0.len() - 1 {
+            0 => String::new(),
+            others => format!(". {others} more nodes say so"),
+        };
+        Some(behind.of_node(*node) + &others)
+    }
+
+    /// A node was turned away; agents come back every few seconds, and each is told of once. True when it is another one.
+    pub(super) fn add(&mut self, node: NodeId, behind: Behind) -> bool {
+        if self.0.contains_key(&node) || self.0.len() >= NODES_AHEAD_MAX {
+            return false;
         }
-        self.0.insert(behind.node);
+        if self.0.is_empty() {
+            tracing::error!(what = behind.of_node(node), "the journal was rolled back");
+        } else {
+            tracing::warn!(%node, %behind, "another node obeyed what the journal does not hold");
+        }
+        Arc::make_mut(&mut self.0).insert(node, behind);
+        true
+    }
+
+    /// A node was let in: its agent was made anew. True when it was one of them.
+    pub(super) fn remove(&mut self, node: NodeId) -> bool {
+        self.0.contains_key(&node) && Arc::make_mut(&mut self.0).remove(&node).is_some()
     }
 }

@@ -7,14 +7,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use rientro_engine::{Engine, Event, Hello, Observation, SessionNo};
-use rientro_types::{
-    Actor, CellId, Epoch, Incarnation, NodeId, NodeIncarnation, Order, Receipt, Refusal, Verb,
-};
+use rientro_types::{Actor, CellId, Epoch, Incarnation, NodeId, NodeIncarnation, Receipt, Refusal, Verb};
 use rientro_wire::session::OrchestratorMessage;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::Unavailable;
-use super::behind::Behind;
+use super::behind::{Ahead, Told};
 use super::sessions::Sessions;
 use crate::clock;
 use crate::session::Link;
@@ -38,8 +36,8 @@ pub enum Status {
         incarnation: Incarnation,
         /// The term.
         epoch: Epoch,
-        /// An agent knows of more than the journal holds.
-        behind: Option<Box<Behind>>,
+        /// Nodes that obeyed what the journal does not hold.
+        ahead: Ahead,
     },
     /// It knows its state and decides nothing, for this reason.
     Stalled(String),
@@ -66,8 +64,8 @@ pub(crate) type Question = Box<dyn FnOnce(&Engine, &Sessions) + Send>;
 /// What agents and readers bring to the driver.
 #[allow(clippy::large_enum_variant, reason = "the largest is the one of which there are many")]
 pub(crate) enum Input {
-    /// A complete greeting, what the agent met newest, and the way back to it.
-    Hello { hello: Hello, met: Option<Order>, link: Link },
+    /// A complete greeting, what it tells of the journal, and the way back to the agent.
+    Hello { hello: Hello, told: Told, link: Link },
     /// An event of an agent's present session.
     Agent { node: NodeId, session: SessionNo, event: Event, done: Option<oneshot::Sender<()>> },
     /// Something seen of an agent's present session.
@@ -145,10 +143,19 @@ impl Handle {
     #[must_use]
     pub fn trouble(&self) -> Option<String> {
         match &*self.status.borrow() {
-            Status::Leading { behind, .. } => behind.as_ref().map(ToString::to_string),
+            Status::Leading { ahead, .. } => ahead.trouble(),
             status @ (Status::Starting | Status::Stalled(_) | Status::Stopped) => {
                 status.trouble().map(|why| why.to_string())
             }
+        }
+    }
+
+    /// Nodes that obeyed what the journal does not hold.
+    #[must_use]
+    pub fn nodes_ahead(&self) -> Vec<NodeId> {
+        match &*self.status.borrow() {
+            Status::Leading { ahead, .. } => ahead.nodes().collect(),
+            Status::Starting | Status::Stalled(_) | Status::Stopped => Vec::new(),
         }
     }
 

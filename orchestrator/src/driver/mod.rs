@@ -22,7 +22,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use rientro_engine::{Command, Engine, Event, RequestNo};
-use rientro_types::{CellId, CellTime, Decision};
+use rientro_types::{CellId, CellTime, Decision, Digest, Seq};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -33,13 +33,13 @@ use crate::metrics::Metrics;
 use crate::watch::Published;
 
 use batch::{Ready, Tip};
-use behind::Ahead;
 use inbox::Inbox;
 use keeper::Keeper;
 use sessions::Sessions;
 use turn::{Outcome, Taken, Waiting, step_act, take_input};
 
-pub use behind::Behind;
+pub(crate) use behind::Told;
+pub use behind::{Ahead, Behind};
 pub(crate) use inbox::Input;
 pub use inbox::{ACTS_MAX, Answer, Handle, INBOX_MAX, Status};
 pub use lead::{LeadError, Source};
@@ -115,8 +115,10 @@ struct Term<J> {
     tip: Tip,
     sessions: Sessions,
     keeper: Keeper<J>,
-    /// Nodes that know of more than the journal holds.
+    /// Nodes that obeyed what the journal does not hold.
     ahead: Ahead,
+    /// Where the present batch's entries end, and their digests, after the one before them.
+    entries: Vec<(Seq, Digest)>,
     /// Rules found broken that were told of.
     broken_told: usize,
     /// Ends with the term: readers of the journal let go of it.
@@ -231,8 +233,10 @@ impl<S: Source, C: Clock> Driver<S, C> {
         if woken || outcome.wake_at.is_none() {
             outcome.add(term.engine.step(now, Event::Wake));
         }
-        let Outcome { decisions, commands, wake_at, behind } = outcome;
-        self.show_behind(behind);
+        let Outcome { decisions, commands, wake_at, ahead_changed } = outcome;
+        if ahead_changed {
+            self.show_ahead(&term.ahead);
+        }
         if let Err(lost) = self.make_durable(term, decisions).await {
             for reply in waiting.replies.into_values() {
                 // Whoever asked may have left.
@@ -244,15 +248,15 @@ impl<S: Source, C: Clock> Driver<S, C> {
         Ok(wake_at)
     }
 
-    /// Shows that the journal was rolled back; the first node that says so is named until the term ends.
-    fn show_behind(&self, found: Option<Behind>) {
-        let Some(found) = found else { return };
+    /// Shows which nodes say that the journal was rolled back.
+    fn show_ahead(&mut self, found: &Ahead) {
+        self.around.metrics.nodes_ahead.set(i64::try_from(found.nodes().len()).unwrap_or(i64::MAX));
         self.inbox.status.send_if_modified(|status| match status {
-            Status::Leading { behind: behind @ None, .. } => {
-                *behind = Some(Box::new(found));
+            Status::Leading { ahead, .. } => {
+                *ahead = found.clone();
                 true
             }
-            Status::Leading { .. } | Status::Starting | Status::Stalled(_) | Status::Stopped => false,
+            Status::Starting | Status::Stalled(_) | Status::Stopped => false,
         });
     }
 
@@ -263,6 +267,8 @@ impl<S: Source, C: Clock> Driver<S, C> {
         decisions: Vec<Decision>,
     ) -> Result<(), Unavailable> {
         let (records, durable) = (decisions.len() as u64, term.tip.seq);
+        term.entries.clear();
+        term.entries.push((term.tip.seq, term.tip.chain));
         let doubt = |why: String| Err(Unavailable::InDoubt(why));
         for Ready { entry, sealed } in batch::seal(&mut term.tip, term.engine.now(), decisions) {
             let started = clock::mark();
@@ -285,6 +291,7 @@ impl<S: Source, C: Clock> Driver<S, C> {
                     Err(error) => return doubt(format!("{why}; {error}")),
                 },
             }
+            term.entries.push((settle.seq_next(), settle.digest()));
             self.around.metrics.appended(&entry, started.elapsed());
             self.around.published.decided(entry);
         }
@@ -305,7 +312,10 @@ impl<S: Source, C: Clock> Driver<S, C> {
                     term.sessions.welcome(session, node, &term.engine, &self.settings);
                 }
                 Command::Refuse { session, turnaway } => term.sessions.refuse(session, turnaway),
-                Command::Send { node, order, order_kind } => term.sessions.order(node, order, order_kind),
+                Command::Send { node, order, order_kind } => {
+                    let entry = term.entry_of(order.seq);
+                    term.sessions.order(node, order, entry, order_kind);
+                }
                 Command::Acknowledge { node, shard, attempt } => {
                     term.sessions.acknowledge(node, shard, attempt);
                 }
@@ -318,6 +328,12 @@ impl<S: Source, C: Clock> Driver<S, C> {
 }
 
 impl<J> Term<J> {
+    /// The digest of the entry that holds a record of this batch, or the last one before it.
+    fn entry_of(&self, seq: Seq) -> Option<Digest> {
+        let at = self.entries.partition_point(|(seq_next, _)| *seq_next <= seq);
+        self.entries.get(at).map(|(_, digest)| *digest)
+    }
+
     fn report_broken(&mut self) {
         for violation in &self.engine.broken()[self.broken_told..] {
             tracing::error!(

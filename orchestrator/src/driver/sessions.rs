@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use rientro_engine::{Engine, OrderKind, SessionNo, Turnaway};
-use rientro_types::{AttemptNo, NodeId, Order, ShardId};
+use rientro_types::{AttemptNo, Digest, NodeId, Order, ShardId};
 use rientro_wire::limits;
 use rientro_wire::session::{OrchestratorMessage, RefuseReason, Welcome};
 
@@ -95,14 +95,15 @@ impl Sessions {
         }
     }
 
-    pub(super) fn order(&mut self, node: NodeId, order: Order, order_kind: OrderKind) {
+    /// Sends a command; `entry` is the digest of the journal entry that holds its record.
+    pub(super) fn order(&mut self, node: NodeId, order: Order, entry: Option<Digest>, order_kind: OrderKind) {
         let message = match order_kind {
-            OrderKind::Start(task) => OrchestratorMessage::StartTask { order, task },
+            OrderKind::Start(task) => OrchestratorMessage::StartTask { order, task, entry },
             OrderKind::Cancel { shard, attempt } => OrchestratorMessage::CancelTask { order, shard, attempt },
             OrderKind::Suspend { campaign } => OrchestratorMessage::SuspendCampaign { order, campaign },
             OrderKind::Continue { campaign } => OrchestratorMessage::ContinueCampaign { order, campaign },
             OrderKind::Serve { shard, services } => {
-                OrchestratorMessage::SetServices { order, shard, services }
+                OrchestratorMessage::SetServices { order, shard, services, entry }
             }
             OrderKind::Pace { campaign, pace } => OrchestratorMessage::SetPace { order, campaign, pace },
         };

@@ -114,6 +114,7 @@ impl<S: Source, C: Clock> Driver<S, C> {
             sessions: Sessions::default(),
             keeper,
             ahead: Ahead::default(),
+            entries: Vec::new(),
             broken_told: 0,
             over,
         })
@@ -123,9 +124,10 @@ impl<S: Source, C: Clock> Driver<S, C> {
         let Some(view) = engine.cell_view() else { return };
         tracing::info!(cell = %view.cell, incarnation = %view.incarnation, %epoch, seq = %view.seq_next, "leading");
         self.around.metrics.stalled.set(0);
+        self.around.metrics.nodes_ahead.set(0);
         self.around.published.durable(view.seq_next);
         let (cell, incarnation) = (view.cell, view.incarnation);
-        self.inbox.status.send_replace(Status::Leading { cell, incarnation, epoch, behind: None });
+        self.inbox.status.send_replace(Status::Leading { cell, incarnation, epoch, ahead: Ahead::default() });
     }
 
     /// Answers what can be answered for a while without deciding anything. False when asked to stop.

@@ -36,8 +36,8 @@ pub(super) struct Outcome {
     pub(super) decisions: Vec<Decision>,
     pub(super) commands: Vec<Command>,
     pub(super) wake_at: Option<CellTime>,
-    /// An agent that greeted knows of more than the journal holds.
-    pub(super) behind: Option<Behind>,
+    /// Other nodes than before are known to have obeyed what the journal does not hold.
+    pub(super) ahead_changed: bool,
 }
 
 impl Outcome {
@@ -88,13 +88,13 @@ pub(super) fn take_input<J>(
     outcome: &mut Outcome,
 ) {
     match input {
-        Input::Hello { hello, met, link } => match Behind::of(hello.node, met, &term.engine) {
+        Input::Hello { hello, told, link } => match Behind::of(&told, &term.engine) {
             Some(behind) => {
-                term.ahead.log(&behind);
-                link.refuse(RefuseReason::JournalBehind, behind.to_string());
-                outcome.behind = Some(behind);
+                link.refuse(RefuseReason::JournalBehind, behind.of_node(hello.node));
+                outcome.ahead_changed |= term.ahead.add(hello.node, behind);
             }
             None => {
+                outcome.ahead_changed |= term.ahead.remove(hello.node);
                 term.sessions.greet(hello.session, link);
                 outcome.add(term.engine.step(now, Event::Hello(hello)));
             }

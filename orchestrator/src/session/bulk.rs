@@ -15,6 +15,7 @@ use rientro_wire::v1;
 use tonic::{Status, Streaming};
 
 use super::Agents;
+use crate::journal::Journal;
 use crate::status;
 
 /// A bulk call that sends nothing for this long is ended; it holds a place that others need.
@@ -64,7 +65,7 @@ fn headless() -> Status {
     Status::invalid_argument("the first message of a bulk call is its header")
 }
 
-impl Agents {
+impl<J: Journal> Agents<J> {
     async fn session_of(&self, node: NodeId, incarnation: NodeIncarnation) -> Result<SessionNo, Status> {
         self.handle.present(node, incarnation).await?.ok_or_else(|| {
             Status::failed_precondition(format!(

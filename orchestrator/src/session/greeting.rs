@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use rientro_engine::{Hello, SessionNo};
-use rientro_types::{Busy, Order};
+use rientro_types::{Busy, Order, Witness};
 use rientro_wire::session::{self, AgentMessage, PROTOCOL, RefuseReason};
 use rientro_wire::v1;
 use tonic::{Status, Streaming};
@@ -29,6 +29,13 @@ impl Refused {
         Self { reason: RefuseReason::Protocol, text: text.into() }
     }
 
+    pub(super) fn not_leading() -> Self {
+        Self {
+            reason: RefuseReason::NotLeader,
+            text: "the orchestrator is reading its journal anew; try again in a moment".to_owned(),
+        }
+    }
+
     pub(super) fn stopping() -> Self {
         Self {
             reason: RefuseReason::NotLeader,
@@ -49,6 +56,8 @@ pub(super) struct Greeting {
     pub(super) hello: Hello,
     /// The newest that the agent met of any leader.
     pub(super) met: Option<Order>,
+    /// An order that it obeyed, and the entry that came with it.
+    pub(super) witness: Option<Witness>,
 }
 
 /// Reads a greeting.
@@ -69,7 +78,7 @@ async fn read_all(
     let AgentMessage::Hello(first) = message(inbound).await? else {
         return Err(Refused::protocol("the first message of a session is Hello"));
     };
-    let met = first.newest;
+    let (met, witness) = (first.newest, first.witness);
     let mut hello = begin(session, first)?;
     loop {
         match message(inbound).await? {
@@ -83,7 +92,7 @@ async fn read_all(
                 hello.served.extend(shards.into_iter().map(|served| (served.shard, served.services)));
                 bound("served shards", hello.served.len(), SERVED_MAX)?;
             }
-            AgentMessage::HelloDone => return Ok(Greeting { hello, met }),
+            AgentMessage::HelloDone => return Ok(Greeting { hello, met, witness }),
             AgentMessage::Heartbeat => {}
             AgentMessage::Hello(_)
             | AgentMessage::TaskProgress { .. }
@@ -97,7 +106,8 @@ async fn read_all(
 }
 
 fn begin(session: SessionNo, hello: session::Hello) -> Result<Hello, Refused> {
-    let session::Hello { protocol, build, node, incarnation, labels, newest: _, inventory: _ } = hello;
+    let session::Hello { protocol, build, node, incarnation, labels, newest: _, inventory: _, witness: _ } =
+        hello;
     if protocol != PROTOCOL {
         return Err(Refused::protocol(format!(
             "agent {build} speaks protocol {protocol}, this orchestrator speaks {PROTOCOL}; install matching versions"

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use prost::Message;
 use rientro_engine::{Event, Observation, SessionNo};
-use rientro_types::{NodeId, NodeIncarnation, Span};
+use rientro_types::{Digest, NodeId, NodeIncarnation, Span, Witness};
 use rientro_wire::limits::SESSION_BYTES_MAX;
 use rientro_wire::session::{AgentMessage, OrchestratorMessage};
 use rientro_wire::v1;
@@ -26,8 +26,9 @@ use tokio_util::task::TaskTracker;
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::directory::Directory;
-use crate::driver::{Handle, Input};
+use crate::driver::{Handle, Input, NotLent, Shelf, Told};
 use crate::findings::Findings;
+use crate::journal::{Journal, JournalError, SealedEntry};
 use crate::status::unavailable;
 
 pub(crate) use bulk::Reporting;
@@ -42,11 +43,13 @@ pub const SESSION_SILENCE: Span = Span::from_secs(10);
 pub const SESSIONS_MAX: usize = 4_096;
 /// Most bulk calls at once; each buffers one message and, for a list of mailboxes, one shard's ids.
 pub(crate) const BULK_CALLS_MAX: usize = 64;
+/// Most journal entries looked up at once for greetings; each is up to a MiB, and reading one takes a millisecond.
+pub(crate) const LOOKUPS_MAX: usize = 8;
 
 /// Serves agents.
-#[derive(Clone)]
-pub(crate) struct Agents {
+pub(crate) struct Agents<J> {
     pub(crate) handle: Handle,
+    pub(crate) shelf: Shelf<J>,
     pub(crate) tracker: TaskTracker,
     pub(crate) stop: CancellationToken,
     pub(crate) directory: Directory,
@@ -54,10 +57,40 @@ pub(crate) struct Agents {
     pub(crate) reporting: Reporting,
     pub(crate) sessions: Arc<Semaphore>,
     pub(crate) bulk_calls: Arc<Semaphore>,
+    pub(crate) lookups: Arc<Semaphore>,
+}
+
+impl<J> Clone for Agents<J> {
+    fn clone(&self) -> Self {
+        let Self {
+            handle,
+            shelf,
+            tracker,
+            stop,
+            directory,
+            findings,
+            reporting,
+            sessions,
+            bulk_calls,
+            lookups,
+        } = self;
+        Self {
+            handle: handle.clone(),
+            shelf: shelf.clone(),
+            tracker: tracker.clone(),
+            stop: stop.clone(),
+            directory: directory.clone(),
+            findings: findings.clone(),
+            reporting: reporting.clone(),
+            sessions: Arc::clone(sessions),
+            bulk_calls: Arc::clone(bulk_calls),
+            lookups: Arc::clone(lookups),
+        }
+    }
 }
 
 #[tonic::async_trait]
-impl AgentService for Agents {
+impl<J: Journal> AgentService for Agents<J> {
     type SessionStream = Pin<Box<LinkStream>>;
 
     async fn session(
@@ -79,6 +112,8 @@ impl AgentService for Agents {
             inbound: request.into_inner(),
             link,
             handle: self.handle.clone(),
+            shelf: self.shelf.clone(),
+            lookups: Arc::clone(&self.lookups),
             stop: self.stop.clone(),
             _permit: permit,
         };
@@ -114,7 +149,7 @@ impl AgentService for Agents {
     }
 }
 
-impl Agents {
+impl<J> Agents<J> {
     fn bulk_permit(&self) -> Result<OwnedSemaphorePermit, Status> {
         Arc::clone(&self.bulk_calls).try_acquire_owned().map_err(|_| {
             Status::resource_exhausted(format!(
@@ -125,34 +160,58 @@ impl Agents {
 }
 
 /// One session, on the side that reads.
-struct Session {
+struct Session<J> {
     no: SessionNo,
     inbound: Streaming<v1::SessionRequest>,
     link: Link,
     handle: Handle,
+    shelf: Shelf<J>,
+    lookups: Arc<Semaphore>,
     stop: CancellationToken,
     _permit: OwnedSemaphorePermit,
 }
 
-impl Session {
+impl<J: Journal> Session<J> {
     async fn run(mut self) {
         let greeted = tokio::select! {
             // Cancel-safe: a greeting that is dropped has changed nothing.
             () = self.stop.cancelled() => Err(greeting::Refused::stopping()),
             greeted = greeting::read(self.no, &mut self.inbound) => greeted,
         };
-        let greeting::Greeting { hello, met } = match greeted {
+        let greeting::Greeting { hello, met, witness } = match greeted {
             Ok(greeting) => greeting,
             Err(refused) => return self.turn_away(refused).await,
         };
+        let here = match self.look_up(witness).await {
+            Ok(here) => here,
+            Err(NotLent) => return self.turn_away(greeting::Refused::not_leading()).await,
+        };
         let (node, incarnation) = (hello.node, hello.incarnation);
-        if self.handle.put(Input::Hello { hello, met, link: self.link.clone() }).await.is_err() {
+        let told = Told { met, witness, here };
+        if self.handle.put(Input::Hello { hello, told, link: self.link.clone() }).await.is_err() {
             return self.link.close("the orchestrator is stopping");
         }
         let why = self.listen(node, incarnation).await;
         self.link.close_with(why);
         // When the driver is gone nobody needs to know.
         let _stopped = self.handle.put(Input::Lost { node, session: self.no }).await;
+    }
+
+    /// The entry that the journal has where the witness's order was decided. Beside the driver, so that a thousand nodes that
+    /// come back together do not hold it up.
+    async fn look_up(&self, witness: Option<Witness>) -> Result<Option<Digest>, NotLent> {
+        let Some(Witness { order, .. }) = witness else { return Ok(None) };
+        // Never closed.
+        let _place = self.lookups.acquire().await;
+        let page = self.shelf.with(|journal| async move { journal.read(order.seq, 1).await }).await?;
+        Ok(match page {
+            Ok(page) => page.first().map(SealedEntry::digest),
+            Err(JournalError::Trimmed { .. } | JournalError::Beyond { .. }) => None,
+            Err(error) => {
+                tracing::warn!(%error, "what an agent obeyed could not be looked up");
+                None
+            }
+        })
     }
 
     /// Tells why, and gives the agent a little time to read it.

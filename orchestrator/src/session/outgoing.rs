@@ -235,7 +235,7 @@ mod tests {
             action: Action::Verify { level: Level::Structure },
             pace: Pace { bytes_per_second: rientro_types::ByteSize::default(), readers: 1 },
         };
-        OrchestratorMessage::StartTask { order: order(seq), task }
+        OrchestratorMessage::StartTask { order: order(seq), task, entry: None }
     }
 
     fn cancel(name: &str, attempt: u32, seq: u64) -> OrchestratorMessage {
@@ -244,7 +244,8 @@ mod tests {
     }
 
     fn serve(name: &str, seq: u64) -> OrchestratorMessage {
-        OrchestratorMessage::SetServices { order: order(seq), shard: shard(name), services: ServiceSet::NONE }
+        let (order, shard, services) = (order(seq), shard(name), ServiceSet::NONE);
+        OrchestratorMessage::SetServices { order, shard, services, entry: None }
     }
 
     fn welcomed() -> Link {

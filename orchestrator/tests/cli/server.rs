@@ -21,6 +21,7 @@ use crate::fixtures;
 /// What the cell answers. Each `watch` call takes the next script; a script that ends closes the stream.
 pub(crate) struct Canned {
     pub(crate) trouble: Option<String>,
+    pub(crate) nodes_ahead: Vec<rientro_types::NodeId>,
     pub(crate) nodes: Vec<NodeView>,
     pub(crate) shards: Vec<ShardView>,
     pub(crate) campaigns: Vec<CampaignView>,
@@ -38,6 +39,7 @@ impl Default for Canned {
     fn default() -> Self {
         Self {
             trouble: None,
+            nodes_ahead: Vec::new(),
             nodes: fixtures::nodes(),
             shards: fixtures::shards(),
             campaigns: vec![fixtures::campaign()],
@@ -140,13 +142,14 @@ impl OperatorService for Server {
         &self,
         _: Request<v1::GetCellRequest>,
     ) -> Result<Response<v1::GetCellResponse>, Status> {
-        let trouble = self.canned(|canned| canned.trouble.clone());
+        let (trouble, nodes_ahead) =
+            self.canned(|canned| (canned.trouble.clone(), canned.nodes_ahead.clone()));
         let impaired = |view: &&ShardView| {
             view.shard.blocked.is_some() && view.shard.state() == rientro_types::ShardState::Open
         };
         let shards_impaired = self.canned(|canned| canned.shards.iter().filter(impaired).count()) as u64;
         let cell = rientro_types::CellView { shards_impaired, ..fixtures::cell() };
-        let answer = CellAnswer { cell, build: "0.1.0 test".to_owned(), trouble };
+        let answer = CellAnswer { cell, build: "0.1.0 test".to_owned(), trouble, nodes_ahead };
         Ok(Response::new(answer.into()))
     }
 

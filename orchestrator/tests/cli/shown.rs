@@ -368,7 +368,10 @@ async fn json_keeps_what_was_there() {
 #[tokio::test]
 async fn trouble_is_shown_and_cleaned() {
     let trouble = Some("disk full\u{1b}[31m".to_owned());
-    let run = Cell::new(Canned { trouble, ..Canned::default() }).await.run(&["cell", "show"]).await;
+    let nodes_ahead = (1..=10).map(|n| fixtures::node_id(&format!("n{n}"))).collect();
+    let run =
+        Cell::new(Canned { trouble, nodes_ahead, ..Canned::default() }).await.run(&["cell", "show"]).await;
+    assert!(run.stdout.contains("n1, n2, n3, n4, n5, n6, n7, n8 and 2 more"), "{}", run.stdout);
     assert_eq!(run.code, 1);
     assert!(run.stderr.contains("is in trouble: disk full\\u{1b}[31m"));
     assert!(!run.stdout.contains('\u{1b}'), "no colour and no escapes in a pipe");

@@ -84,6 +84,7 @@ pub(crate) fn hello(name: &str, incarnation: u64) -> Hello {
         incarnation: NodeIncarnation::from_raw(incarnation),
         labels: BTreeMap::new(),
         newest: None,
+        witness: None,
         inventory: None,
     }
 }
@@ -226,7 +227,7 @@ fn answer(message: &OrchestratorMessage, manner: Manner) -> Option<AgentMessage>
         OrchestratorMessage::StartTask { task, .. } if manner == Manner::Diligent => {
             Some(AgentMessage::TaskResult { shard: task.shard, attempt: task.attempt, end: clean(task) })
         }
-        OrchestratorMessage::SetServices { order, shard, services } => {
+        OrchestratorMessage::SetServices { order, shard, services, .. } => {
             Some(AgentMessage::ServicesSeen { shard: *shard, services: *services, order: *order })
         }
         OrchestratorMessage::CancelTask { shard, attempt, .. } => {

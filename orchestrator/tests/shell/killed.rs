@@ -114,10 +114,10 @@ async fn decide(
 fn is_recorded(message: &OrchestratorMessage, records: &BTreeMap<u64, Record>) -> bool {
     let until = |seq: u64| records.range(..=seq).map(|(_, record)| record);
     match message {
-        OrchestratorMessage::StartTask { order, task } => until(order.seq.raw()).any(|record| {
+        OrchestratorMessage::StartTask { order, task, .. } => until(order.seq.raw()).any(|record| {
             matches!(record, Record::TaskStarted { shard, attempt, .. } if (*shard, *attempt) == (task.shard, task.attempt))
         }),
-        OrchestratorMessage::SetServices { order, shard: told, services: open } => {
+        OrchestratorMessage::SetServices { order, shard: told, services: open, .. } => {
             until(order.seq.raw()).any(|record| {
                 matches!(record, Record::StepOpening { shard, services, .. } if (shard, services) == (told, open))
             })

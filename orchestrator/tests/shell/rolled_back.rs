@@ -3,11 +3,13 @@
 use std::path::Path;
 use std::process::Command;
 
-use rientro_types::Order;
+use rientro_types::{Order, Witness};
 use rientro_wire::session::{AgentMessage, Hello, OrchestratorMessage, RefuseReason};
+use rientro_wire::v1;
 
 use crate::agent::{Agent, Heard, Manner, claim, hello, welcome_of};
 use crate::cell::{Operator, until};
+use crate::journal_calls::scrape;
 use crate::process::Process;
 use crate::sessions::refused;
 
@@ -26,13 +28,16 @@ fn copy(from: &Path, to: &Path) {
 /// What an agent that acted on all it heard tells of it in its next greeting.
 fn having(heard: &Heard) -> Hello {
     let welcome = welcome_of(heard).unwrap();
-    let seqs = heard.messages.iter().filter_map(|message| match message {
-        OrchestratorMessage::StartTask { order, .. } => Some(order.seq),
+    let orders = heard.messages.iter().filter_map(|message| match message {
+        OrchestratorMessage::StartTask { order, entry, .. } => {
+            Some(Witness { order: *order, entry: (*entry)? })
+        }
         _ => None,
     });
+    let witness = orders.max_by_key(|witness| witness.order);
     let (cell, incarnation, epoch) = (welcome.cell, welcome.incarnation, welcome.epoch);
-    let met = Order { cell, incarnation, epoch, seq: seqs.max().unwrap_or_default() };
-    Hello { newest: Some(met), ..hello("n1", 1) }
+    let seq = witness.map(|witness| witness.order.seq).unwrap_or_default();
+    Hello { newest: Some(Order { cell, incarnation, epoch, seq }), witness, ..hello("n1", 1) }
 }
 
 /// What `rientro` says over the operators' own socket: its exit code, its output and what it tells people.
@@ -152,4 +157,61 @@ async fn a_journal_that_was_rolled_back_is_told_by_the_first_node_that_knows_mor
     let operator = process.operator().await;
     Agent::connect_as(&process.address, having(&heard), Vec::new(), Manner::Slow).await;
     assert_eq!(trouble(&operator).await, None);
+}
+
+/// T29, R5: a journal that was rolled back and has been led from since, past what its nodes knew, is told by its content. Every
+/// such node is named, counted by the metric, and forgotten when its agent is made anew.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_journal_that_grew_again_after_it_was_rolled_back_is_told_by_its_nodes() {
+    let folder = tempfile::tempdir().unwrap();
+    let (state, old) = (folder.path().join("state"), folder.path().join("old"));
+    let process = Process::start(folder.path(), &[]);
+    process.operator().await;
+    process.kill();
+    copy(&state, &old);
+
+    let process = Process::start(folder.path(), &[]);
+    let operator = process.operator().await;
+    let agent = Agent::connect(&process.address, "n1", Manner::Slow).await;
+    agent.report(vec![claim("a")]).await.unwrap();
+    operator.start("k").await.unwrap();
+    let heard = agent.heard_that(|heard| !crate::agent::starts(heard).is_empty()).await;
+    let knows = having(&heard);
+    assert!(knows.witness.is_some(), "an order comes with its entry");
+    process.kill();
+
+    // Another node is given enough to do that the numbers of the first one are passed.
+    copy(&old, &state);
+    let process = Process::start(folder.path(), &[]);
+    let operator = process.operator().await;
+    let other = Agent::connect(&process.address, "n2", Manner::Diligent).await;
+    other.report((0..20).map(|n| claim(&format!("b{n}"))).collect()).await.unwrap();
+    operator.start("other").await.unwrap();
+    let passed = knows.newest.unwrap().seq.raw() + 1;
+    let grown = |cell: &Result<v1::GetCellResponse, _>| {
+        cell.as_ref().is_ok_and(|cell| cell.cell.as_ref().is_some_and(|view| view.seq_next > passed))
+    };
+    until(|| operator.cell(), grown).await.unwrap();
+
+    let named = |n: &str| Hello { node: hello(n, 1).node, ..knows.clone() };
+    for node in ["n1", "n3"] {
+        let greeting = vec![AgentMessage::Hello(named(node)), AgentMessage::HelloDone];
+        let (reason, text) = refused(&process.address, greeting).await;
+        assert_eq!(reason, RefuseReason::JournalBehind, "{text}");
+        assert!(text.contains("is another one here") && text.contains("--restored"), "{text}");
+    }
+    let both = |cell: &Result<v1::GetCellResponse, _>| {
+        cell.as_ref().is_ok_and(|cell| cell.nodes_ahead == ["n1", "n3"])
+    };
+    let told = until(|| operator.cell(), both).await.unwrap();
+    assert!(told.trouble.unwrap().contains("1 more nodes say so"));
+    assert!(scrape(&process.metrics).await.contains("rientro_nodes_ahead 2"));
+    let (code, out, _) = rientro(folder.path(), &["cell", "show"]);
+    assert!(code == Some(1) && out.contains("n1, n3: the journal does not hold what they obeyed"), "{out}");
+
+    Agent::connect(&process.address, "n1", Manner::Slow).await;
+    let one =
+        |cell: &Result<v1::GetCellResponse, _>| cell.as_ref().is_ok_and(|cell| cell.nodes_ahead == ["n3"]);
+    until(|| operator.cell(), one).await.unwrap();
+    assert!(other.heard.borrow().end.is_none(), "a node of this history is left alone");
 }

@@ -3,7 +3,7 @@
 use rientro_types::{
     ACTOR_ID_BYTES_MAX, Actor, ActorKind, Authentication, Claim, DETAIL_BYTES_MAX, Exception, Finding,
     FindingKind, FleetLimits, LABELS_MAX, LocatedFinding, Order, PATH_BYTES_MAX, Placement, Progress,
-    SHARDS_NAMED_MAX, Selector, Service, ShardState,
+    SHARDS_NAMED_MAX, Selector, Service, ShardState, Witness,
 };
 
 use super::{ConvertError, Inside, Problem, Put, Take, TakeWithin};
@@ -25,6 +25,7 @@ choices!(v1::FindingKind => FindingKind {
 
 message!(v1::Actor => Actor { kind, id in 1..=ACTOR_ID_BYTES_MAX, authentication });
 message!(v1::Order => Order { cell, incarnation, epoch, seq });
+message!(v1::Witness => Witness { order, entry });
 message!(v1::Placement => Placement { no, node, volume });
 message!(v1::Claim => Claim { shard, volume, mailboxes, bytes, services });
 message!(v1::Progress => Progress { mailboxes, messages, bytes, findings });

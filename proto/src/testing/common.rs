@@ -6,7 +6,7 @@ use rientro_types::{
     Finding, FindingKind, FindingKinds, FleetLimits, HeldReason, Level, LocatedFinding, Opening, Order,
     Outcome, Pace, Placement, Plan, PlanProblem, Policy, PolicyBreach, Progress, Promotion, Schedule,
     Selector, ShardState, Share, Tally, Task, TaskEnd, TaskFailure, TaskKind, Tries, UnknownCause, Verdict,
-    Verification, Waves,
+    Verification, Waves, Witness,
 };
 
 use super::{Generate, Variants, path, some, word};
@@ -59,6 +59,7 @@ generate_enum! {
 generate_struct! {
     Actor { kind, id = word(), authentication }
     Order { cell, incarnation, epoch, seq }
+    Witness { order, entry }
     Placement { no, node, volume }
     Claim { shard, volume, mailboxes, bytes, services }
     Progress { mailboxes, messages, bytes, findings }

@@ -78,11 +78,11 @@ generate_enum! {
         Welcome(welcome),
         Refused { reason, text },
         Heartbeat,
-        StartTask { order, task },
+        StartTask { order, task, entry },
         CancelTask { order, shard, attempt },
         SuspendCampaign { order, campaign },
         ContinueCampaign { order, campaign },
-        SetServices { order, shard, services },
+        SetServices { order, shard, services, entry },
         SetPace { order, campaign, pace },
         Acknowledge { shard, attempt },
         SendFindings { request_id, shard, attempt, max_findings, kinds, with_addresses },
@@ -128,14 +128,14 @@ generate_struct! {
         shards_contested, shards_impaired, campaigns_live, leading_since,
     }
     WaveForecast { wave, shards, mailboxes, bytes }
-    Hello { protocol, build = word(), node, incarnation, labels, newest, inventory }
+    Hello { protocol, build = word(), node, incarnation, labels, newest, inventory, witness }
     RunningTask { shard, attempt, kind }
     ServedShard { shard, services }
     Welcome {
         cell, incarnation, epoch, heartbeat, silence, mailbox_key, session_bytes_max, bulk_bytes_max,
         inventory_known,
     }
-    CellAnswer { cell, build, trouble }
+    CellAnswer { cell, build, trouble, nodes_ahead }
     ShardsQuery { selector, after, max }
     MailboxAnswer { mailbox, views }
     Act { actor = word(), verb, dry_run }

@@ -259,6 +259,7 @@ fn the_largest_commands_and_results_fit_into_a_session() {
         labels: labels(),
         newest: Some(order),
         inventory: Some(Digest::ZERO),
+        witness: Some(Witness { order, entry: Digest::ZERO }),
     };
     assert!(v1::SessionRequest::from(AgentMessage::Hello(hello)).encoded_len() <= SESSION_BYTES_MAX);
 
@@ -270,7 +271,8 @@ fn the_largest_commands_and_results_fit_into_a_session() {
         action: Action::Confirm { stat_walk: Some(Digest::ZERO) },
         pace: Pace { bytes_per_second: ByteSize::from_bytes(u64::MAX), readers: u32::MAX },
     };
-    let start = v1::SessionResponse::from(OrchestratorMessage::StartTask { order, task });
+    let start =
+        v1::SessionResponse::from(OrchestratorMessage::StartTask { order, task, entry: Some(Digest::ZERO) });
     assert!(start.encoded_len() <= SESSION_BYTES_MAX);
 }
 

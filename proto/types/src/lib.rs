@@ -26,7 +26,7 @@ pub use digest::{Digest, DigestError};
 pub use finding::*;
 pub use held::*;
 pub use id::*;
-pub use order::Order;
+pub use order::{Order, Witness};
 pub use plan::*;
 pub use quantity::*;
 pub use record::*;

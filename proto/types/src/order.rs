@@ -1,6 +1,6 @@
 //! The order of commands: which of two commands for the same shard is the newer one, whoever sent it.
 
-use crate::{CellId, Epoch, Incarnation, Seq};
+use crate::{CellId, Digest, Epoch, Incarnation, Seq};
 
 /// Stamp of every command. A receiver keeps the newest it acted on, per shard and on its disk, and refuses any other.
 ///
@@ -16,6 +16,16 @@ pub struct Order {
     pub epoch: Epoch,
     /// The journal record that decided it.
     pub seq: Seq,
+}
+
+/// An order that was obeyed, with the journal entry that its record is in. The chain of entries makes it a witness of one history:
+/// another journal that reaches as far has another entry there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Witness {
+    /// The order.
+    pub order: Order,
+    /// Digest of the entry that holds its record.
+    pub entry: Digest,
 }
 
 impl Order {

@@ -1,7 +1,7 @@
 //! `rientro cell`: the cell and the limits of its fleet.
 
 use clap::{Args, Subcommand};
-use rientro_types::{FleetLimits, LabelKey, Span, Verb};
+use rientro_types::{FleetLimits, LabelKey, NodeId, Span, Verb};
 use rientro_wire::operator::CellAnswer;
 
 use crate::act::{Telling, decide_shown};
@@ -12,6 +12,9 @@ use crate::json;
 use crate::output::note;
 use crate::session::Session;
 use crate::table::{Field, Grid, Tone};
+
+/// Nodes named in one row.
+const AHEAD_NAMED_MAX: usize = 8;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum CellCommand {
@@ -142,10 +145,21 @@ fn cell_grid(answer: &CellAnswer) -> Grid {
         format!("next record {}, life {}, epoch {}", cell.seq_next, cell.incarnation, cell.epoch).into(),
     ]);
     grid.row(["build".into(), clean(&answer.build).into()]);
+    if !answer.nodes_ahead.is_empty() {
+        grid.row(["ahead".into(), Field::toned(ahead(&answer.nodes_ahead), Tone::Bad)]);
+    }
     if let Some(trouble) = &answer.trouble {
         grid.row(["trouble".into(), Field::toned(clean(trouble), Tone::Bad)]);
     }
     grid
+}
+
+/// Nodes that obeyed what the journal does not hold, as many as fit a line or two.
+fn ahead(nodes: &[NodeId]) -> String {
+    let named: Vec<&str> = nodes.iter().take(AHEAD_NAMED_MAX).map(NodeId::as_str).collect();
+    let more = nodes.len().saturating_sub(AHEAD_NAMED_MAX);
+    let more = if more > 0 { format!(" and {more} more (--output json names them)") } else { String::new() };
+    format!("{}{more}: the journal does not hold what they obeyed", named.join(", "))
 }
 
 fn limits_grid(limits: &FleetLimits) -> Grid {

@@ -37,7 +37,7 @@ pub(crate) fn limits(limits: &FleetLimits) -> Value {
 }
 
 pub(crate) fn cell(answer: &CellAnswer) -> Value {
-    let CellAnswer { cell, build, trouble } = answer;
+    let CellAnswer { cell, build, trouble, nodes_ahead } = answer;
     json!({
         "cell": cell.cell.as_str(),
         "incarnation": cell.incarnation.raw(),
@@ -46,6 +46,7 @@ pub(crate) fn cell(answer: &CellAnswer) -> Value {
         "at": rfc3339(cell.at),
         "build": build,
         "trouble": trouble,
+        "nodes_ahead": nodes_ahead.iter().map(rientro_types::NodeId::as_str).collect::<Vec<_>>(),
         "limits": limits(&cell.limits),
         "nodes": cell.nodes,
         "nodes_connected": cell.nodes_connected,
