@@ -2,7 +2,10 @@
 //!
 //! One value a shard: its mailbox ids, ascending, 16 bytes each. Writing a list is one value, whatever its length. Finding a
 //! mailbox looks into every list, which reads 144 MB for nine million mailboxes: well under a second, and asked by people
-//! rather than programs. The file holds no addresses; losing it loses nothing that agents will not tell again.
+//! rather than programs. The file holds no addresses; losing it loses nothing that agents will not tell again, but what they
+//! told before and do not tell any more: see [`gone`].
+
+mod gone;
 
 use std::fs::OpenOptions;
 use std::os::unix::fs::OpenOptionsExt;
@@ -11,8 +14,10 @@ use std::sync::Arc;
 
 use redb::backends::FileBackend;
 use redb::{Database, Durability, ReadableDatabase, ReadableTable, TableDefinition};
-use rientro_types::{MailboxId, ShardId};
+use rientro_types::{CellTime, MailboxId, ShardId};
 use tokio::sync::Semaphore;
+
+pub(crate) use gone::Gone;
 
 const LISTS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("lists");
 const ID_BYTES: usize = 16;
@@ -48,6 +53,27 @@ pub enum DirectoryError {
     },
 }
 
+/// A shard's mailboxes, as its node tells them.
+#[derive(Clone, Debug)]
+pub(crate) struct Listing {
+    /// The shard.
+    pub(crate) shard: ShardId,
+    /// Its mailboxes, ascending.
+    pub(crate) mailboxes: Vec<MailboxId>,
+    /// When it was told.
+    pub(crate) at: CellTime,
+    /// Whether the shard was in service: then its customers may have deleted mailboxes.
+    pub(crate) served: bool,
+    /// How many mailboxes it lacked before, when it is held for missing ones.
+    pub(crate) unlisted: Option<u64>,
+}
+
+impl Listing {
+    fn has(&self, id: &[u8; ID_BYTES]) -> bool {
+        self.mailboxes.binary_search_by(|mailbox| mailbox.raw().cmp(id)).is_ok()
+    }
+}
+
 /// The directory; clones are the same one.
 #[derive(Clone, Debug)]
 pub(crate) struct Directory {
@@ -76,6 +102,7 @@ impl Directory {
                 .create_with_backend(FileBackend::new(file)?)?;
             let txn = database.begin_write()?;
             txn.open_table(LISTS)?;
+            gone::prepare(&txn)?;
             txn.commit()?;
             Ok(database)
         };
@@ -84,8 +111,23 @@ impl Directory {
         Ok(Self { file: Arc::new(file), lookups: Arc::new(Semaphore::new(LOOKUPS_MAX)) })
     }
 
-    /// Puts lists in the place of what was told before. Durable after the next [`Directory::sync`].
-    pub(crate) async fn put(&self, lists: Vec<(ShardId, Vec<MailboxId>)>) -> Result<(), DirectoryError> {
+    /// For each list, how many mailboxes its shard lacks. Changes nothing: asked again before the lists are put, it answers
+    /// the same.
+    pub(crate) async fn compare(
+        &self,
+        lists: Vec<Listing>,
+    ) -> Result<(Vec<Listing>, Vec<u64>), DirectoryError> {
+        self.run("read", move |file| {
+            let txn = file.database.begin_read()?;
+            let unlisted = lists.iter().map(|list| gone::unlisted(&txn, list)).collect::<Result<_, _>>()?;
+            Ok((lists, unlisted))
+        })
+        .await
+    }
+
+    /// Puts lists in the place of what was told before, and remembers what they lack. Durable after the next
+    /// [`Directory::sync`].
+    pub(crate) async fn put(&self, lists: Vec<Listing>) -> Result<(), DirectoryError> {
         if lists.is_empty() {
             return Ok(());
         }
@@ -105,6 +147,15 @@ impl Directory {
             file.find(mailbox, max)
         })
         .await
+    }
+
+    /// Shards that listed the mailbox and list it no more; at most `max`.
+    pub(crate) async fn find_gone(
+        &self,
+        mailbox: MailboxId,
+        max: usize,
+    ) -> Result<Vec<Gone>, DirectoryError> {
+        self.run("read", move |file| gone::find(&file.database.begin_read()?, mailbox, max)).await
     }
 
     async fn run<T: Send + 'static>(
@@ -128,23 +179,17 @@ fn failed(what: &'static str, path: &Path, source: redb::Error) -> DirectoryErro
 }
 
 impl File {
-    fn put(&self, lists: &[(ShardId, Vec<MailboxId>)]) -> Result<(), redb::Error> {
+    fn put(&self, lists: &[Listing]) -> Result<(), redb::Error> {
         self.put_with(lists, Durability::None)
     }
 
-    fn put_with(
-        &self,
-        lists: &[(ShardId, Vec<MailboxId>)],
-        durability: Durability,
-    ) -> Result<(), redb::Error> {
+    fn put_with(&self, lists: &[Listing], durability: Durability) -> Result<(), redb::Error> {
         let mut txn = self.database.begin_write()?;
         txn.set_durability(durability)?;
-        {
-            let mut table = txn.open_table(LISTS)?;
-            for (shard, mailboxes) in lists {
-                let ids: Vec<u8> = mailboxes.iter().flat_map(|id| *id.raw()).collect();
-                table.insert(shard.as_str(), ids.as_slice())?;
-            }
+        for listing in lists {
+            gone::note(&txn, listing)?;
+            let ids: Vec<u8> = listing.mailboxes.iter().flat_map(|id| *id.raw()).collect();
+            txn.open_table(LISTS)?.insert(listing.shard.as_str(), ids.as_slice())?;
         }
         Ok(txn.commit()?)
     }
@@ -178,20 +223,111 @@ mod tests {
         ShardId::new(name).unwrap()
     }
 
+    fn list(name: &str, mailboxes: Vec<MailboxId>) -> Listing {
+        Listing {
+            shard: shard(name),
+            mailboxes,
+            at: CellTime::from_unix_ms(7),
+            served: false,
+            unlisted: None,
+        }
+    }
+
+    fn listed(mailboxes: std::ops::Range<u8>, at: u64, unlisted: Option<u64>) -> Listing {
+        Listing { at: CellTime::from_unix_ms(at), unlisted, ..list("a", ids(mailboxes)) }
+    }
+
+    async fn gone(directory: &Directory, id: u8) -> Vec<(u64, u64, bool)> {
+        let found = directory.find_gone(MailboxId::from_raw([id; 16]), 16).await.unwrap();
+        found.into_iter().map(|gone| (gone.listed.unix_ms(), gone.missed.unix_ms(), gone.served)).collect()
+    }
+
+    /// Puts a list as a session does, and tells what it lacks: the same before and after a retry.
+    async fn told(directory: &Directory, listing: Listing) -> u64 {
+        let (lists, lacks) = directory.compare(vec![listing]).await.unwrap();
+        let (lists, again) = directory.compare(lists).await.unwrap();
+        assert_eq!(lacks, again);
+        directory.put(lists).await.unwrap();
+        lacks[0]
+    }
+
     #[tokio::test]
     async fn a_list_replaces_the_one_before_and_survives_reopening() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("directory.redb");
         let directory = Directory::open(&path).unwrap();
-        directory.put(vec![(shard("a"), ids(0..9)), (shard("b"), ids(5..7))]).await.unwrap();
+        directory.put(vec![list("a", ids(0..9)), list("b", ids(5..7))]).await.unwrap();
         let five = MailboxId::from_raw([5; 16]);
         assert_eq!(directory.find(five, 16).await.unwrap(), [shard("a"), shard("b")]);
         assert_eq!(directory.find(five, 1).await.unwrap(), [shard("a")]);
-        directory.put(vec![(shard("a"), ids(6..9))]).await.unwrap();
+        directory.put(vec![list("a", ids(6..9))]).await.unwrap();
         directory.sync().await.unwrap();
         drop(directory);
         let directory = Directory::open(&path).unwrap();
         assert_eq!(directory.find(five, 16).await.unwrap(), [shard("b")]);
         assert!(directory.find(MailboxId::from_raw([200; 16]), 16).await.unwrap().is_empty());
+        assert_eq!(gone(&directory, 5).await, [(7, 7, false)]);
+    }
+
+    /// R7: what vanished is remembered with its times until it is back, and counted while the shard is held for it.
+    #[tokio::test]
+    async fn what_vanishes_is_remembered_until_it_is_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let directory = Directory::open(&folder.path().join("directory.redb")).unwrap();
+        assert_eq!(told(&directory, listed(0..9, 10, None)).await, 0, "nothing was known");
+        assert_eq!(told(&directory, listed(1..10, 20, None)).await, 1, "as many, and others");
+        assert_eq!(gone(&directory, 0).await, [(10, 20, false)]);
+        assert_eq!(told(&directory, listed(3..12, 30, Some(1))).await, 3);
+        assert_eq!(told(&directory, listed(1..12, 40, Some(3))).await, 1, "two are back");
+        assert_eq!((gone(&directory, 0).await.len(), gone(&directory, 1).await.len()), (1, 0));
+        assert_eq!(told(&directory, listed(0..12, 50, Some(1))).await, 0);
+        assert!(gone(&directory, 0).await.is_empty());
+    }
+
+    /// What a person has settled, and what was deleted in service, is remembered and counts no more.
+    #[tokio::test]
+    async fn what_was_settled_or_deleted_does_not_count() {
+        let folder = tempfile::tempdir().unwrap();
+        let directory = Directory::open(&folder.path().join("directory.redb")).unwrap();
+        told(&directory, listed(0..9, 10, None)).await;
+        told(&directory, listed(1..9, 20, None)).await;
+        assert_eq!(told(&directory, listed(2..9, 30, None)).await, 1, "settled between");
+        assert_eq!(told(&directory, listed(2..9, 40, Some(1))).await, 1, "only what is missing since");
+        assert_eq!(told(&directory, listed(1..9, 50, Some(1))).await, 0);
+        told(&directory, Listing { served: true, ..listed(4..9, 60, None) }).await;
+        assert_eq!(gone(&directory, 3).await, [(50, 60, true)]);
+        assert_eq!(told(&directory, listed(5..9, 70, None)).await, 1);
+        assert_eq!(told(&directory, listed(4..9, 80, Some(1))).await, 0);
+        assert_eq!(gone(&directory, 0).await, [(10, 20, false)]);
+    }
+
+    /// R7: a directory that was lost makes nothing of what was missing good.
+    #[tokio::test]
+    async fn what_is_not_remembered_goes_on_missing() {
+        let folder = tempfile::tempdir().unwrap();
+        let directory = Directory::open(&folder.path().join("directory.redb")).unwrap();
+        assert_eq!(told(&directory, listed(1..9, 10, Some(2))).await, 2);
+        assert_eq!(told(&directory, listed(0..9, 20, Some(2))).await, 2);
+        assert_eq!(told(&directory, listed(3..9, 30, Some(2))).await, 5);
+    }
+
+    /// What is remembered has a bound: what does not count goes first, and of that the oldest.
+    #[tokio::test]
+    async fn the_oldest_are_forgotten() {
+        let folder = tempfile::tempdir().unwrap();
+        let directory = Directory::open(&folder.path().join("directory.redb")).unwrap();
+        let many: Vec<_> =
+            (0..70_000_u32).map(|no| MailboxId::from_raw(u128::from(no).to_be_bytes())).collect();
+        let part = |from: usize, at: u64, served: bool| Listing {
+            at: CellTime::from_unix_ms(at),
+            served,
+            ..list("a", many[from..].to_vec())
+        };
+        for (from, at, served) in [(0, 1, false), (5_000, 2, false), (40_000, 3, true), (69_000, 4, true)] {
+            directory.put(vec![part(from, at, served)]).await.unwrap();
+        }
+        let found = |no: usize| directory.find_gone(many[no], 1);
+        assert!(found(4_999).await.unwrap().is_empty() && found(5_001).await.unwrap().len() == 1);
+        assert!(found(68_999).await.unwrap().len() == 1);
     }
 }

@@ -2,9 +2,9 @@
 
 use rientro_types::{
     ACTOR_ID_BYTES_MAX, AttemptNo, CampaignId, CampaignView, CellId, CellTime, CellView, Decision, Digest,
-    EXPLANATION_BYTES_MAX, Entry, FindingKinds, Incarnation, LocatedFinding, MailboxId, MailboxView, NodeId,
-    PATH_BYTES_MAX, PLAN_PROBLEMS_MAX, PlanProblem, Receipt, Refusal, SHARDS_NAMED_MAX, Selector, Seq,
-    ShardId, Verb, WaveForecast,
+    EXPLANATION_BYTES_MAX, Entry, FindingKinds, Incarnation, LocatedFinding, MailboxGone, MailboxId,
+    MailboxView, NodeId, PATH_BYTES_MAX, PLAN_PROBLEMS_MAX, PlanProblem, Receipt, Refusal, SHARDS_NAMED_MAX,
+    Selector, Seq, ShardId, Verb, WaveForecast,
 };
 
 use crate::convert::{ConvertError, Inside, Problem, Put, Take, TakeWithin, cut_problems};
@@ -54,6 +54,8 @@ pub struct MailboxAnswer {
     pub mailbox: MailboxId,
     /// Shards that list it; at most [`MAILBOX_VIEWS_MAX`].
     pub views: Vec<MailboxView>,
+    /// Shards that listed it and list it no more, when none lists it; at most [`MAILBOX_VIEWS_MAX`].
+    pub gone: Vec<MailboxGone>,
 }
 
 /// Part of a forecast.
@@ -288,7 +290,11 @@ message!(v1::GetCellResponse => CellAnswer {
     nodes_ahead in 0..=NODES_AHEAD_MAX,
 });
 message!(v1::ListShardsRequest => ShardsQuery { selector, after, max });
-message!(v1::FindMailboxResponse => MailboxAnswer { mailbox, views in 0..=MAILBOX_VIEWS_MAX });
+message!(v1::FindMailboxResponse => MailboxAnswer {
+    mailbox,
+    views in 0..=MAILBOX_VIEWS_MAX,
+    gone in 0..=MAILBOX_VIEWS_MAX,
+});
 message!(v1::ActRequest => Act { actor in 1..=ACTOR_ID_BYTES_MAX, verb, dry_run });
 message!(v1::StreamFindingsRequest => FindingsQuery { selector, kinds, max, with_addresses });
 message!(v1::WatchRequest => WatchQuery { campaign, include_decisions });

@@ -77,6 +77,18 @@ pub enum Event {
         /// Whether this is the last page: shards of this node not named in the listing are missing there.
         last: bool,
     },
+    /// The list of a shard's mailboxes lacks some that were listed before. Told whenever a list is, while the shard is held for
+    /// that.
+    Unlisted {
+        /// The node.
+        node: NodeId,
+        /// Life of its state directory.
+        incarnation: NodeIncarnation,
+        /// The shard.
+        shard: ShardId,
+        /// How many mailboxes, in all.
+        unlisted: u64,
+    },
     /// A try ended on an agent. Re-sent until acknowledged.
     Result {
         /// The node.

@@ -182,6 +182,11 @@ impl Engine {
                     self.inventory(ix, first, &claims, last);
                 }
             }
+            Event::Unlisted { node, incarnation, shard, unlisted } => {
+                if let Some(ix) = self.known(node, incarnation) {
+                    self.unlisted(ix, shard, unlisted);
+                }
+            }
             Event::Result { node, incarnation, shard, attempt, end } => {
                 self.result(node, incarnation, shard, attempt, end);
             }

@@ -10,7 +10,7 @@
 //! verification. What is graver, or is a question of its own (another volume, two nodes, a restored journal), takes the place
 //! of this hold, and the second witness speaks when it is over.
 
-use rientro_types::{CellTime, Claim, HeldReason, Phase, Record, ServiceSet};
+use rientro_types::{CellTime, Claim, HeldReason, Phase, Record, ServiceSet, ShardId};
 
 use crate::engine::Engine;
 use crate::mutant::Mutant;
@@ -33,6 +33,28 @@ impl Engine {
         if !follows && (fewer || unlisted > 0) {
             self.hold_missing(ix, shard, claim.mailboxes, unlisted);
         } else if self.state.shard(shard).held_by().is_some_and(is_over_when_shown) {
+            self.decide_for(ix, Record::ShardReleased { shard: id });
+        }
+    }
+
+    /// The node of a shard lists its mailboxes, and so many that were listed before are not among them. What the counts say
+    /// stays as it is; what is away, in question or in service is not judged by a list.
+    pub(crate) fn unlisted(&mut self, ix: NodeIx, shard: ShardId, unlisted: u64) {
+        let Some(shard) = self.state.shard_ix.get(&shard).copied() else { return };
+        let s = self.state.shard(shard);
+        if s.node != ix {
+            self.state.ignored.foreign += 1;
+            return;
+        }
+        let missing = s.missing_mailboxes();
+        let free = matches!(s.held_by(), None | Some(HeldReason::NodeSilent { .. })) || missing.is_some();
+        if s.is_in_service() || s.doubted || !free || self.state.mutant == Mutant::ForgetMissing {
+            return;
+        }
+        let (id, shown) = (s.id, missing.map_or(s.mailboxes, |missing| missing.shown));
+        if unlisted > 0 || shown < s.mailboxes {
+            self.hold_missing(ix, shard, shown, unlisted);
+        } else if missing.is_some() {
             self.decide_for(ix, Record::ShardReleased { shard: id });
         }
     }

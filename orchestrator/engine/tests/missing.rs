@@ -3,6 +3,7 @@
 
 mod support;
 
+use rientro_engine::{Event, Origin};
 use rientro_types::*;
 use support::*;
 
@@ -295,8 +296,8 @@ fn a_disagreement_comes_first() {
     let mut cell = Cell::with_fleet(1, 1);
     cell.inventory("a", vec![showing("a1", 99)]);
     cell.disconnect("a");
-    let origin = rientro_engine::Origin::Restored;
-    cell.run(rientro_engine::Event::Lead { epoch: Epoch::from_raw(9), origin });
+    let origin = Origin::Restored;
+    cell.run(Event::Lead { epoch: Epoch::from_raw(9), origin });
     cell.connect_with("a", 1, vec![], vec![(shard("a1"), ServiceSet::ALL)]);
     assert!(matches!(held(&cell, "a1"), Some(HeldReason::Disagreement { .. })));
     cell.inventory("a", vec![Claim { services: ServiceSet::ALL, ..showing("a1", 97) }]);
@@ -305,5 +306,63 @@ fn a_disagreement_comes_first() {
     cell.seen("a", "a1", ServiceSet::NONE);
     cell.inventory("a", vec![showing("a1", 96)]);
     assert_eq!(held(&cell, "a1"), Some(missing(97, 96)));
+    cell.assert_replays();
+}
+
+fn unlisted(cell: &mut Cell, mailboxes: u64) {
+    let incarnation = NodeIncarnation::from_raw(1);
+    cell.run(Event::Unlisted { node: node("a"), incarnation, shard: shard("a1"), unlisted: mailboxes });
+}
+
+/// R7: one that vanished and another that appeared leave the count as it was: the list holds the shard, and counts alone do
+/// not release it.
+#[test]
+fn others_in_the_same_number_hold_it_until_the_list_is_whole() {
+    let mut cell = Cell::with_fleet(1, 1);
+    cell.start(generous());
+    unlisted(&mut cell, 1);
+    let lacks = |known, shown, unlisted| Some(HeldReason::MailboxesMissing { known, shown, unlisted });
+    assert_eq!((held(&cell, "a1"), cell.state("a1")), (lacks(100, 100, 1), ShardState::Held));
+    cell.inventory("a", vec![showing("a1", 100)]);
+    assert_eq!(held(&cell, "a1"), lacks(100, 100, 1));
+    cell.inventory("a", vec![showing("a1", 101)]);
+    assert_eq!(held(&cell, "a1"), lacks(101, 101, 1));
+    cell.inventory("a", vec![showing("a1", 99)]);
+    unlisted(&mut cell, 0);
+    assert_eq!(held(&cell, "a1"), lacks(101, 99, 0), "the counts have their say");
+    unlisted(&mut cell, 2);
+    cell.inventory("a", vec![showing("a1", 101)]);
+    assert_eq!(held(&cell, "a1"), lacks(101, 101, 2));
+    unlisted(&mut cell, 0);
+    assert_eq!(held(&cell, "a1"), None);
+    cell.assert_replays();
+}
+
+/// R12: what is settled is settled for the list too.
+#[test]
+fn settling_ends_what_the_list_lacks() {
+    let mut cell = Cell::with_fleet(1, 1);
+    unlisted(&mut cell, 1);
+    cell.ask(settle("a1")).unwrap();
+    cell.inventory("a", vec![showing("a1", 100)]);
+    assert_eq!((held(&cell, "a1"), known(&cell)), (None, 100));
+    cell.assert_replays();
+}
+
+/// A list judges nothing that is in service, away or in question, and nothing on another node.
+#[test]
+fn a_list_judges_only_what_is_closed_and_there() {
+    let mut cell = Cell::with_fleet(2, 1);
+    cell.inventory("a", vec![]);
+    unlisted(&mut cell, 1);
+    assert!(matches!(held(&cell, "a1"), Some(HeldReason::ShardMissing { .. })));
+    cell.inventory("a", vec![showing("a1", 100)]);
+    let incarnation = NodeIncarnation::from_raw(1);
+    cell.run(Event::Unlisted { node: node("b"), incarnation, shard: shard("a1"), unlisted: 1 });
+    assert_eq!(held(&cell, "a1"), None);
+    cell.ask(Verb::Adopt { selector: only("a1"), services: ServiceSet::ALL, reason: "it is".to_owned() })
+        .unwrap();
+    unlisted(&mut cell, 1);
+    assert_eq!(held(&cell, "a1"), None);
     cell.assert_replays();
 }

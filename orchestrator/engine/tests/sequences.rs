@@ -45,6 +45,13 @@ enum Happens {
         shards: u16,
         elsewhere: bool,
         serves: u8,
+        mailboxes: u64,
+    },
+    Lacks {
+        node: usize,
+        life: u64,
+        shard: usize,
+        unlisted: u64,
     },
     Ends {
         node: usize,
@@ -85,6 +92,7 @@ fn happens() -> impl Strategy<Value = Happens> {
     let (node, shard) = (0..NODES, 0..SHARDS);
     let life = prop_oneof![8 => Just(1_u64), 1 => 0..3_u64];
     let attempt = 0..4_u32;
+    let mailboxes = prop_oneof![3 => Just(100_u64), 1 => 98..103_u64];
     let running = proptest::collection::vec((shard.clone(), attempt.clone()), 0..3);
     let served = proptest::collection::vec((shard.clone(), any::<u8>()), 0..3);
     prop_oneof![
@@ -93,11 +101,13 @@ fn happens() -> impl Strategy<Value = Happens> {
         2 => (node.clone(), life.clone(), running, served)
             .prop_map(|(node, life, running, served)| Happens::Connects { node, life, running, served }),
         1 => node.clone().prop_map(|node| Happens::Disconnects { node }),
-        2 => (node.clone(), life.clone(), any::<(bool, bool)>(), any::<(u16, bool, u8)>()).prop_map(
-            |(node, life, (first, last), (shards, elsewhere, serves))| {
-                Happens::Lists { node, life, first, last, shards, elsewhere, serves }
+        2 => (node.clone(), life.clone(), any::<(bool, bool)>(), any::<(u16, bool, u8)>(), mailboxes).prop_map(
+            |(node, life, (first, last), (shards, elsewhere, serves), mailboxes)| {
+                Happens::Lists { node, life, first, last, shards, elsewhere, serves, mailboxes }
             }
         ),
+        1 => (node.clone(), life.clone(), shard.clone(), 0..3_u64)
+            .prop_map(|(node, life, shard, unlisted)| Happens::Lacks { node, life, shard, unlisted }),
         2 => (node.clone(), life.clone(), shard.clone(), attempt.clone(), any::<u8>()).prop_map(
             |(node, life, shard, attempt, end)| Happens::Ends { node, life, shard, attempt, end }
         ),
@@ -218,18 +228,27 @@ fn happen(cell: &mut Cell, what: &Happens) {
             cell.connect_with(node_name(*node), *life, running, served);
         }
         Happens::Disconnects { node } => cell.disconnect(node_name(*node)),
-        Happens::Lists { node: at, life, first, last, shards, elsewhere, serves } => {
+        Happens::Lists { node: at, life, first, last, shards, elsewhere, serves, mailboxes } => {
             let volume = volume_of(if *elsewhere { "z" } else { node_name(*at) });
             let claims = (0..SHARDS)
                 .filter(|at| shards & (1 << at) != 0)
                 .map(|no| Claim {
                     volume,
+                    mailboxes: *mailboxes,
                     services: services(*serves),
                     ..claim(&shard_name(no), node_name(*at))
                 })
                 .collect();
             let (node, incarnation) = (node(node_name(*at)), lives(*life));
             cell.run(Event::Inventory { node, incarnation, first: *first, claims, last: *last });
+        }
+        Happens::Lacks { node: at, life, shard: no, unlisted } => {
+            cell.run(Event::Unlisted {
+                node: node(node_name(*at)),
+                incarnation: lives(*life),
+                shard: shard(&shard_name(*no)),
+                unlisted: *unlisted,
+            });
         }
         Happens::Ends { node: at, life, shard: no, attempt, end: kind } => {
             cell.run(Event::Result {

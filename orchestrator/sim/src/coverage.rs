@@ -171,6 +171,7 @@ pub fn of_event(event: &Event, monitor: &Monitor) -> Vec<(ShardId, Happens)> {
         }
         Event::Stopped { shard, .. } => vec![(*shard, "stopped")],
         Event::Seen { shard, .. } => vec![(*shard, "seen-told")],
+        Event::Unlisted { shard, .. } => vec![(*shard, "unlisted")],
         Event::Request { verb, rehearse: false, .. } => of_verb(verb, monitor),
         Event::Request { .. } | Event::Wake => Vec::new(),
     }

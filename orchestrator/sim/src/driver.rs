@@ -206,7 +206,8 @@ impl World {
             Event::Inventory { node, incarnation, .. }
             | Event::Result { node, incarnation, .. }
             | Event::Stopped { node, incarnation, .. }
-            | Event::Seen { node, incarnation, .. } => (*node, *incarnation),
+            | Event::Seen { node, incarnation, .. }
+            | Event::Unlisted { node, incarnation, .. } => (*node, *incarnation),
             Event::Lead { .. } | Event::Request { .. } | Event::Wake => return None,
         };
         self.monitor.incarnation(node).is_none_or(|holder| holder == life).then_some(node)

@@ -3,7 +3,7 @@
 use std::str::FromStr;
 
 use rientro_engine::Engine;
-use rientro_types::{CampaignId, MailboxId, MailboxView, NameError, ShardId, ShardView};
+use rientro_types::{CampaignId, MailboxGone, MailboxId, MailboxView, NameError, ShardId, ShardView};
 use rientro_wire::limits::{MAILBOX_VIEWS_MAX, NODES_PER_PAGE_MAX, SHARDS_PER_PAGE_MAX};
 use rientro_wire::operator::{
     CellAnswer, ForecastPart, MailboxAnswer, MailboxQuery, ShardsQuery, forecast_pieces,
@@ -12,6 +12,7 @@ use rientro_wire::{ConvertError, Problem, v1};
 use tonic::{Response, Status};
 
 use super::{Answers, BUILD, Operators};
+use crate::directory::Gone;
 use crate::journal::Journal;
 use crate::{state_dir, status};
 
@@ -84,14 +85,25 @@ impl<J: Journal> Operators<J> {
         };
         let found = self.directory.find(mailbox, MAILBOX_VIEWS_MAX).await;
         let shards = found.map_err(|error| status::directory(&error))?;
-        let views = self
+        let views: Vec<MailboxView> = self
             .handle
             .ask(move |engine| {
                 let views = shards.into_iter().filter_map(|shard| engine.shard_view(shard));
                 views.map(|view| mailbox_view(mailbox, view)).collect()
             })
             .await?;
-        Ok(MailboxAnswer { mailbox, views }.into())
+        let gone = if views.is_empty() { self.look_gone(mailbox).await? } else { Vec::new() };
+        Ok(MailboxAnswer { mailbox, views, gone }.into())
+    }
+
+    async fn look_gone(&self, mailbox: MailboxId) -> Result<Vec<MailboxGone>, Status> {
+        let gone = self.directory.find_gone(mailbox, MAILBOX_VIEWS_MAX).await;
+        let gone = gone.map_err(|error| status::directory(&error))?;
+        let shown = |engine: &Engine, Gone { shard, listed, missed, served }: Gone| {
+            engine.shard_view(shard).map(|shard| MailboxGone { listed, missed, served, shard })
+        };
+        let views = move |engine: &Engine| gone.into_iter().filter_map(|gone| shown(engine, gone)).collect();
+        Ok(self.handle.ask(views).await?)
     }
 
     pub(super) async fn forecast(

@@ -8,13 +8,14 @@ use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use rientro_engine::{Event, SessionNo};
-use rientro_types::{MailboxId, NodeId, NodeIncarnation, ShardId};
+use rientro_engine::{Engine, Event, SessionNo};
+use rientro_types::{HeldReason, MailboxId, NodeId, NodeIncarnation, ShardId};
 use rientro_wire::bulk::{FindingsPart, InventoryPart, MailboxesPart};
 use rientro_wire::v1;
 use tonic::{Status, Streaming};
 
 use super::Agents;
+use crate::directory::Listing;
 use crate::journal::Journal;
 use crate::status;
 
@@ -124,14 +125,16 @@ impl<J: Journal> Agents<J> {
     ) -> Result<(u64, u64), Status> {
         let first = part(&mut inbound).await?.ok_or_else(headless)?;
         let MailboxesPart::Header { node, incarnation } = first.try_into()? else { return Err(headless()) };
-        self.session_of(node, incarnation).await?;
-        self.or_stop(self.take_lists(inbound, node)).await
+        let session = self.session_of(node, incarnation).await?;
+        self.or_stop(self.take_lists(inbound, node, incarnation, session)).await
     }
 
     async fn take_lists(
         &self,
         mut inbound: Streaming<v1::ReportMailboxesRequest>,
         node: NodeId,
+        incarnation: NodeIncarnation,
+        session: SessionNo,
     ) -> Result<(u64, u64), Status> {
         let mut lists = Lists::default();
         while let Some(page) = part(&mut inbound).await? {
@@ -141,32 +144,62 @@ impl<J: Journal> Agents<J> {
             lists.add(shard, mailboxes)?;
             if complete
                 && let Some(list) = lists.complete()
-                && self.is_of(shard, node).await?
+                && let Some(listing) = self.listing(shard, node, list).await?
             {
-                lists.whole.push((shard, list));
+                lists.whole.push(listing);
             }
             if lists.gathered() >= MAILBOXES_WRITTEN_TOGETHER {
-                self.write(&mut lists).await?;
+                self.write(&mut lists, node, incarnation, session).await?;
             }
         }
         if lists.open.is_some() {
             return Err(Status::invalid_argument("the lists ended before a shard's last page"));
         }
-        self.write(&mut lists).await?;
+        self.write(&mut lists, node, incarnation, session).await?;
         self.directory.sync().await.map_err(|error| status::directory(&error))?;
         Ok((lists.shards, lists.mailboxes))
     }
 
     /// A list counts only from the node that has the shard.
-    async fn is_of(&self, shard: ShardId, node: NodeId) -> Result<bool, Status> {
-        let placed = self.handle.ask(move |e| e.shard_view(shard).map(|v| v.shard.placement.node)).await?;
-        Ok(placed == Some(node))
+    async fn listing(
+        &self,
+        shard: ShardId,
+        node: NodeId,
+        mailboxes: Vec<MailboxId>,
+    ) -> Result<Option<Listing>, Status> {
+        let asked = move |engine: &Engine| engine.shard_view(shard).map(|view| (engine.now(), view.shard));
+        let Some((at, held)) = self.handle.ask(asked).await? else { return Ok(None) };
+        let served = !(held.services.is_empty() && held.seen.is_empty());
+        let unlisted = match held.blocked.map(|hold| hold.reason) {
+            Some(HeldReason::MailboxesMissing { known: _, shown: _, unlisted }) => Some(unlisted),
+            _ => None,
+        };
+        let listing = Listing { shard, mailboxes, at, served, unlisted };
+        Ok((held.placement.node == node).then_some(listing))
     }
 
-    async fn write(&self, lists: &mut Lists) -> Result<(), Status> {
-        let whole = std::mem::take(&mut lists.whole);
+    /// What a list lacks is decided on before the list takes the place of the one before: who is interrupted between finds
+    /// the same again.
+    async fn write(
+        &self,
+        lists: &mut Lists,
+        node: NodeId,
+        incarnation: NodeIncarnation,
+        session: SessionNo,
+    ) -> Result<(), Status> {
+        let (whole, lacking) = self
+            .directory
+            .compare(std::mem::take(&mut lists.whole))
+            .await
+            .map_err(|error| status::directory(&error))?;
+        for (listing, unlisted) in whole.iter().zip(lacking) {
+            if !listing.served && (unlisted > 0 || listing.unlisted.is_some()) {
+                let event = Event::Unlisted { node, incarnation, shard: listing.shard, unlisted };
+                self.handle.agent_durably(node, session, event).await?;
+            }
+        }
         lists.shards += whole.len() as u64;
-        lists.mailboxes += whole.iter().map(|(_, list)| list.len() as u64).sum::<u64>();
+        lists.mailboxes += whole.iter().map(|listing| listing.mailboxes.len() as u64).sum::<u64>();
         self.directory.put(whole).await.map_err(|error| status::directory(&error))
     }
 
@@ -198,7 +231,7 @@ impl<J: Journal> Agents<J> {
 #[derive(Default)]
 struct Lists {
     open: Option<(ShardId, Vec<MailboxId>)>,
-    whole: Vec<(ShardId, Vec<MailboxId>)>,
+    whole: Vec<Listing>,
     shards: u64,
     mailboxes: u64,
 }
@@ -230,6 +263,6 @@ impl Lists {
     }
 
     fn gathered(&self) -> usize {
-        self.whole.iter().map(|(_, list)| list.len()).sum()
+        self.whole.iter().map(|listing| listing.mailboxes.len()).sum()
     }
 }

@@ -28,6 +28,8 @@ pub(crate) struct Canned {
     pub(crate) forecast: Result<Vec<WaveForecast>, Refusal>,
     pub(crate) act: Result<Receipt, Refusal>,
     pub(crate) mailbox_shard: Option<&'static str>,
+    /// Shards that listed it before.
+    pub(crate) mailbox_gone: Vec<rientro_types::MailboxGone>,
     pub(crate) exception: Option<Exception>,
     pub(crate) findings: Vec<FindingsAnswer>,
     pub(crate) check: JournalCheck,
@@ -53,6 +55,7 @@ impl Default for Canned {
                 ..Receipt::default()
             }),
             mailbox_shard: Some("vol-07"),
+            mailbox_gone: Vec::new(),
             exception: None,
             findings: vec![
                 FindingsAnswer::Page {
@@ -200,10 +203,10 @@ impl OperatorService for Server {
         request: Request<v1::FindMailboxRequest>,
     ) -> Result<Response<v1::FindMailboxResponse>, Status> {
         MailboxQuery::try_from(request.into_inner())?;
-        let (views, exception) = self.canned(|canned| {
+        let (views, exception, gone) = self.canned(|canned| {
             let name = canned.mailbox_shard;
             let found = canned.shards.iter().find(|view| Some(view.shard.shard.as_str()) == name).cloned();
-            (found, canned.exception)
+            (found, canned.exception, canned.mailbox_gone.clone())
         });
         let views = views.into_iter().map(|shard| rientro_types::MailboxView {
             mailbox: fixtures::mailbox_id(),
@@ -212,7 +215,7 @@ impl OperatorService for Server {
             since: shard.shard.services_since,
             shard,
         });
-        let answer = MailboxAnswer { mailbox: fixtures::mailbox_id(), views: views.collect() };
+        let answer = MailboxAnswer { mailbox: fixtures::mailbox_id(), views: views.collect(), gone };
         Ok(Response::new(answer.into()))
     }
 

@@ -1,8 +1,8 @@
 //! What is shown of each noun, as tables and as JSON.
 
 use rientro_types::{
-    Acceptance, CloseCause, Exception, HeldReason, Hold, Phase, PlanProblem, Promotion, Refusal, Seq,
-    ServiceSet, Span, TaskFailure, VolumeId, WaitingOn, WaveNo,
+    Acceptance, CloseCause, Exception, HeldReason, Hold, MailboxGone, Phase, PlanProblem, Promotion, Refusal,
+    Seq, ServiceSet, ShardView, Span, TaskFailure, VolumeId, WaitingOn, WaveNo,
 };
 use rientro_wire::operator::{FindingsAnswer, FindingsGap, JournalCheck};
 
@@ -542,6 +542,32 @@ async fn missing_mailboxes_are_said_with_what_to_do() {
             assert!(shown.contains(&format!("node {node} to show all 800 mailboxes again")), "{shown}");
         }
     }
+}
+
+/// R7: of a mailbox that no shard lists any more it is said where it was, until when, and what to do: settle or put back where
+/// its closed shard is held for it; look, where its shard was in service.
+#[tokio::test]
+async fn a_mailbox_that_is_gone_says_where_it_was() {
+    let mut text = String::new();
+    for (name, served) in [("vol-09", false), ("vol-01", true)] {
+        let named = |view: &ShardView| view.shard.shard == fixtures::shard_id(name);
+        let mut shard = fixtures::shards().into_iter().find(named).expect("it is there");
+        if !served {
+            let reason = HeldReason::MailboxesMissing { known: 800, shown: 800, unlisted: 1 };
+            shard.shard.blocked = Some(Hold { reason, since: fixtures::at(fixtures::minutes(5)) });
+        }
+        let [listed, missed] = [300, 5].map(|before| fixtures::at(fixtures::minutes(before)));
+        let mailbox_gone = vec![MailboxGone { listed, missed, served, shard }];
+        let cell = Cell::new(Canned { mailbox_shard: None, mailbox_gone, ..Canned::default() }).await;
+        for args in [
+            &["mailbox", "show", "mario@libero.example"][..],
+            &["mailbox", "show", "mario@libero.example", "--output", "json"],
+            &["mailbox", "except", "mario@libero.example", "--accept", "--reason", "asked", "--yes"],
+        ] {
+            text.push_str(&cell.run(args).await.transcript());
+        }
+    }
+    insta::assert_snapshot!(text);
 }
 
 /// T28: open shards with something wrong are counted where people look first, with the command that lists them.

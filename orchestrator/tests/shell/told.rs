@@ -77,6 +77,56 @@ async fn an_exception_alone_closes_nothing() {
     assert_eq!(view.since, view.shard.shard.state_since());
 }
 
+/// R7: a mailbox that vanishes from the list of a closed shard while another appears holds the shard, is found as gone, and
+/// releases the shard when it is listed again.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mailbox_that_vanishes_from_a_list_holds_its_shard() {
+    let cell = Cell::start().await;
+    let agent = Agent::connect(cell.address(), "n1", Manner::Slow).await;
+    agent.report(vec![claim("a")]).await.unwrap();
+    let key = welcome_of(&agent.heard.borrow()).unwrap().mailbox_key;
+    let id = |name: &str| MailboxId::of_address(&key, name.as_bytes());
+    let tell = async |names: [&str; 2]| {
+        let mut mailboxes = names.map(id).to_vec();
+        mailboxes.sort_unstable();
+        let header = MailboxesPart::Header { node: agent.node, incarnation: agent.incarnation };
+        let page = MailboxesPart::Page { shard: shard("a"), mailboxes, complete: true };
+        agent.report_mailboxes(vec![header.into(), page.into()]).await.unwrap();
+    };
+    let operator = cell.operator().await;
+    let find = async |name: &str| {
+        let query = v1::FindMailboxRequest::from(MailboxQuery::Mailbox(id(name)));
+        let answer = within(operator.client.clone().find_mailbox(query)).await.unwrap().into_inner();
+        MailboxAnswer::try_from(answer).unwrap()
+    };
+    tell(["mario", "anna"]).await;
+    tell(["anna", "luca"]).await;
+    let held = shown(&operator, "a").await.shard.blocked.unwrap().reason;
+    assert_eq!(held, HeldReason::MailboxesMissing { known: 10, shown: 10, unlisted: 1 });
+    let mario = find("mario").await;
+    assert_eq!((mario.views.len(), mario.gone.len()), (0, 1));
+    assert!(!mario.gone[0].served && mario.gone[0].listed <= mario.gone[0].missed);
+    assert_eq!(find("luca").await.gone, vec![]);
+    agent.report(vec![claim("a")]).await.unwrap();
+    assert!(shown(&operator, "a").await.shard.blocked.is_some(), "as many are not the same");
+    tell(["anna", "mario"]).await;
+    let held = shown(&operator, "a").await.shard.blocked.unwrap().reason;
+    assert_eq!(
+        held,
+        HeldReason::MailboxesMissing { known: 10, shown: 10, unlisted: 1 },
+        "luca was there too"
+    );
+    let settle = Verb::Settle {
+        selector: Selector { shards: vec![shard("a")], ..Selector::default() },
+        node: agent.node,
+        reason: "luca was a test".to_owned(),
+    };
+    operator.act(settle).await.unwrap();
+    tell(["anna", "mario"]).await;
+    assert_eq!(shown(&operator, "a").await.shard.blocked, None);
+    assert_eq!((find("mario").await.views.len(), find("luca").await.gone.len()), (1, 1));
+}
+
 /// A plan whose name is taken has no waves, running or aborted, and nothing of an aborted campaign is promoted.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_cannot_be_done_is_not_forecast() {

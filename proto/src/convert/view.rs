@@ -1,8 +1,8 @@
 //! What people and dashboards are shown.
 
 use rientro_types::{
-    CampaignView, CellView, LABELS_MAX, MailboxView, NodeView, SHARDS_NAMED_MAX, ShardState, ShardView,
-    StateCounts, WAVES_MAX, WaitingOn, WaveForecast, WaveView,
+    CampaignView, CellView, LABELS_MAX, MailboxGone, MailboxView, NodeView, SHARDS_NAMED_MAX, ShardState,
+    ShardView, StateCounts, WAVES_MAX, WaitingOn, WaveForecast, WaveView,
 };
 
 use super::{ConvertError, Inside, Problem, Put, Take, TakeWithin};
@@ -51,6 +51,7 @@ oneof!(WaitingOn in waiting_on, waiting_on: WaitingOn => WaitingOn {
 });
 
 message!(v1::ShardView => ShardView { shard, waiting_on });
+message!(v1::MailboxGone => MailboxGone { listed as listed_unix_ms, missed as missed_unix_ms, served, shard });
 message!(v1::MailboxView => MailboxView { mailbox, exception, open, since as since_unix_ms, shard });
 
 message!(v1::NodeView => NodeView {

@@ -2,8 +2,8 @@
 
 use proptest::prelude::{BoxedStrategy, Just, Strategy};
 use rientro_types::{
-    CampaignView, CellView, MailboxView, NodeView, Receipt, Refusal, ShardState, ShardView, StateCounts,
-    Verb, WaitingOn, WaveForecast, WaveView,
+    CampaignView, CellView, MailboxGone, MailboxView, NodeView, Receipt, Refusal, ShardState, ShardView,
+    StateCounts, Verb, WaitingOn, WaveForecast, WaveView,
 };
 
 use super::{Generate, Variants, path, some, word};
@@ -115,6 +115,7 @@ generate_struct! {
         mailboxes_forgiven, capped, wave_shards, wave_mailboxes,
     }
     ShardView { shard, waiting_on }
+    MailboxGone { listed, missed, served, shard }
     MailboxView { mailbox, exception, open, since, shard }
     NodeView {
         node, incarnation, labels, connected, heard_ago, silent, verifying, confirming, counts,
@@ -137,7 +138,7 @@ generate_struct! {
     }
     CellAnswer { cell, build, trouble, nodes_ahead }
     ShardsQuery { selector, after, max }
-    MailboxAnswer { mailbox, views }
+    MailboxAnswer { mailbox, views, gone }
     Act { actor = word(), verb, dry_run }
     FindingsQuery { selector, kinds, max, with_addresses }
     WatchQuery { campaign, include_decisions }

@@ -167,6 +167,19 @@ pub struct MailboxView {
     pub shard: ShardView,
 }
 
+/// A mailbox that a shard listed and lists no more.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MailboxGone {
+    /// When the last list with it was told.
+    pub listed: CellTime,
+    /// When the first list without it was told.
+    pub missed: CellTime,
+    /// Whether the shard was in service then.
+    pub served: bool,
+    /// The shard.
+    pub shard: ShardView,
+}
+
 /// One node, as shown.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NodeView {

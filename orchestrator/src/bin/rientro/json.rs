@@ -1,8 +1,8 @@
 //! What machines are shown. Keys are lasting; units stand last in their names; times are RFC 3339 in UTC.
 
 use rientro_types::{
-    CampaignView, CellTime, Decision, FleetLimits, LocatedFinding, MailboxView, NodeView, Seq, ShardState,
-    ShardView, Standing, StateCounts, WaveForecast, WaveView,
+    CampaignView, CellTime, Decision, FleetLimits, LocatedFinding, MailboxGone, MailboxView, NodeView, Seq,
+    ShardState, ShardView, Standing, StateCounts, WaveForecast, WaveView,
 };
 use rientro_wire::operator::CellAnswer;
 use serde_json::{Map, Value, json};
@@ -140,6 +140,15 @@ pub(crate) fn mailbox(view: &MailboxView, until: &str) -> Value {
         "since": rfc3339(view.since),
         "until": until,
         "shard": shard(&view.shard),
+    })
+}
+
+pub(crate) fn mailbox_gone(gone: &MailboxGone) -> Value {
+    json!({
+        "listed": rfc3339(gone.listed),
+        "missed": rfc3339(gone.missed),
+        "in_service": gone.served,
+        "shard": shard(&gone.shard),
     })
 }
 

@@ -1,5 +1,7 @@
 //! `rientro mailbox`: why is it closed, since when, until when, and what could be done.
 
+mod gone;
+
 use clap::{ArgGroup, Args, Subcommand};
 use rientro_types::{CampaignView, CellTime, Exception, MailboxId, MailboxView, ServiceSet, Verb};
 use rientro_wire::operator::{MailboxAnswer, MailboxQuery};
@@ -67,7 +69,7 @@ async fn find(client: &mut Client, mailbox: &str) -> Result<MailboxAnswer, Failu
         Err(_) => MailboxQuery::Address(mailbox.as_bytes().to_vec()),
     };
     let answer = client.mailbox(query).await?;
-    if answer.views.is_empty() {
+    if answer.views.is_empty() && answer.gone.is_empty() {
         return Err(Failure::Refused(format!(
             "no shard lists the mailbox {} ({})\nIs the address spelled as the provider writes it? \
              Has the node that holds it enrolled (rientro node list)?",
@@ -81,6 +83,10 @@ async fn find(client: &mut Client, mailbox: &str) -> Result<MailboxAnswer, Failu
 async fn except(session: &Session, client: &mut Client, args: ExceptArgs) -> Result<(), Failure> {
     let ExceptArgs { mailbox, keep_closed, accept, lift: _, reason } = args;
     let answer = find(client, &mailbox).await?;
+    if answer.views.is_empty() {
+        let problem = format!("no shard lists it any more; see rientro mailbox show {}", answer.mailbox);
+        return Err(Failure::Refused(problem));
+    }
     let [view] = answer.views.as_slice() else {
         let shards: Vec<_> = answer.views.iter().map(|view| view.shard.shard.shard.to_string()).collect();
         let problem = format!("more than one shard lists it ({}); settle them first", shards.join(", "));
@@ -109,6 +115,9 @@ async fn except(session: &Session, client: &mut Client, args: ExceptArgs) -> Res
 async fn show(session: &Session, client: &mut Client, mailbox: &str) -> Result<(), Failure> {
     let answer = find(client, mailbox).await?;
     let now = now(client).await?;
+    if answer.views.is_empty() {
+        return gone::show(session, mailbox, &answer, now);
+    }
     let mut shown = Vec::new();
     for view in &answer.views {
         let campaign = match view.shard.shard.member {
@@ -119,7 +128,9 @@ async fn show(session: &Session, client: &mut Client, mailbox: &str) -> Result<(
     }
     if session.out.is_json() {
         let views: Value = shown.iter().map(|(view, story)| json::mailbox(view, &story.until)).collect();
-        return session.out.json(&json!({ "mailbox": answer.mailbox.to_string(), "shards": views }));
+        return session
+            .out
+            .json(&json!({ "mailbox": answer.mailbox.to_string(), "shards": views, "gone": [] }));
     }
     if shown.len() > 1 {
         session.out.line(format_args!(
