@@ -16,8 +16,8 @@ type Id = [u8; ID_BYTES];
 
 /// When it was last listed, when it was first not, and whether it counts.
 const GONE: TableDefinition<'_, (&str, &Id), (u64, u64, u8)> = TableDefinition::new("gone");
-/// When a shard was listed.
-const LISTED: TableDefinition<'_, &str, u64> = TableDefinition::new("listed");
+/// When a shard was listed; and, while it is held for missing mailboxes, how many of those are not remembered.
+const LISTED: TableDefinition<'_, &str, (u64, Option<u64>)> = TableDefinition::new("listed");
 /// Vanished while its shard served nothing, and nobody has settled that.
 const COUNTS: u8 = 1;
 /// Vanished while its shard was in service: its customer or the provider deleted it.
@@ -47,46 +47,66 @@ pub(super) fn prepare(txn: &WriteTransaction) -> Result<(), redb::Error> {
     Ok(())
 }
 
+/// What a list lacks.
+struct Lacks {
+    /// Mailboxes of the list before.
+    vanished: BTreeSet<Id>,
+    /// These, and those that it lacked before.
+    left: u64,
+    /// What it was held for before and is not remembered here: nothing tells whether it is back.
+    lost: u64,
+}
+
 /// How many mailboxes the shard of a list lacks: of those of the list before, and of those that it lacked before when it is
 /// held for that. What was missing and is not remembered here goes on missing.
 pub(super) fn unlisted(txn: &ReadTransaction, listing: &Listing) -> Result<u64, redb::Error> {
-    let mut left = vanished(&txn.open_table(LISTS)?, listing)?;
-    let Some(before) = listing.unlisted else { return Ok(left.len() as u64) };
-    let mut back = 0;
-    for row in txn.open_table(GONE)?.range(of_shard(listing.shard.as_str()))? {
+    let (lists, gone, listed) = (txn.open_table(LISTS)?, txn.open_table(GONE)?, txn.open_table(LISTED)?);
+    let Lacks { vanished: _, left, lost } = lacks(&lists, &gone, &listed, listing)?;
+    Ok(left + lost)
+}
+
+fn lacks(
+    lists: &impl ReadableTable<&'static str, &'static [u8]>,
+    gone: &impl ReadableTable<(&'static str, &'static Id), (u64, u64, u8)>,
+    listed: &impl ReadableTable<&'static str, (u64, Option<u64>)>,
+    listing: &Listing,
+) -> Result<Lacks, redb::Error> {
+    let shard = listing.shard.as_str();
+    let vanished = vanished(lists, listing)?;
+    let Some(before) = listing.unlisted else {
+        return Ok(Lacks { left: vanished.len() as u64, vanished, lost: 0 });
+    };
+    let (mut left, mut back) = (vanished.clone(), 0);
+    for row in gone.range(of_shard(shard))? {
         let (key, value) = row?;
         let (id, (_, _, marks)) = (*key.value().1, value.value());
-        if marks & COUNTS == 0 {
-            continue;
-        }
-        if listing.has(&id) {
-            back += 1;
-        } else {
-            left.insert(id);
+        match (marks & COUNTS != 0, listing.has(&id)) {
+            (false, _) => {}
+            (true, true) => back += 1,
+            (true, false) => drop(left.insert(id)),
         }
     }
     let left = left.len() as u64;
-    Ok(left + before.saturating_sub(left + back))
+    // Once it is known what was lost, more that vanishes does not take its place.
+    let lost = listed.get(shard)?.and_then(|listed| listed.value().1);
+    Ok(Lacks { vanished, left, lost: lost.unwrap_or(before.saturating_sub(left + back)) })
 }
 
 /// Remembers what a list lacks that the one before had, and forgets what is back. To be called before the list is put.
 pub(super) fn note(txn: &WriteTransaction, listing: &Listing) -> Result<(), redb::Error> {
-    let vanished = vanished(&txn.open_table(LISTS)?, listing)?;
-    let shard = listing.shard.as_str();
-    let at = listing.at.unix_ms();
-    let mut listed = txn.open_table(LISTED)?;
-    let mut gone = txn.open_table(GONE)?;
-    let held = listing.unlisted.is_some();
+    let (shard, at) = (listing.shard.as_str(), listing.at.unix_ms());
+    let (mut gone, mut listed) = (txn.open_table(GONE)?, txn.open_table(LISTED)?);
+    let Lacks { vanished, left: _, lost } = lacks(&txn.open_table(LISTS)?, &gone, &listed, listing)?;
     gone.retain_in(of_shard(shard), |(_, id), _| !listing.has(id))?;
-    if !held {
+    if listing.unlisted.is_none() {
         settle(&mut gone, shard)?;
     }
-    let before = listed.get(shard)?.map_or(at, |before| before.value());
+    let before = listed.get(shard)?.map_or(at, |before| before.value().0);
     let marks = if listing.served { SERVED } else { COUNTS };
     for id in vanished {
         gone.insert((shard, &id), (before, at, marks))?;
     }
-    listed.insert(shard, at)?;
+    listed.insert(shard, (at, listing.unlisted.map(|_| lost)))?;
     if gone.len()? > GONE_MAX { forget_some(&mut gone) } else { Ok(()) }
 }
 
@@ -114,12 +134,16 @@ fn forget_some(
 ) -> Result<(), redb::Error> {
     let mut order = Vec::new();
     for row in gone.iter()? {
-        let (_, missed, marks) = row?.1.value();
-        order.push((marks & COUNTS, missed));
+        let (key, value) = row?;
+        let ((shard, id), (_, missed, marks)) = (key.value(), value.value());
+        order.push((marks & COUNTS, missed, shard.to_owned(), *id));
     }
     order.sort_unstable();
-    let last = order[order.len() / 8];
-    Ok(gone.retain(|_, (_, missed, marks)| (marks & COUNTS, missed) > last)?)
+    order.truncate(order.len() / 8);
+    for (_, _, shard, id) in order {
+        gone.remove((shard.as_str(), &id))?;
+    }
+    Ok(())
 }
 
 /// Shards that listed the mailbox and list it no more; at most `max`.
