@@ -230,25 +230,17 @@ fn happen(cell: &mut Cell, what: &Happens) {
         Happens::Disconnects { node } => cell.disconnect(node_name(*node)),
         Happens::Lists { node: at, life, first, last, shards, elsewhere, serves, mailboxes } => {
             let volume = volume_of(if *elsewhere { "z" } else { node_name(*at) });
-            let claims = (0..SHARDS)
-                .filter(|at| shards & (1 << at) != 0)
-                .map(|no| Claim {
-                    volume,
-                    mailboxes: *mailboxes,
-                    services: services(*serves),
-                    ..claim(&shard_name(no), node_name(*at))
-                })
-                .collect();
+            let like =
+                Claim { volume, mailboxes: *mailboxes, services: services(*serves), ..claim("a1", "a") };
+            let shown = (0..SHARDS).filter(|at| shards & (1 << at) != 0);
+            let claims = shown.map(|no| Claim { shard: shard(&shard_name(no)), ..like }).collect();
             let (node, incarnation) = (node(node_name(*at)), lives(*life));
             cell.run(Event::Inventory { node, incarnation, first: *first, claims, last: *last });
         }
         Happens::Lacks { node: at, life, shard: no, unlisted } => {
-            cell.run(Event::Unlisted {
-                node: node(node_name(*at)),
-                incarnation: lives(*life),
-                shard: shard(&shard_name(*no)),
-                unlisted: *unlisted,
-            });
+            let (node, incarnation) = (node(node_name(*at)), lives(*life));
+            let shard = shard(&shard_name(*no));
+            cell.run(Event::Unlisted { node, incarnation, shard, unlisted: *unlisted });
         }
         Happens::Ends { node: at, life, shard: no, attempt, end: kind } => {
             cell.run(Event::Result {
