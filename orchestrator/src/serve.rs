@@ -103,7 +103,6 @@ pub async fn start_with<S: Source, C: Clock>(
     source: S,
     clock: C,
 ) -> Result<Running, ServeError> {
-    state.remove_leftovers()?;
     state.prepare()?;
     let mailbox_key = state.mailbox_key()?;
     let directory = Directory::open(&state.directory())?;
@@ -151,7 +150,6 @@ pub async fn start_with<S: Source, C: Clock>(
         mailbox_key,
         streams: Arc::new(Semaphore::new(api::STREAMS_MAX)),
         whole_journal: api::whole_journal_places(),
-        backups: Arc::default(),
     };
     let mut site = Site {
         tracker: tracker.clone(),

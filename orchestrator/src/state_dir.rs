@@ -137,24 +137,6 @@ impl StateDir {
         self.path.join("directory.redb")
     }
 
-    /// A new path for a copy of the journal that is sent and removed.
-    pub(crate) fn outgoing_backup(&self, number: u64) -> PathBuf {
-        self.path.join(format!("backup-{}-{number}.tmp", std::process::id()))
-    }
-
-    /// Removes copies that a killed process left behind.
-    pub(crate) fn remove_leftovers(&self) -> Result<(), StateDirError> {
-        let failed = |source| StateDirError::Io { what: "clean up", path: self.path.clone(), source };
-        for found in fs::read_dir(&self.path).map_err(failed)? {
-            let name = found.map_err(failed)?.file_name();
-            let text = name.to_string_lossy();
-            if text.starts_with("backup-") && (text.ends_with(".tmp") || text.ends_with(".unfinished")) {
-                fs::remove_file(self.path.join(&name)).map_err(failed)?;
-            }
-        }
-        Ok(())
-    }
-
     fn marker(&self) -> PathBuf {
         self.path.join("restored")
     }

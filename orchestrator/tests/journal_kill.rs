@@ -15,9 +15,9 @@ use std::process::Command;
 
 use bytes::Bytes;
 use journal_support::{CHILD, Seeded, Talker};
-use rientro_orchestrator::journal::conformance::{Author, lead};
+use rientro_orchestrator::journal::conformance::{Author, backup_to, lead};
 use rientro_orchestrator::journal::{
-    Append, Journal, JournalError, RedbJournal, RedbOptions, backup, check_backup, verify,
+    Append, Journal, JournalError, RedbJournal, RedbOptions, check_backup, verify,
 };
 use tempfile::TempDir;
 
@@ -64,7 +64,7 @@ async fn keep(journal: &RedbJournal, author: &Author, folder: &Path) {
     println!("\nsnapshot {}", head.point.seq_next);
     let trimmed = journal.trim(author.seq).await.unwrap();
     println!("\ntrimmed {}", trimmed.first);
-    backup(journal, &folder.join(format!("backup-{}", author.seq))).await.unwrap();
+    backup_to(journal, &folder.join(format!("backup-{}", author.seq))).await.unwrap();
 }
 
 /// Lets a child work on the journal in `folder`, kills it at a seeded moment, and returns what it was told is durable.
@@ -144,7 +144,7 @@ async fn a_kill_while_keeping_loses_nothing() {
     assert!(backups > 0, "no child lived to finish a backup");
     let target = folder.path().join("restored.redb");
     let journal = RedbJournal::open(&path, RedbOptions::default()).await.unwrap();
-    backup(&journal, &folder.path().join("last")).await.unwrap();
+    backup_to(&journal, &folder.path().join("last")).await.unwrap();
     RedbJournal::restore(&folder.path().join("last"), &target, None).await.unwrap();
     assert_eq!(check(&target, end).await, (end, 0));
     println!("{KILLS_KEEPING} kills, {end} records, {backups} backups were whole");

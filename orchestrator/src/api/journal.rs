@@ -1,20 +1,17 @@
 //! The journal: its entries, its check, and copies of it.
 
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
-use rientro_types::{Digest, Seq};
+use rientro_types::{CellView, Digest, Seq};
 use rientro_wire::limits::BACKUP_CHUNK_BYTES_MAX;
 use rientro_wire::operator::{BackupEnd, BackupHeader, BackupPart, JournalCheck, TailedEntry};
 use rientro_wire::{codec, v1};
-use tokio::io::AsyncReadExt;
 use tokio::sync::OwnedSemaphorePermit;
 use tonic::{Response, Status};
 
 use super::{Answers, Operators, Sink};
 use crate::driver::{Handle, NotLent, Shelf};
-use crate::journal::{self, BackupContent, Journal, JournalError, PAGE_BYTES, SealedEntry, Verified};
+use crate::journal::{self, BackupSink, Head, Journal, JournalError, PAGE_BYTES, SealedEntry, Verified};
 use crate::state_dir::StateDirError;
 use crate::status;
 
@@ -71,19 +68,15 @@ impl<J: Journal> Operators<J> {
         let view = self.handle.ask(rientro_engine::Engine::cell_view).await?;
         let view =
             view.ok_or_else(|| Status::unavailable("the cell is being founded; try again in a moment"))?;
-        let copy = Copy(self.state.outgoing_backup(self.backups.fetch_add(1, Ordering::Relaxed)));
         let (shelf, handle) = (self.shelf.clone(), self.handle.clone());
         self.stream(|sink| async move {
             let _place = place;
-            let path = copy.0.clone();
-            let content = shelf.with(|journal| async move { journal::backup(&journal, &path).await }).await;
-            let content = content.map_err(|NotLent| handle.why_dropped())?;
-            let BackupContent { seq_next, chain, .. } = content.map_err(|error| status::journal(&error))?;
-            let header = BackupHeader { cell: view.cell, incarnation: view.incarnation, seq_next, chain };
-            if sink.send(BackupPart::Header(header)).await.is_ok() {
-                send_copy(&sink, &copy.0).await?;
+            let copy = shelf.with(|journal| async move { send_copy(&sink, &journal, &view).await }).await;
+            match copy.map_err(|NotLent| handle.why_dropped())? {
+                // The reader may have left.
+                Ok(()) | Err(Ended::Gone) => Ok(()),
+                Err(Ended::Journal(error)) => Err(status::journal(&error)),
             }
-            Ok(())
         })
     }
 
@@ -91,17 +84,6 @@ impl<J: Journal> Operators<J> {
         Arc::clone(&self.whole_journal).try_acquire_owned().map_err(|_| {
             Status::resource_exhausted("the journal is being checked or copied already; try later")
         })
-    }
-}
-
-/// A copy of the journal that is removed once it was sent.
-struct Copy(PathBuf);
-
-impl Drop for Copy {
-    fn drop(&mut self) {
-        if let Err(error) = std::fs::remove_file(&self.0) {
-            tracing::debug!(path = %self.0.display(), %error, "copy of the journal not removed");
-        }
     }
 }
 
@@ -147,24 +129,62 @@ fn checked(verified: Verified, key_problem: Option<String>) -> JournalCheck {
     }
 }
 
-async fn send_copy(sink: &Sink<v1::BackupJournalResponse>, path: &Path) -> Result<(), Status> {
-    let failed = |error| Status::internal(format!("could not read the copy {}: {error}", path.display()));
-    let mut file = tokio::fs::File::open(path).await.map_err(failed)?;
-    let (mut hasher, mut bytes) = (blake3::Hasher::new(), 0);
-    loop {
-        let mut chunk = Vec::with_capacity(BACKUP_CHUNK_BYTES_MAX);
-        let wanted = BACKUP_CHUNK_BYTES_MAX as u64;
-        (&mut file).take(wanted).read_to_end(&mut chunk).await.map_err(failed)?;
-        if chunk.is_empty() {
-            let digest = Digest::from_raw(*hasher.finalize().as_bytes());
-            // The reader may have left.
-            let _gone = sink.send(BackupPart::End(BackupEnd { bytes, digest })).await;
-            return Ok(());
+async fn send_copy<J: Journal>(
+    sink: &Sink<v1::BackupJournalResponse>,
+    journal: &J,
+    of: &CellView,
+) -> Result<(), Ended> {
+    let mut copy = Copy { sink, of, hasher: blake3::Hasher::new(), bytes: 0 };
+    journal::backup(journal, &mut copy).await?;
+    let digest = Digest::from_raw(*copy.hasher.finalize().as_bytes());
+    copy.send(BackupPart::End(BackupEnd { bytes: copy.bytes, digest })).await
+}
+
+/// A copy of the journal on its way to whoever asked for it.
+struct Copy<'s> {
+    sink: &'s Sink<v1::BackupJournalResponse>,
+    of: &'s CellView,
+    hasher: blake3::Hasher,
+    bytes: u64,
+}
+
+/// What ended a copy.
+enum Ended {
+    /// The journal could not be read.
+    Journal(JournalError),
+    /// The reader has left.
+    Gone,
+}
+
+impl From<JournalError> for Ended {
+    fn from(error: JournalError) -> Self {
+        Self::Journal(error)
+    }
+}
+
+impl Copy<'_> {
+    async fn send(&self, part: BackupPart) -> Result<(), Ended> {
+        self.sink.send(part).await.map_err(|_| Ended::Gone)
+    }
+}
+
+impl BackupSink for Copy<'_> {
+    type Error = Ended;
+
+    async fn begin(&mut self, head: &Head) -> Result<(), Ended> {
+        self.hasher.reset();
+        self.bytes = 0;
+        let CellView { cell, incarnation, .. } = *self.of;
+        let header = BackupHeader { cell, incarnation, seq_next: head.seq_next, chain: head.chain };
+        self.send(BackupPart::Header(header)).await
+    }
+
+    async fn put(&mut self, bytes: Vec<u8>) -> Result<(), Ended> {
+        for chunk in bytes.chunks(BACKUP_CHUNK_BYTES_MAX) {
+            self.hasher.update(chunk);
+            self.bytes += chunk.len() as u64;
+            self.send(BackupPart::Chunk(chunk.to_vec())).await?;
         }
-        hasher.update(&chunk);
-        bytes += chunk.len() as u64;
-        if sink.send(BackupPart::Chunk(chunk)).await.is_err() {
-            return Ok(());
-        }
+        Ok(())
     }
 }

@@ -11,7 +11,6 @@ mod watch;
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 
 use futures_core::Stream;
 use rientro_wire::v1;
@@ -57,7 +56,6 @@ pub(crate) struct Operators<J> {
     pub(crate) mailbox_key: [u8; 32],
     pub(crate) streams: Arc<Semaphore>,
     pub(crate) whole_journal: Arc<Semaphore>,
-    pub(crate) backups: Arc<AtomicU64>,
 }
 
 /// Places for calls that read the whole journal.

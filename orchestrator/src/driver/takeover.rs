@@ -5,6 +5,7 @@ use std::time::Duration;
 use rientro_engine::{Engine, Event, Origin};
 use rientro_types::Epoch;
 use rientro_wire::session::RefuseReason;
+use tokio_util::sync::CancellationToken;
 
 use super::batch::{self, Tip};
 use super::behind::Ahead;
@@ -60,13 +61,30 @@ impl<S: Source, C: Clock> Driver<S, C> {
         }
     }
 
-    /// Becomes writer, waiting for room with the engine at hand, and makes the first decisions of the term durable.
+    /// Becomes writer, waiting for room with the engine at hand, and makes the first decisions of the term durable. Meanwhile the
+    /// journal can be read: a copy of it may be what makes room.
     async fn begin(
         &mut self,
-        mut loaded: lead::Loaded<S::Journal>,
+        loaded: lead::Loaded<S::Journal>,
     ) -> Result<Option<Term<S::Journal>>, LeadError> {
         self.reopens = true;
         let origin = lead::origin(&loaded, &self.source, &self.settings)?;
+        let over = self.stop.child_token();
+        self.around.shelf.put(loaded.journal.handle(), over.clone());
+        let begun = self.become_leader(loaded, origin, over.clone()).await;
+        if !matches!(begun, Ok(Some(_))) {
+            over.cancel();
+            self.around.shelf.clear();
+        }
+        begun
+    }
+
+    async fn become_leader(
+        &mut self,
+        mut loaded: lead::Loaded<S::Journal>,
+        origin: Origin,
+        over: CancellationToken,
+    ) -> Result<Option<Term<S::Journal>>, LeadError> {
         let epoch = loop {
             let epoch = loaded.head.fence.next();
             match loaded.journal.become_writer(epoch).await {
@@ -82,7 +100,7 @@ impl<S: Source, C: Clock> Driver<S, C> {
                 Err(error) => return Err(error.into()),
             }
         };
-        self.found(loaded, epoch, origin).await.map(Some)
+        self.found(loaded, epoch, origin, over).await.map(Some)
     }
 
     async fn found(
@@ -90,6 +108,7 @@ impl<S: Source, C: Clock> Driver<S, C> {
         loaded: lead::Loaded<S::Journal>,
         epoch: Epoch,
         origin: Origin,
+        over: CancellationToken,
     ) -> Result<Term<S::Journal>, LeadError> {
         let lead::Loaded { mut engine, mut journal, chain, replayed, .. } = loaded;
         let mut tip = Tip { seq: engine.seq_next(), epoch, chain };
@@ -103,8 +122,6 @@ impl<S: Source, C: Clock> Driver<S, C> {
             }
         }
         self.source.led(origin)?;
-        let over = self.stop.child_token();
-        self.around.shelf.put(journal.handle(), over.clone());
         let keeper = Keeper::new(&self.settings, replayed, self.around.metrics.clone());
         self.announce(&engine, epoch);
         Ok(Term {

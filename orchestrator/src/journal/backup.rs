@@ -1,12 +1,13 @@
 //! A backup: one file with everything a journal holds, archive and snapshot included.
 //!
-//! It is written while appends go on, from the one source that does not change under the reader: entries up to the head at
+//! It is made while appends go on, from the one source that does not change under the reader: entries up to the head at
 //! the beginning, in order, each linked to the one before. Any journal can be backed up, and the file can be restored as an
-//! embedded journal. The file gets its name once it is synced, and ends in a frame without which it is not accepted.
+//! embedded journal. It goes to whoever asked as it is read, page by page, and ends in a frame without which it is not accepted.
 
 use std::fs::File;
-use std::io::{BufRead, BufReader, BufWriter, Write};
-use std::path::{Path, PathBuf};
+use std::future::Future;
+use std::io::{BufRead, BufReader};
+use std::path::Path;
 
 use bytes::Bytes;
 use rientro_types::{Digest, Epoch, Seq};
@@ -14,7 +15,7 @@ use rientro_types::{Digest, Epoch, Seq};
 use super::archive::follows;
 use super::frame::{self, FrameError, Kind};
 use super::snapshot::{SnapshotHead, SnapshotReader};
-use super::{Head, Journal, JournalError, PAGE_BYTES, SealedEntry, files};
+use super::{Head, Journal, JournalError, PAGE_BYTES, SealedEntry};
 
 const MAGIC: [u8; 8] = *b"RNTBAK\x00\x01";
 /// A snapshot that is replaced while it is copied is copied again, so many times at most; replacing one takes far longer
@@ -50,33 +51,64 @@ pub struct Restored {
     pub fence: Epoch,
 }
 
-/// Writes a backup of `journal` to `path`, which must not exist.
+/// Takes a backup as it is made, wherever it goes: nothing is written beside the journal, whose disk may be full.
+pub trait BackupSink: Send {
+    /// Why it takes no more.
+    type Error: From<JournalError> + Send;
+
+    /// The backup begins, of everything before `head`. When it begins again, what came before does not count.
+    fn begin(&mut self, head: &Head) -> impl Future<Output = Result<(), Self::Error>> + Send;
+
+    /// The next bytes: a few entries or a chunk of the snapshot, some MiB at most.
+    fn put(&mut self, bytes: Vec<u8>) -> impl Future<Output = Result<(), Self::Error>> + Send;
+}
+
+/// Gives a backup of `journal` to `sink`. What it has taken is a backup only once this has returned well.
 ///
 /// # Errors
-/// [`JournalError::Exists`] when something is at the path, [`JournalError::Broken`] when the journal or its archive is
-/// damaged (use [`super::verify()`] to see where), [`JournalError::Full`] and other storage errors. Nothing is left at the
-/// path then.
-pub async fn backup<J: Journal>(journal: &J, path: &Path) -> Result<BackupContent, JournalError> {
-    files::refuse_existing(path)?;
+/// [`JournalError::Broken`] when the journal or its archive is damaged (use [`super::verify()`] to see where); storage errors;
+/// the sink's own.
+///
+/// # Cancel safety
+/// Safe: nothing is left behind but what the sink has taken.
+pub async fn backup<J: Journal, S: BackupSink>(journal: &J, sink: &mut S) -> Result<BackupContent, S::Error> {
     let mut tries = 0;
     loop {
         tries += 1;
-        let out = Out::begin(path).await?;
-        match copy(journal, out).await {
-            Err(JournalError::SnapshotReplaced) if tries < SNAPSHOT_TRIES_MAX => {}
-            done => {
-                files::remove_leftover(&files::sibling(path, ".unfinished"))?;
-                return done;
-            }
+        match copy(journal, sink).await {
+            Ok(content) => return Ok(content),
+            Err(Stopped::Journal(JournalError::SnapshotReplaced)) if tries < SNAPSHOT_TRIES_MAX => {}
+            Err(Stopped::Journal(error)) => return Err(error.into()),
+            Err(Stopped::Sink(error)) => return Err(error),
         }
     }
 }
 
-async fn copy<J: Journal>(journal: &J, out: Out) -> Result<BackupContent, JournalError> {
+/// What stopped a copy.
+enum Stopped<E> {
+    Journal(JournalError),
+    Sink(E),
+}
+
+impl<E> From<JournalError> for Stopped<E> {
+    fn from(error: JournalError) -> Self {
+        Self::Journal(error)
+    }
+}
+
+async fn copy<J: Journal, S: BackupSink>(
+    journal: &J,
+    sink: &mut S,
+) -> Result<BackupContent, Stopped<S::Error>> {
     let head = journal.head().await?;
+    sink.begin(&head).await.map_err(Stopped::Sink)?;
     let header = head_to_stored(&head);
-    let out = out.put(move |o| o.frame(Kind::Header, &header)).await?;
-    let (mut out, snapshot) = copy_snapshot(journal, &head, out).await?;
+    put(sink, move |out| {
+        out.extend_from_slice(&MAGIC);
+        frame::write(out, Kind::Header, &header)
+    })
+    .await?;
+    let snapshot = copy_snapshot(journal, &head, sink).await?;
     let mut seq = Seq::from_raw(1);
     let mut content = BackupContent {
         fence: head.fence,
@@ -97,10 +129,25 @@ async fn copy<J: Journal>(journal: &J, out: Out) -> Result<BackupContent, Journa
             }
         }
         seq = page.last().map_or(head.seq_next, SealedEntry::seq_next);
-        out = out.put(move |o| page.iter().try_for_each(|e| o.frame(Kind::Entry, &e.to_stored()))).await?;
+        put(sink, move |out| page.iter().try_for_each(|e| frame::write(out, Kind::Entry, &e.to_stored())))
+            .await?;
     }
-    out.finish(content.entries).await?;
+    put(sink, move |out| frame::write(out, Kind::End, &content.entries.to_le_bytes())).await?;
     Ok(content)
+}
+
+/// Makes frames where it may take its time, and hands them on.
+async fn put<S: BackupSink>(
+    sink: &mut S,
+    frames: impl FnOnce(&mut Vec<u8>) -> std::io::Result<()> + Send + 'static,
+) -> Result<(), Stopped<S::Error>> {
+    let made = tokio::task::spawn_blocking(move || {
+        let mut out = Vec::new();
+        frames(&mut out).map(|()| out)
+    });
+    let made = made.await.map_err(std::io::Error::other).flatten();
+    let made = made.map_err(|e| JournalError::io("put together", Path::new("a backup"), e))?;
+    sink.put(made).await.map_err(Stopped::Sink)
 }
 
 /// The page that begins at `seq`, from the archive when it was trimmed.
@@ -115,67 +162,21 @@ pub(super) async fn read_anywhere<J: Journal>(
 }
 
 /// Copies the present snapshot, unless it stands for more than the backup will hold.
-async fn copy_snapshot<J: Journal>(
+async fn copy_snapshot<J: Journal, S: BackupSink>(
     journal: &J,
     head: &Head,
-    mut out: Out,
-) -> Result<(Out, Option<Seq>), JournalError> {
-    let Some(snapshot) = journal.snapshot().await? else { return Ok((out, None)) };
+    sink: &mut S,
+) -> Result<Option<Seq>, Stopped<S::Error>> {
+    let Some(snapshot) = journal.snapshot().await? else { return Ok(None) };
     if snapshot.point.seq_next > head.seq_next {
-        return Err(JournalError::SnapshotReplaced);
+        return Err(JournalError::SnapshotReplaced.into());
     }
-    out = out.put(move |o| o.frame(Kind::Snapshot, &snapshot.to_stored())).await?;
+    put(sink, move |out| frame::write(out, Kind::Snapshot, &snapshot.to_stored())).await?;
     let mut reader = SnapshotReader::new(snapshot);
     while let Some(chunk) = reader.next(journal).await? {
-        out = out.put(move |o| o.frame(Kind::Chunk, &chunk)).await?;
+        put(sink, move |out| frame::write(out, Kind::Chunk, &chunk)).await?;
     }
-    Ok((out, Some(snapshot.point.seq_next)))
-}
-
-/// A backup file being written.
-struct Out {
-    path: PathBuf,
-    unfinished: PathBuf,
-    file: BufWriter<File>,
-}
-
-impl Out {
-    async fn begin(path: &Path) -> Result<Self, JournalError> {
-        let unfinished = files::sibling(path, ".unfinished");
-        files::remove_leftover(&unfinished)?;
-        let file = BufWriter::with_capacity(BUFFER_BYTES, files::create(&unfinished)?);
-        let out = Self { path: path.to_owned(), unfinished, file };
-        out.put(|o| o.raw(&MAGIC)).await
-    }
-
-    /// Writes where it may block.
-    async fn put(
-        mut self,
-        work: impl FnOnce(&mut Self) -> Result<(), JournalError> + Send + 'static,
-    ) -> Result<Self, JournalError> {
-        let path = self.unfinished.clone();
-        let done = tokio::task::spawn_blocking(move || work(&mut self).map(|()| self)).await;
-        done.map_err(|e| JournalError::io("write", &path, std::io::Error::other(e)))?
-    }
-
-    fn raw(&mut self, bytes: &[u8]) -> Result<(), JournalError> {
-        self.file.write_all(bytes).map_err(|e| JournalError::io("write", &self.unfinished, e))
-    }
-
-    fn frame(&mut self, kind: Kind, body: &[u8]) -> Result<(), JournalError> {
-        frame::write(&mut self.file, kind, body).map_err(|e| JournalError::io("write", &self.unfinished, e))
-    }
-
-    async fn finish(self, entries: u64) -> Result<(), JournalError> {
-        let finished = self.put(move |o| {
-            o.frame(Kind::End, &entries.to_le_bytes())?;
-            let synced = o.file.flush().and_then(|()| o.file.get_ref().sync_all());
-            synced.map_err(|e| JournalError::io("write", &o.unfinished, e))?;
-            files::refuse_existing(&o.path)?;
-            files::publish(&o.unfinished, &o.path)
-        });
-        finished.await.map(drop)
-    }
+    Ok(Some(snapshot.point.seq_next))
 }
 
 /// One part of a backup, as [`scan`] meets it.

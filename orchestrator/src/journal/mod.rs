@@ -29,7 +29,7 @@ use bytes::Bytes;
 use rientro_types::{Digest, Epoch, Seq, SnapshotPoint};
 
 pub(crate) use backup::first_entry;
-pub use backup::{BackupContent, Restored, backup, check_backup};
+pub use backup::{BackupContent, BackupSink, Restored, backup, check_backup};
 pub use entry::{ENTRY_BYTES_MAX, SealedEntry};
 pub use error::{JournalError, Recourse};
 pub use redb::{RedbJournal, RedbOptions};

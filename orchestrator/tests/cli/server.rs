@@ -318,6 +318,8 @@ impl OperatorService for Server {
         let end = BackupEnd { bytes: 10, digest: Digest::of(b"abcdefghij") };
         let mut parts = vec![
             BackupPart::Header(header),
+            BackupPart::Chunk(b"of a copy that begins anew".to_vec()),
+            BackupPart::Header(header),
             BackupPart::Chunk(b"abcde".to_vec()),
             BackupPart::Chunk(b"fghij".to_vec()),
         ];

@@ -1,7 +1,7 @@
 //! `rientro journal`: every decision, in order and chained.
 
 use std::fs::{File, OpenOptions};
-use std::io::Write;
+use std::io::{Seek, Write};
 use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
@@ -239,10 +239,17 @@ async fn copy(client: &mut Client, path: &Path) -> Result<(BackupHeader, BackupE
         .open(path)
         .map_err(|source| Failure::io(format!("create {}", file_name(path)), source))?;
     let mut header = None;
-    let mut received = Received { hasher: blake3::Hasher::new(), bytes: 0 };
+    let mut received = Received::default();
     while let Some(part) = parts.next::<BackupPart>().await? {
         match part {
-            BackupPart::Header(first) => header = Some(first),
+            BackupPart::Header(begun) => {
+                // It may begin anew.
+                received = Received::default();
+                file.set_len(0)
+                    .and_then(|()| file.rewind())
+                    .map_err(|source| Failure::io(format!("write {}", file_name(path)), source))?;
+                header = Some(begun);
+            }
             BackupPart::Chunk(chunk) => received.write(&mut file, &chunk, path)?,
             BackupPart::End(end) => {
                 received.check(&end)?;
@@ -256,6 +263,7 @@ async fn copy(client: &mut Client, path: &Path) -> Result<(BackupHeader, BackupE
     Err(incomplete("it broke off"))
 }
 
+#[derive(Default)]
 struct Received {
     hasher: blake3::Hasher,
     bytes: u64,

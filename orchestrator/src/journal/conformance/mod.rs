@@ -12,13 +12,17 @@
 pub mod keeping;
 pub mod writing;
 
+use std::fs::{self, File};
 use std::future::Future;
-use std::path::Path;
+use std::io::Write;
+use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use rientro_types::{Digest, Epoch, Seq, SnapshotPoint};
 
-use super::{Append, Head, Journal, JournalError, SealedEntry, SnapshotReader};
+use super::{
+    Append, BackupContent, BackupSink, Head, Journal, JournalError, SealedEntry, SnapshotReader, backup,
+};
 
 /// Where one journal lives during one case.
 pub trait Lab: Send + Sync {
@@ -176,4 +180,33 @@ pub async fn read_snapshot<J: Journal>(journal: &J) -> Option<(SnapshotPoint, Ve
         chunks.push(chunk);
     }
     Some((head.point, chunks))
+}
+
+/// Puts a backup into a file, which gets its name when the backup is whole.
+///
+/// # Errors
+/// What [`backup`] returns.
+pub async fn backup_to<J: Journal>(journal: &J, path: &Path) -> Result<BackupContent, JournalError> {
+    let unfinished = PathBuf::from(format!("{}.unfinished", path.display()));
+    let mut sink = BackupFile(File::create(&unfinished).unwrap());
+    let content = backup(journal, &mut sink).await?;
+    sink.0.sync_all().unwrap();
+    fs::rename(unfinished, path).unwrap();
+    Ok(content)
+}
+
+struct BackupFile(File);
+
+impl BackupSink for BackupFile {
+    type Error = JournalError;
+
+    async fn begin(&mut self, _head: &Head) -> Result<(), JournalError> {
+        self.0.set_len(0).and_then(|()| std::io::Seek::rewind(&mut self.0)).unwrap();
+        Ok(())
+    }
+
+    async fn put(&mut self, bytes: Vec<u8>) -> Result<(), JournalError> {
+        self.0.write_all(&bytes).unwrap();
+        Ok(())
+    }
 }
