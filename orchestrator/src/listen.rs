@@ -7,6 +7,7 @@
 
 mod connection;
 mod places;
+mod trouble;
 
 use std::io;
 use std::net::SocketAddr;
@@ -18,7 +19,6 @@ use std::time::Duration;
 
 use tokio::net::{TcpListener, UnixListener, UnixStream};
 use tokio::sync::{Semaphore, mpsc};
-use tokio::time::Instant;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -26,14 +26,13 @@ use tokio_util::task::TaskTracker;
 pub(crate) use connection::{Connection, Peer};
 pub use places::{CONNECTIONS_MAX, raise_file_limit};
 pub(crate) use places::{Places, Share};
+pub(crate) use trouble::Trouble;
 
 use connection::Stream;
 
 /// Waits after failed accepts, which usually mean that this process has no file descriptor left: the first, and the longest.
 const ACCEPT_RETRY: Duration = Duration::from_millis(50);
 const ACCEPT_RETRY_MAX: Duration = Duration::from_secs(1);
-/// A trouble that meets every caller is logged at most so often.
-const LOG_EVERY: Duration = Duration::from_secs(10);
 /// Who may connect to a Unix socket: its owner and group.
 const SOCKET_MODE: u32 = 0o660;
 
@@ -99,26 +98,6 @@ pub(crate) struct Listener {
     failed: Trouble,
     /// The next wait after a failed accept.
     retry: Duration,
-}
-
-/// Something that may happen to every caller, told once in a while.
-#[derive(Debug, Default)]
-struct Trouble {
-    told: Option<Instant>,
-    times: u64,
-}
-
-impl Trouble {
-    /// It happened again. How often it has, since it was told last, when it is to be told.
-    fn happened(&mut self) -> Option<u64> {
-        self.times += 1;
-        let now = Instant::now();
-        if self.told.is_some_and(|told| now.saturating_duration_since(told) < LOG_EVERY) {
-            return None;
-        }
-        self.told = Some(now);
-        Some(std::mem::take(&mut self.times))
-    }
 }
 
 impl Listener {

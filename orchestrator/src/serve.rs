@@ -135,6 +135,7 @@ pub async fn start_with<S: Source, C: Clock>(
         sessions: Arc::new(Semaphore::new(SESSIONS_MAX)),
         bulk_calls: Arc::new(Semaphore::new(BULK_CALLS_MAX)),
         lookups: Arc::new(Semaphore::new(LOOKUPS_MAX)),
+        refused: Arc::default(),
     };
     let operators = Operators {
         handle: handle.clone(),

@@ -10,7 +10,7 @@ mod greeting;
 mod outgoing;
 
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use prost::Message;
@@ -29,6 +29,7 @@ use crate::directory::Directory;
 use crate::driver::{Handle, Input, NotLent, Shelf, Told};
 use crate::findings::Findings;
 use crate::journal::{Journal, JournalError, SealedEntry};
+use crate::listen::Trouble;
 use crate::status::unavailable;
 
 pub(crate) use bulk::Reporting;
@@ -58,6 +59,8 @@ pub(crate) struct Agents<J> {
     pub(crate) sessions: Arc<Semaphore>,
     pub(crate) bulk_calls: Arc<Semaphore>,
     pub(crate) lookups: Arc<Semaphore>,
+    /// Greetings that were refused: anybody can send them.
+    pub(crate) refused: Arc<Mutex<Trouble>>,
 }
 
 impl<J> Clone for Agents<J> {
@@ -73,6 +76,7 @@ impl<J> Clone for Agents<J> {
             sessions,
             bulk_calls,
             lookups,
+            refused,
         } = self;
         Self {
             handle: handle.clone(),
@@ -85,6 +89,7 @@ impl<J> Clone for Agents<J> {
             sessions: Arc::clone(sessions),
             bulk_calls: Arc::clone(bulk_calls),
             lookups: Arc::clone(lookups),
+            refused: Arc::clone(refused),
         }
     }
 }
@@ -114,6 +119,7 @@ impl<J: Journal> AgentService for Agents<J> {
             handle: self.handle.clone(),
             shelf: self.shelf.clone(),
             lookups: Arc::clone(&self.lookups),
+            refused: Arc::clone(&self.refused),
             stop: self.stop.clone(),
             _permit: permit,
         };
@@ -167,6 +173,7 @@ struct Session<J> {
     handle: Handle,
     shelf: Shelf<J>,
     lookups: Arc<Semaphore>,
+    refused: Arc<Mutex<Trouble>>,
     stop: CancellationToken,
     _permit: OwnedSemaphorePermit,
 }
@@ -216,7 +223,15 @@ impl<J: Journal> Session<J> {
 
     /// Tells why, and gives the agent a little time to read it.
     async fn turn_away(self, refused: greeting::Refused) {
-        tracing::warn!(session = self.no.0, text = refused.text, "greeting refused");
+        let happened = self.refused.lock().unwrap_or_else(PoisonError::into_inner).happened();
+        if let Some(times) = happened {
+            tracing::warn!(
+                session = self.no.0,
+                text = refused.text,
+                times,
+                "greetings refused; this is the last of them"
+            );
+        }
         self.link.refuse(refused.reason, refused.text);
         let read = tokio::time::timeout(SESSION_SILENCE.into(), self.link.closed().cancelled()).await;
         if read.is_err() {

@@ -123,3 +123,18 @@ async fn a_lost_agent_is_seen_as_gone() {
     };
     until(|| operator.cell(), gone).await.unwrap();
 }
+
+/// Anybody can send greetings that make no sense: the log tells of them with a count, and does not fill.
+#[tokio::test(flavor = "multi_thread")]
+async fn refused_greetings_do_not_fill_the_log() {
+    let folder = tempfile::tempdir().unwrap();
+    let process = crate::process::Process::start(folder.path(), &[]);
+    process.operator().await;
+    for _ in 0..30 {
+        let (reason, _) = refused(&process.address, vec![AgentMessage::HelloDone]).await;
+        assert_eq!(reason, RefuseReason::Protocol);
+    }
+    let log = process.terminate();
+    let told = log.iter().filter(|line| line.contains("greetings refused")).count();
+    assert!((1..=3).contains(&told), "{told} of 30: {log:#?}");
+}

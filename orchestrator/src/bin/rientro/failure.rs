@@ -152,8 +152,8 @@ impl Failure {
         Some(json!({ "error": { "code": code, "what": self.to_string(), "next": self.next() } }))
     }
 
-    /// Whether trying again later may help.
-    pub(crate) const fn is_unreachable(&self) -> bool {
+    /// Whether it may pass by itself, so that trying again later helps.
+    pub(crate) const fn may_pass(&self) -> bool {
         match self {
             Self::Unable(_) | Self::Unreachable { .. } | Self::Silent { .. } | Self::AnswerLost { .. } => {
                 true
@@ -238,6 +238,6 @@ mod tests {
         let failure = Failure::of_status("here", &Status::unavailable(why)).after_a_decision();
         assert_eq!(failure.told().as_deref(), Some(format!("rientro: {why}").as_str()));
         assert_eq!((failure.code(), failure.exit_code()), (Some("unable"), ExitCode::from(EXIT_REFUSED)));
-        assert!(failure.is_unreachable(), "a watch waits for it");
+        assert!(failure.may_pass(), "a watch waits for it");
     }
 }

@@ -127,7 +127,7 @@ impl Watch<'_> {
     async fn follow(&mut self) -> Result<(), Failure> {
         loop {
             let failure = match self.attend().await {
-                Err(failure) if failure.is_unreachable() => failure,
+                Err(failure) if failure.may_pass() => failure,
                 done => return done,
             };
             if !self.picture.campaign.state.is_live() {
@@ -220,7 +220,7 @@ impl Watch<'_> {
         match self.session.connect().await {
             Ok(client) => self.client = client,
             // The old connection fails again, and so the loop comes back here.
-            Err(failure) if failure.is_unreachable() => {}
+            Err(failure) if failure.may_pass() => {}
             Err(failure) => return Err(failure),
         }
         Ok(())
