@@ -23,6 +23,7 @@ impl Monitor {
                 self.may_end(*shard, *attempt, end, log);
             }
             Record::StepOpening { shard, services, timeout: _ } => self.may_open(*shard, *services, log),
+            Record::ShardMeasured { shard, mailboxes, bytes: _ } => self.may_follow(*shard, *mailboxes),
             Record::NodeSilent { node, silent_for: _ } => self.may_be_silent(*node),
             Record::WaveStarted { campaign, wave } => self.may_begin(*campaign, *wave),
             Record::WaveSettled { campaign, wave } => self.may_settle(*campaign, *wave),
@@ -48,6 +49,22 @@ impl Monitor {
         let Some((shard, what)) = crate::coverage::of_record(record) else { return };
         if let Some(state) = self.state_of(shard) {
             self.seen.note(state, what);
+        }
+    }
+
+    /// After a restore only the node knows whether it serves a shard: what it measures then is what is known. Else what is
+    /// closed never counts fewer mailboxes than before.
+    fn may_follow(&mut self, shard: ShardId, mailboxes: u64) {
+        let doubted = self.follower().shard_view(shard).is_some_and(|view| view.shard.doubted);
+        let Some(book) = self.books.shard_mut(shard) else { return };
+        if doubted {
+            book.known = mailboxes;
+        }
+        let in_service = !(book.services.is_empty() && book.seen.is_empty());
+        if !in_service && mailboxes < book.known {
+            let known = book.known;
+            let found = format!("closed shard {shard} had {known} mailboxes and is measured at {mailboxes}");
+            self.broken("R7", Some(shard), found);
         }
     }
 
