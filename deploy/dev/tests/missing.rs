@@ -57,11 +57,22 @@ fn start_campaign(cell: &Cell, folder: &Path) {
 /// held for it while the others open; the mailbox is found as gone; put back, it opens with its shard.
 #[test]
 fn a_mailbox_that_vanished_keeps_its_shard_closed_until_it_is_back() {
+    vanish_and_return(false);
+}
+
+/// R7: the same when another mailbox appears in its place, so that the counts are as they were.
+#[test]
+fn a_mailbox_in_the_place_of_another_hides_nothing() {
+    vanish_and_return(true);
+}
+
+fn vanish_and_return(replaced: bool) {
     let folder = tempfile::tempdir().expect("a folder for the stores");
     fleet::make(folder.path(), &SHAPE).expect("the fleet is made");
     let root = SHAPE.roots(folder.path()).remove(0);
     let victim = store::mailboxes(std::slice::from_ref(&root)).expect("the root can be listed").remove(0);
     let (domain, user) = victim.path.to_str().and_then(|path| path.split_once('/')).expect("domain and user");
+    let other = victim.folder().with_file_name("nobody");
     let address = format!("{user}@{domain}");
     let mut cell = start_cell(folder.path(), &root);
     cell.await_shards(SHAPE.shards).expect("the agent shows its shards");
@@ -70,6 +81,11 @@ fn a_mailbox_that_vanished_keeps_its_shard_closed_until_it_is_back() {
 
     let away = folder.path().join("away");
     std::fs::rename(victim.folder(), &away).expect("the mailbox is taken away");
+    if replaced {
+        std::fs::create_dir_all(other.join("cur")).expect("another one appears");
+        std::fs::create_dir_all(other.join("new")).expect("another one appears");
+        std::fs::create_dir_all(other.join("tmp")).expect("another one appears");
+    }
     look_again(&mut cell);
     let missing =
         format!("1 of {} mailboxes that were known are not there any more", SHAPE.mailboxes_per_shard);

@@ -1,7 +1,8 @@
 //! Bulk calls: inventories, lists of mailboxes, findings.
 //!
 //! Each names its node and life first, and counts only beside that node's present session: pages of an inventory that were
-//! sent across a reconnection never add up to one.
+//! sent across a reconnection never add up to one. What a list of mailboxes lacks is told to the engine like anything else an
+//! agent says; the list itself goes to the directory.
 
 use std::collections::BTreeSet;
 use std::future::Future;

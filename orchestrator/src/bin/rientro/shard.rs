@@ -57,7 +57,7 @@ pub(crate) enum ShardCommand {
         #[arg(long, value_parser = services, value_name = "SERVICES")]
         services: ServiceSet,
     },
-    /// Settle where shards are that two nodes claim, or whose volume is another one
+    /// Settle where shards are that two nodes claim, or whose volume is another one; or, by name, what is missing in one
     Settle {
         #[command(flatten)]
         what: Reasoned,
