@@ -68,9 +68,11 @@ impl State {
                 campaign.ended = Some(at);
                 Ok(())
             }
-            Record::WaveStarted { campaign, wave } | Record::WaveUnsettled { campaign, wave } => {
-                self.set_wave(*campaign, *wave, WaveState::Opening)
+            Record::WaveStarted { campaign, wave } => {
+                self.set_wave(*campaign, *wave, WaveState::Opening)?;
+                self.forgive_returned(*campaign, *wave)
             }
+            Record::WaveUnsettled { campaign, wave } => self.set_wave(*campaign, *wave, WaveState::Opening),
             Record::WaveSettled { campaign, wave } => {
                 let bake = self.campaign(self.find_campaign(*campaign)?).plan.waves.bake;
                 self.set_wave(*campaign, *wave, WaveState::Baking { until: self.at + bake })
@@ -97,6 +99,19 @@ impl State {
         let campaign = self.moved(self.find_campaign(campaign)?);
         let id = campaign.id;
         campaign.wave_mut(wave).ok_or_else(|| format!("campaign {id} has no wave {wave}"))?.state = state;
+        Ok(())
+    }
+
+    /// R6: a wave answers for what is lost when it begins and from then on. What was lost before and is on its way again has
+    /// dodged no budget: one absence would otherwise pause the campaign once for each later wave.
+    fn forgive_returned(&mut self, campaign: rientro_types::CampaignId, wave: WaveNo) -> Applied {
+        let campaign = self.find_campaign(campaign)?;
+        for ix in self.members(campaign) {
+            let shard = self.shard(ix);
+            if shard.wave() == Some(wave) && shard.is_returning() {
+                self.change(ix, |s| s.charged = false);
+            }
+        }
         Ok(())
     }
 

@@ -81,7 +81,7 @@ fn timer(shard: &Shard) -> Option<rientro_types::ActiveTime> {
 
 impl Footprint {
     /// Lost mailboxes that are on their way again.
-    const fn returning(&self) -> u64 {
+    pub(crate) const fn returning(&self) -> u64 {
         if self.moving { self.lost } else { 0 }
     }
 }

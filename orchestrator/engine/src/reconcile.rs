@@ -314,12 +314,8 @@ impl Engine {
     fn claimed_elsewhere(&mut self, ix: NodeIx, shard: ShardIx, claim: &Claim) {
         let s = self.state.shard(shard);
         let holder = self.state.node(s.node);
-        let gone = match &holder.listed {
-            Some(listed) => !listed.contains(&shard),
-            None => holder.silent.is_some(),
-        };
         let id = s.id;
-        if s.volume == claim.volume && gone {
+        if s.volume == claim.volume && holder.is_without(shard) {
             let placement =
                 Placement { no: s.placement_no.next(), node: self.state.node(ix).id, volume: claim.volume };
             self.place(ix, shard, placement);
@@ -333,6 +329,21 @@ impl Engine {
                 volume: claim.volume,
             };
             self.decide_for(ix, Record::ShardHeld { shard: id, reason });
+        }
+    }
+
+    /// T28: what a node that has fallen silent held, another one shows on the same volume: it was remounted there, be it
+    /// before the silence was noticed.
+    pub(crate) fn yield_claims(&mut self, from: NodeIx) {
+        for shard in self.state.node(from).shards.clone() {
+            let s = self.state.shard(shard);
+            let Some(HeldReason::Contested { claimant, volume, .. }) = s.held_by() else { continue };
+            let Some(to) = self.state.node_ix.get(claimant).copied() else { continue };
+            let shown = self.state.node(to).listed.as_ref().is_some_and(|listed| listed.contains(&shard));
+            if *volume == s.volume && shown && self.state.node(from).is_without(shard) {
+                let placement = Placement { no: s.placement_no.next(), node: *claimant, volume: *volume };
+                self.place(to, shard, placement);
+            }
         }
     }
 

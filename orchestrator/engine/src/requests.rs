@@ -6,9 +6,9 @@
 //! promised. Where nothing would change the receipt says so, in a rehearsal too.
 
 use rientro_types::{
-    Actor, CampaignId, CampaignState, Digest, EXCEPTIONS_MAX, FleetLimits, NodeId, PassCause, PauseCause,
-    Plan, REASON_BYTES_MAX, Receipt, Record, Refusal, Revision, SHARDS_NAMED_MAX, SHARDS_PER_RECORD_MAX,
-    Selector, ServiceSet, Span, Verb, WaveNo, WaveState,
+    Actor, CampaignId, CampaignState, Digest, EXCEPTIONS_MAX, FindingKinds, FleetLimits, NodeId, PassCause,
+    PauseCause, Plan, REASON_BYTES_MAX, Receipt, Record, Refusal, Revision, SHARDS_NAMED_MAX,
+    SHARDS_PER_RECORD_MAX, Selector, ServiceSet, Span, Verb, WaveNo, WaveState,
 };
 
 use crate::contract::OrderKind;
@@ -317,8 +317,14 @@ impl Engine {
             return Err(Refusal::NothingToDo { matched, applies_to: applies_to.into() });
         }
         let changes = !targets.hit.is_empty();
+        let beside = match sweep {
+            Sweep::Accept => self.state.found_beside(&targets.hit, selector.findings),
+            Sweep::Close | Sweep::Retry | Sweep::Prioritise | Sweep::Adopt | Sweep::Settle(_) => Vec::new(),
+        };
         let receipt = Receipt {
             changes,
+            shards_beside: beside.len() as u64,
+            kinds_beside: beside.into_iter().fold(FindingKinds::NONE, FindingKinds::union),
             skipped: targets.skipped,
             capped: targets.capped,
             wave_shards: targets.waves.shards,

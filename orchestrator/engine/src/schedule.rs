@@ -289,6 +289,7 @@ impl Engine {
             if over && node.silent.is_none() {
                 let node = node.id;
                 self.decide(Record::NodeSilent { node, silent_for });
+                self.yield_claims(ix);
             }
             let node = self.state.node(ix);
             if !over && node.silent.is_some() && node.session.is_some() {

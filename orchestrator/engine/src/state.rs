@@ -136,6 +136,11 @@ impl Shard {
         self.member.is_some() && !matches!(self.phase, Phase::Open { .. } | Phase::Closed { .. })
     }
 
+    /// Whether it was lost, and is on its way again.
+    pub(crate) fn is_returning(&self) -> bool {
+        self.footprint.is_some_and(|mark| mark.returning() > 0)
+    }
+
     /// Holds it for a circumstance, and charges its wave when it is under way (R6). The hold began when its cause did: being
     /// told of that cause again takes in what is told and leaves the time as it is.
     pub(crate) fn hold(&mut self, reason: HeldReason, at: CellTime) {
@@ -212,6 +217,14 @@ pub(crate) struct Node {
 }
 
 impl Node {
+    /// Whether nobody says that it has the shard: it has listed its shards without it, or has listed none and is silent.
+    pub(crate) fn is_without(&self, shard: ShardIx) -> bool {
+        match &self.listed {
+            Some(listed) => !listed.contains(&shard),
+            None => self.silent.is_some(),
+        }
+    }
+
     pub(crate) fn new(id: NodeId, incarnation: NodeIncarnation) -> Self {
         Self {
             id,

@@ -4,8 +4,8 @@
 //! the record is applied, so a replay finds the same ones.
 
 use rientro_types::{
-    Acceptance, CampaignState, CloseCause, Decision, Exception, HeldReason, MailboxId, Phase, Placement,
-    Record, Selector, ServiceSet, ShardId, VolumeId,
+    Acceptance, CampaignState, CloseCause, Decision, Exception, FindingKinds, HeldReason, MailboxId, Phase,
+    Placement, Record, Selector, ServiceSet, ShardId, VolumeId,
 };
 
 use crate::forward::{Forward, Size};
@@ -69,12 +69,20 @@ impl State {
         let Selector { all: _, campaign, wave, labels, states, findings, shards: _ } = selector;
         let shard = self.shard(ix);
         let of_node = &self.node(shard.node).labels;
-        let kinds = shard.standing.as_ref().map(|s| s.verification.verdict.tally.kinds).unwrap_or_default();
         campaign.is_none_or(|id| self.campaign_of(shard).is_some_and(|c| c.id == id))
             && wave.is_none_or(|wave| shard.wave() == Some(wave))
             && labels.iter().all(|(label, value)| of_node.get(label) == Some(value))
             && (states.is_empty() || states.contains(&shard.state()))
-            && (findings.bits() == 0 || findings.bits() & kinds.bits() != 0)
+            && (findings.bits() == 0 || findings.bits() & shard.found().bits() != 0)
+    }
+
+    /// What was found in shards beside the kinds that they were selected by, for each in which something was.
+    pub(crate) fn found_beside(&self, shards: &[ShardIx], selected: FindingKinds) -> Vec<FindingKinds> {
+        if selected == FindingKinds::NONE {
+            return Vec::new();
+        }
+        let beside = shards.iter().map(|ix| self.shard(*ix).found().without(selected));
+        beside.filter(|kinds| *kinds != FindingKinds::NONE).collect()
     }
 
     /// What a sweep would touch.
@@ -263,6 +271,11 @@ impl State {
 }
 
 impl Shard {
+    /// Kinds of what the standing verification found.
+    fn found(&self) -> FindingKinds {
+        self.standing.as_ref().map(|s| s.verification.verdict.tally.kinds).unwrap_or_default()
+    }
+
     /// Whether a restored journal and the shard's node disagree about what is open.
     fn in_disagreement(&self) -> bool {
         matches!(self.held_by(), Some(HeldReason::Disagreement { .. }))

@@ -166,8 +166,9 @@ impl Engine {
         match shard.state() {
             ShardState::Open => None,
             ShardState::Held | ShardState::Failed => Some(WaitingOn::Operator),
+            // What a campaign brought back can be sent on its way again after the campaign has ended.
             ShardState::Closed => Some(match campaign {
-                Some(campaign) if campaign.state.is_live() => WaitingOn::Operator,
+                Some(campaign) if campaign.state != CampaignState::Aborted => WaitingOn::Operator,
                 _ => WaitingOn::Campaign,
             }),
             ShardState::Waiting

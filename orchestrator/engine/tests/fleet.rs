@@ -156,6 +156,29 @@ fn a_second_claim_is_contested() {
     cell.assert_replays();
 }
 
+/// T28: the same volume on another node is contested while the old one may still have it, and moves once that one is silent:
+/// which of the two was noticed first makes no difference.
+#[test]
+fn a_remounted_volume_moves_once_its_node_is_silent() {
+    let mut cell = Cell::with_fleet(2, 1);
+    cell.start(generous());
+    cell.disconnect("a");
+    let twice = vec![claim("b1", "b"), Claim { volume: volume_of("a"), ..claim("a1", "a") }];
+    cell.inventory("b", twice);
+    assert!(matches!(held(&cell, "a1"), Some(HeldReason::Contested { .. })));
+    cell.pass_with(60, &["b"]);
+    let view = cell.view("a1").shard;
+    assert_eq!((view.placement.node, view.placement.volume, view.blocked), (node("b"), volume_of("a"), None));
+    cell.assert_replays();
+
+    let mut cell = Cell::with_fleet(2, 1);
+    cell.start(generous());
+    cell.disconnect("a");
+    cell.inventory("b", vec![claim("b1", "b"), claim("a1", "b")]);
+    cell.pass_with(60, &["b"]);
+    assert!(matches!(held(&cell, "a1"), Some(HeldReason::Contested { .. })), "another volume is other data");
+}
+
 /// T33, T28: what a wrong mount has put into question is settled as one decision, for the node that is named.
 #[test]
 fn every_claim_of_a_node_is_settled_at_once() {

@@ -148,6 +148,78 @@ fn a_flap_within_the_silence_limit_costs_nothing_and_one_beyond_it_pauses() {
     assert!(matches!(cell.campaign("return").state, CampaignState::Paused(PauseCause::ErrorBudget { .. })));
 }
 
+/// R6, T4: one absence does not pause the campaign again for each wave that had not begun: what is back and verified by then
+/// is on its way as the others are. What is away when its wave begins counts.
+#[test]
+fn an_absence_before_a_wave_has_begun_is_over_when_it_is() {
+    for back in [true, false] {
+        let mut cell = Cell::with_fleet(2, 2);
+        let mut plan = generous();
+        plan.waves.schedule = Schedule::List(vec![Share::Shards(2), Share::Rest]);
+        plan.covers = Coverage::All;
+        plan.waves.error_budget = Ppm::ZERO;
+        plan.classes = vec![Class { weight: 9, covers: Coverage::Shards(vec![shard("a1"), shard("a2")]) }];
+        cell.start(plan);
+        cell.pass_with(60, &["a"]);
+        assert_eq!(cell.state("b1"), ShardState::Held);
+        assert_eq!(cell.campaign("return").waves[1].mailboxes_lost, 200);
+        if back {
+            cell.pass(10);
+        }
+        cell.play();
+        cell.pass_with(90, if back { &["a", "b"] } else { &["a"] });
+        cell.play();
+        let view = cell.campaign("return");
+        assert_eq!(view.waves[1].mailboxes_lost, if back { 0 } else { 200 }, "{:?}", view.state);
+        assert_eq!(matches!(view.state, CampaignState::Paused(_)), !back, "{:?}", view.state);
+        cell.assert_replays();
+    }
+}
+
+/// What a campaign that has ended brought back, and somebody closed, waits for a person: it can be sent on its way again.
+#[test]
+fn what_is_closed_after_its_campaign_waits_for_a_person() {
+    let mut cell = Cell::with_fleet(1, 2);
+    cell.start(generous());
+    cell.play();
+    cell.pass(3_700);
+    cell.ask(Verb::Close { selector: only("a1"), reason: "alarm".to_owned() }).unwrap();
+    assert_eq!(cell.campaign("return").state, CampaignState::Ended);
+    assert_eq!(cell.view("a1").waiting_on, Some(WaitingOn::Operator));
+    cell.ask(Verb::Retry { selector: only("a1") }).unwrap();
+    cell.play();
+    assert_eq!(cell.state("a1"), ShardState::Open);
+}
+
+/// T33: what is accepted for one kind of finding is told with what else was found in it, before and after.
+#[test]
+fn accepting_for_a_finding_tells_what_else_was_found() {
+    let mut cell = Cell::with_fleet(1, 3);
+    cell.start(Plan {
+        waves: Waves { error_budget_canary: percent("100%"), ..generous().waves },
+        ..generous()
+    });
+    let kinds = |kinds: &[FindingKind]| {
+        let mut set = FindingKinds::NONE;
+        kinds.iter().for_each(|kind| set.insert(*kind));
+        set
+    };
+    let twins = kinds(&[FindingKind::DuplicateName]);
+    let found = [("a1", twins), ("a2", kinds(&[FindingKind::DuplicateName, FindingKind::ZeroBlock]))];
+    for (id, kinds) in found {
+        let mut end = verification(Outcome::Damaged, "a");
+        end.verdict.tally.kinds = kinds;
+        cell.result("a", id, 1, TaskEnd::Verified { verification: end, damaged: Vec::new() });
+    }
+    let accept = |findings| {
+        let selector = Selector { findings, ..Selector::default() };
+        Verb::Accept { selector, reason: "twins are harmless".to_owned() }
+    };
+    let receipt = cell.ask(accept(twins)).unwrap();
+    assert_eq!((receipt.shards, receipt.shards_beside), (2, 1));
+    assert_eq!(receipt.kinds_beside, kinds(&[FindingKind::ZeroBlock]));
+}
+
 /// R6: who gets under way on a node that is silent already is held and lost from there on, by whatever way it came.
 #[test]
 fn a_silent_node_charges_what_begins_on_it() {

@@ -9,7 +9,7 @@ use crate::v1;
 
 message!(v1::Receipt => Receipt {
     changes, decided, shards, mailboxes, skipped, shards_released, mailboxes_released, shards_closed,
-    mailboxes_forgiven, capped, wave_shards, wave_mailboxes,
+    mailboxes_forgiven, capped, wave_shards, wave_mailboxes, shards_beside, kinds_beside,
 });
 
 oneof!(Verb in verb, verb: Verb => Verb {

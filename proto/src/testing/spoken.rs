@@ -112,7 +112,7 @@ generate_enum! {
 generate_struct! {
     Receipt {
         changes, decided, shards, mailboxes, skipped, shards_released, mailboxes_released, shards_closed,
-        mailboxes_forgiven, capped, wave_shards, wave_mailboxes,
+        mailboxes_forgiven, capped, wave_shards, wave_mailboxes, shards_beside, kinds_beside,
     }
     ShardView { shard, waiting_on }
     MailboxGone { listed, missed, served, shard }

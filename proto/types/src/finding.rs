@@ -156,6 +156,12 @@ impl FindingKinds {
         self.0 & 1 << kind as u8 != 0
     }
 
+    /// The kinds that are in this set and not in the other.
+    #[must_use]
+    pub const fn without(self, other: Self) -> Self {
+        Self(self.0 & !other.0)
+    }
+
     /// Kinds in either set.
     #[must_use]
     pub const fn union(self, other: Self) -> Self {

@@ -4,8 +4,8 @@ use std::borrow::Cow;
 use std::fmt;
 
 use crate::{
-    CampaignId, Digest, Exception, FleetLimits, MailboxId, NodeId, Plan, PlanProblem, Selector, Seq,
-    ServiceSet, ShardId, WaveNo,
+    CampaignId, Digest, Exception, FindingKinds, FleetLimits, MailboxId, NodeId, Plan, PlanProblem, Selector,
+    Seq, ServiceSet, ShardId, WaveNo,
 };
 
 /// Most problems told of one plan; a sender leaves further ones out.
@@ -140,6 +140,10 @@ pub struct Receipt {
     pub wave_shards: u64,
     /// Mailboxes in those waves.
     pub wave_mailboxes: u64,
+    /// Of shards that were selected by what was found and are accepted, those in which something else was found too.
+    pub shards_beside: u64,
+    /// What else was found in them.
+    pub kinds_beside: FindingKinds,
 }
 
 /// Why a verb was refused.

@@ -134,6 +134,14 @@ fn clauses(receipt: &Receipt) -> Vec<String> {
         let wave = size(receipt.wave_shards, receipt.wave_mailboxes);
         clauses.push(format!("the wave they go to then has {wave}"));
     }
+    if receipt.shards_beside > 0 {
+        let kinds: Vec<_> = receipt.kinds_beside.iter().map(|kind| kind.code()).collect();
+        clauses.push(format!(
+            "with more found in {} of them: {}",
+            count(receipt.shards_beside),
+            kinds.join(", ")
+        ));
+    }
     match receipt.capped {
         0 => {}
         1 => clauses.push("1 more stays in its wave, as waves.domain_caps asks".to_owned()),
@@ -162,6 +170,8 @@ fn show(session: &Session, telling: Telling, receipt: &Receipt) -> Result<(), Fa
             "capped": receipt.capped,
             "wave_shards": receipt.wave_shards,
             "wave_mailboxes": receipt.wave_mailboxes,
+            "shards_beside": receipt.shards_beside,
+            "kinds_beside": receipt.kinds_beside.iter().map(|kind| kind.code()).collect::<Vec<_>>(),
         }));
     }
     match receipt.decided {

@@ -23,10 +23,11 @@ pub(crate) enum FleetCommand {
 }
 
 /// Columns that states are summed up in.
-const COLUMNS: [(&str, &[ShardState], Tone); 5] = [
+const COLUMNS: [(&str, &[ShardState], Tone); 6] = [
     ("#CLOSED", &[ShardState::Closed], Tone::Plain),
     ("#VERIFYING", &[ShardState::Waiting, ShardState::Verifying, ShardState::Backoff], Tone::Plain),
-    ("#OPENING", &[ShardState::Verified, ShardState::Confirming, ShardState::Opening], Tone::Plain),
+    ("#VERIFIED", &[ShardState::Verified], Tone::Plain),
+    ("#OPENING", &[ShardState::Confirming, ShardState::Opening], Tone::Plain),
     ("#OPEN", &[ShardState::Open], Tone::Good),
     ("#HELD", &[ShardState::Held, ShardState::Failed], Tone::Bad),
 ];

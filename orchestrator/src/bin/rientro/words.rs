@@ -230,7 +230,7 @@ fn released_by(view: &ShardView) -> Option<String> {
 
 /// Until when a shard stays closed, as far as can be said.
 pub(crate) fn until(view: &ShardView, campaign: Option<&CampaignView>, now: CellTime) -> String {
-    let Some(on) = &view.waiting_on else { return "it is open".to_owned() };
+    let Some(on) = &view.waiting_on else { return open_for(view.shard.services) };
     let open_ended = |what: &str| format!("no time can be said: {what}");
     if disagreement(&view.shard).is_some() {
         return open_ended("an operator must say what is true, the journal or the node");
@@ -260,6 +260,13 @@ pub(crate) fn until(view: &ShardView, campaign: Option<&CampaignView>, now: Cell
         | WaitingOn::OpeningBudget { .. }
         | WaitingOn::Backoff { .. } => open_ended("it goes on by itself; `rientro watch` shows the pace"),
     }
+}
+
+fn open_for(open: ServiceSet) -> String {
+    if open == ServiceSet::ALL {
+        return "it is open".to_owned();
+    }
+    format!("it is open for {}; nothing is about to open more", services(open))
 }
 
 /// Time a task still needs, from how far it came so far: half to twice the linear guess, as disks are not even.
@@ -389,10 +396,18 @@ fn held_steps(view: &ShardView, reason: &HeldReason) -> Vec<NextStep> {
             vec![(format!("rientro node show {node}"), look), (command, "say that the deletion was intended")]
         }
         HeldReason::Contested { holder, claimant, .. } => vec![settle(*holder), settle(*claimant)],
-        HeldReason::Disagreement { .. } => vec![
-            (format!("rientro shard close {id} --reason '...'"), "close it, to be verified again"),
-            (format!("rientro shard adopt {id} --services all --reason '...'"), "take it as in service"),
-        ],
+        HeldReason::Disagreement { journal, node } => {
+            let close = format!("rientro shard close {id} --reason '...'");
+            let adopt = |open| format!("rientro shard adopt {id} --services {open} --reason '...'");
+            let mut steps = vec![(close, "close it, to be verified again")];
+            if !node.is_empty() {
+                steps.insert(0, (adopt(node), "leave open what its node serves"));
+            }
+            if !journal.is_empty() {
+                steps.push((adopt(journal), "open what the journal says, without a verification"));
+            }
+            steps
+        }
     }
 }
 
@@ -497,12 +512,19 @@ pub(crate) fn campaign_steps(campaign: &CampaignView) -> Vec<NextStep> {
         (CampaignState::Running | CampaignState::Forming, None) => {
             steps.push((format!("rientro watch {id}"), "see it come back"));
         }
-        (CampaignState::Ended, _) if lost > 0 => {
+        (CampaignState::Ended, _) => {
             let selection = format!("--campaign {id} --state held,failed");
-            steps.push((format!("rientro shard retry {selection}"), "verify them again"));
-            steps.push((format!("rientro shard accept {selection} --reason '...'"), "open them as they are"));
+            if lost > 0 {
+                let accept = format!("rientro shard accept {selection} --reason '...'");
+                steps.push((format!("rientro shard retry {selection}"), "verify them again"));
+                steps.push((accept, "open them as they are"));
+            }
+            if campaign.counts.shards_in(ShardState::Closed) > 0 {
+                let closed = format!("rientro shard retry --campaign {id} --state closed");
+                steps.push((closed, "verify what was closed, and open it again"));
+            }
         }
-        (CampaignState::Ended | CampaignState::Aborted, _) => {}
+        (CampaignState::Aborted, _) => {}
     }
     steps
 }
