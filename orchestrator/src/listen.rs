@@ -34,7 +34,9 @@ use connection::Stream;
 const ACCEPT_RETRY: Duration = Duration::from_millis(50);
 const ACCEPT_RETRY_MAX: Duration = Duration::from_secs(1);
 /// Who may connect to a Unix socket: its owner and group.
-const SOCKET_MODE: u32 = 0o660;
+pub(crate) const SOCKET_MODE: u32 = 0o660;
+/// Who may connect to the one in the state directory, where everything is its owner's alone.
+pub(crate) const OWN_SOCKET_MODE: u32 = 0o600;
 
 /// Where to listen.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -102,7 +104,7 @@ pub(crate) struct Listener {
 
 impl Listener {
     /// Binds an address, for so many connections at once. A socket file that nobody listens on is replaced.
-    pub(crate) async fn bind(address: &Address, places_max: usize) -> io::Result<Self> {
+    pub(crate) async fn bind(address: &Address, places_max: usize, socket_mode: u32) -> io::Result<Self> {
         let (address, socket) = match address {
             Address::Loopback(socket) => {
                 let listener = TcpListener::bind(socket).await?;
@@ -111,7 +113,7 @@ impl Listener {
             Address::Unix(path) => {
                 remove_stale(path).await?;
                 let listener = UnixListener::bind(path)?;
-                std::fs::set_permissions(path, std::fs::Permissions::from_mode(SOCKET_MODE))?;
+                std::fs::set_permissions(path, std::fs::Permissions::from_mode(socket_mode))?;
                 (address.clone(), Socket::Unix(listener))
             }
         };

@@ -26,7 +26,7 @@ use crate::clock::{Clock, SystemClock};
 use crate::directory::{Directory, DirectoryError};
 use crate::driver::{DriverSettings, Handle, LeadError, Source, Status, Surroundings, driver};
 use crate::journal::Journal;
-use crate::listen::{Address, Listener, Places, Share};
+use crate::listen::{Address, Listener, OWN_SOCKET_MODE, Places, SOCKET_MODE, Share};
 use crate::metrics::{Measured, Metrics};
 use crate::session::{Agents, BULK_CALLS_MAX, LOOKUPS_MAX, SESSIONS_MAX};
 use crate::settings::Settings;
@@ -153,6 +153,7 @@ pub async fn start_with<S: Source, C: Clock>(
         whole_journal: api::whole_journal_places(),
     };
     let mut site = Site {
+        state_dir: settings.state_dir.clone(),
         tracker: tracker.clone(),
         stop: stop.clone(),
         places: Places::deal(&shares(&settings)),
@@ -167,6 +168,7 @@ pub async fn start_with<S: Source, C: Clock>(
 
 /// Where services are put.
 struct Site {
+    state_dir: PathBuf,
     tracker: TaskTracker,
     stop: CancellationToken,
     places: Places,
@@ -252,7 +254,9 @@ impl Site {
     }
 
     async fn bind(&self, address: &Address, share: Share) -> Result<Listener, ServeError> {
-        let bound = Listener::bind(address, self.places.for_one(share)).await;
+        let is_own = matches!(address, Address::Unix(path) if path.parent() == Some(&self.state_dir));
+        let socket_mode = if is_own { OWN_SOCKET_MODE } else { SOCKET_MODE };
+        let bound = Listener::bind(address, self.places.for_one(share), socket_mode).await;
         bound.map_err(|source| ServeError::Listen { address: address.clone(), source })
     }
 

@@ -27,6 +27,11 @@ const SNAPSHOT_EVERY_RECORDS_MIN: u64 = 1_000;
 /// Largest settings file; a person writes a few lines.
 const FILE_BYTES_MAX: u64 = 1 << 20;
 
+/// The socket for operators in the state directory.
+pub const OPERATORS_SOCKET: &str = "operators.sock";
+/// Longest path of a socket: what the kernel has room for (unix(7)), without the byte that ends it.
+const SOCKET_PATH_BYTES_MAX: usize = 107;
+
 /// How log lines are written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, ValueEnum)]
 #[serde(rename_all = "lowercase")]
@@ -54,7 +59,8 @@ pub struct Flags {
     /// Where agents connect; may be given several times: `127.0.0.1:7400`, `[::1]:7400` or `unix:/path`
     #[arg(long, env = "RIENTRO_LISTEN_AGENTS", value_name = "ADDRESS", value_delimiter = ',')]
     pub listen_agents: Vec<String>,
-    /// Where operators connect; may be given several times, and may be where agents connect
+    /// Where operators connect; may be given several times, and may be where agents connect. The socket `operators.sock` in the
+    /// state directory is always one of them
     #[arg(long, env = "RIENTRO_LISTEN_OPERATORS", value_name = "ADDRESS", value_delimiter = ',')]
     pub listen_operators: Vec<String>,
     /// Where Prometheus finds metrics; `off` for nowhere
@@ -188,7 +194,7 @@ pub struct Settings {
     pub state_dir: PathBuf,
     /// Where agents connect.
     pub agents: BTreeSet<Address>,
-    /// Where operators connect.
+    /// Where operators connect, a socket in the state directory among them.
     pub operators: BTreeSet<Address>,
     /// Where metrics are found, if anywhere.
     pub metrics: Option<Address>,
@@ -225,11 +231,13 @@ impl Settings {
                 .unwrap_or(usize::MAX),
             reserve_bytes: size("journal.reserve", file.journal.reserve, "16 MiB")?,
         };
+        let mut operators = addresses("listen.operators", flags.listen_operators, file.listen.operators)?;
+        operators.extend(state_dir_socket(&state_dir));
         Ok(Self {
             cell: CellId::new(&cell).map_err(|e| value("cell", cell, &e))?,
             state_dir,
             agents: addresses("listen.agents", flags.listen_agents, file.listen.agents)?,
-            operators: addresses("listen.operators", flags.listen_operators, file.listen.operators)?,
+            operators,
             metrics: metrics(flags.listen_metrics.or(file.listen.metrics))?,
             journal,
             snapshot_every_records: snapshot_every(file.journal.snapshot_every_records)?,
@@ -270,6 +278,13 @@ fn addresses(
     }
     let parse = |text: String| text.parse().map_err(|error| SettingsError::Address { key, error });
     texts.into_iter().map(parse).collect()
+}
+
+/// A way in for operators that nobody else can fill: only who may enter the state directory reaches it. None where the path is
+/// longer than a socket's may be.
+fn state_dir_socket(state_dir: &Path) -> Option<Address> {
+    let path = state_dir.join(OPERATORS_SOCKET);
+    (path.as_os_str().len() <= SOCKET_PATH_BYTES_MAX).then_some(Address::Unix(path))
 }
 
 fn metrics(text: Option<String>) -> Result<Option<Address>, SettingsError> {
@@ -359,6 +374,19 @@ mod tests {
         assert_eq!((settings.cell.as_str(), settings.journal.cache_bytes), ("other", 8 << 20));
         let again = load(&settings.to_string(), Flags::default()).unwrap();
         assert_eq!(again.to_string(), settings.to_string());
+    }
+
+    /// Whatever is set, operators have a way in that a flood elsewhere cannot fill; a path too long for it stops nothing.
+    #[test]
+    fn operators_have_a_socket_in_the_state_directory() {
+        let own = Address::Unix("/var/lib/rientro/operators.sock".into());
+        for listen in ["", "[listen]\noperators = [\"127.0.0.1:7500\"]\n"] {
+            let settings = load(&format!("{MINIMAL}{listen}"), Flags::default()).unwrap();
+            assert_eq!(settings.operators.len(), 2);
+            assert!(settings.operators.contains(&own) && !settings.agents.contains(&own));
+        }
+        let long = format!("cell = \"demo\"\nstate_dir = \"/{}\"\n", "d".repeat(SOCKET_PATH_BYTES_MAX));
+        assert_eq!(load(&long, Flags::default()).unwrap().operators.len(), 1);
     }
 
     #[test]

@@ -44,11 +44,15 @@ async fn closed(idlers: Vec<TcpStream>) {
     }
 }
 
-/// What `rientro cell show` says over the operators' own socket.
+/// What `rientro cell show` says to somebody who only tells it where the state directory is.
 fn shown(folder: &Path) -> serde_json::Value {
-    let endpoint = format!("unix://{}", folder.join("operator.sock").display());
     let mut rientro = Command::new(env!("CARGO_BIN_EXE_rientro"));
-    let output = rientro.args(["--endpoint", &endpoint, "-o", "json", "cell", "show"]).output().unwrap();
+    let output = rientro
+        .env_remove("RIENTRO_ENDPOINT")
+        .env("RIENTRO_STATE_DIR", folder.join("state"))
+        .args(["-o", "json", "cell", "show"])
+        .output()
+        .unwrap();
     assert!(output.status.success(), "{:?}", String::from_utf8(output.stderr));
     serde_json::from_slice(&output.stdout).unwrap()
 }

@@ -45,7 +45,7 @@ async fn an_orchestrator_that_hangs_is_told_as_that() {
     let process = Process::start(folder.path(), &[]);
     process.operator().await;
     kill_process(process.pid(), Signal::STOP).unwrap();
-    for endpoint in [http(&process.address), socket(folder.path(), "operator.sock")] {
+    for endpoint in [http(&process.address), socket(folder.path(), "state/operators.sock")] {
         let begun = Instant::now();
         let (code, said) = run(&endpoint, &["cell", "show"]).await;
         assert_eq!(code, Some(3), "{said}");

@@ -42,7 +42,7 @@ fn having(heard: &Heard) -> Hello {
 
 /// What `rientro` says over the operators' own socket: its exit code, its output and what it tells people.
 fn rientro(folder: &Path, words: &[&str]) -> (Option<i32>, String, String) {
-    let endpoint = format!("unix://{}", folder.join("operator.sock").display());
+    let endpoint = format!("unix://{}", folder.join("state/operators.sock").display());
     let mut rientro = Command::new(env!("CARGO_BIN_EXE_rientro"));
     let output = rientro.args(["--endpoint", &endpoint]).args(words).output().unwrap();
     let text = |bytes| String::from_utf8(bytes).unwrap();

@@ -1,6 +1,9 @@
 //! What every command has at hand: where the cell is, who asks, and where output goes.
 
+use std::ffi::OsString;
+
 use clap::Args;
+use rientro_orchestrator::settings::OPERATORS_SOCKET;
 use rientro_types::{ACTOR_ID_BYTES_MAX, CellTime, Refusal};
 
 use crate::client::Client;
@@ -11,12 +14,16 @@ use crate::output::{Form, Output};
 /// Where an orchestrator listens unless it is told otherwise.
 const ENDPOINT_DEFAULT: &str = "http://127.0.0.1:7400";
 
+/// Names the orchestrator's state directory, for the orchestrator and whoever calls it on the same host.
+const STATE_DIR_VARIABLE: &str = "RIENTRO_STATE_DIR";
+
 /// Options of every command.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct GlobalArgs {
-    /// Where the cell is: http://HOST:PORT or unix:///PATH
-    #[arg(long, global = true, env = "RIENTRO_ENDPOINT", default_value = ENDPOINT_DEFAULT, help_heading = "Global options")]
-    endpoint: String,
+    /// Where the cell is: http://HOST:PORT or unix:///PATH; unless given, the socket in the orchestrator's state directory when
+    /// RIENTRO_STATE_DIR names that, else http://127.0.0.1:7400
+    #[arg(long, global = true, env = "RIENTRO_ENDPOINT", help_heading = "Global options")]
+    endpoint: Option<String>,
     /// Form of the data on stdout
     #[arg(
         long,
@@ -50,6 +57,7 @@ pub(crate) struct Session {
 impl Session {
     pub(crate) fn new(args: GlobalArgs) -> Self {
         let GlobalArgs { endpoint, output, actor, yes } = args;
+        let endpoint = endpoint.unwrap_or_else(|| endpoint_in(std::env::var_os(STATE_DIR_VARIABLE)));
         Self { endpoint, actor, yes, out: Output::new(output) }
     }
 
@@ -83,4 +91,22 @@ pub(crate) fn refused(refusal: &Refusal) -> Failure {
     let Refusal::Plan(problems) = refusal else { return Failure::Refused(clean(&refusal.to_string())) };
     let lines = problems.iter().map(|p| format!("\n  {}: {}", clean(&p.field), clean(&p.problem)));
     Failure::Refused(lines.fold("the plan cannot be carried out:".to_owned(), |text, line| text + &line))
+}
+
+/// Where the cell is when nobody said so: its own socket, if its state directory is known.
+fn endpoint_in(state_dir: Option<OsString>) -> String {
+    let socket =
+        state_dir.and_then(|dir| std::path::absolute(dir).ok()).map(|dir| dir.join(OPERATORS_SOCKET));
+    socket.map_or_else(|| ENDPOINT_DEFAULT.to_owned(), |socket| format!("unix://{}", socket.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_socket_in_the_state_directory_goes_before_the_port() {
+        assert_eq!(endpoint_in(None), ENDPOINT_DEFAULT);
+        assert_eq!(endpoint_in(Some("/var/lib/rientro".into())), "unix:///var/lib/rientro/operators.sock");
+    }
 }
