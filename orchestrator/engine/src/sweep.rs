@@ -33,7 +33,7 @@ impl Sweep {
             Self::Prioritise => "on its way in a wave that has not begun",
             Self::Adopt => "closed, or in disagreement with a restored journal",
             Self::Settle(_) => {
-                "contested with that node as one of the two, or on that node with another volume mounted or mailboxes missing"
+                "contested with that node as one of the two, or on that node with another volume mounted; or on that node with mailboxes missing, and selected by its name"
             }
         }
     }
@@ -88,8 +88,9 @@ impl State {
     /// What a sweep would touch.
     pub(crate) fn targets(&self, sweep: Sweep, selector: &Selector) -> Targets {
         let matched = self.matching(selector);
-        let (hit, others): (Vec<ShardIx>, Vec<ShardIx>) =
-            matched.into_iter().partition(|ix| self.applies(sweep, *ix));
+        let (hit, others): (Vec<ShardIx>, Vec<ShardIx>) = matched
+            .into_iter()
+            .partition(|ix| self.applies(sweep, *ix) && self.is_named_enough(sweep, *ix, selector));
         let skipped = others.len() as u64;
         let so_already = others.iter().any(|ix| self.is_so_already(sweep, *ix));
         if sweep == Sweep::Prioritise {
@@ -131,6 +132,13 @@ impl State {
             Sweep::Adopt => shard.in_disagreement() || matches!(shard.phase, Phase::Closed { .. }),
             Sweep::Settle(node) => self.settled_volume(ix, node).is_some(),
         }
+    }
+
+    /// Whoever settles many claims at once has mounts in mind: that customers' mailboxes are gone for good is said of a shard
+    /// by its name.
+    fn is_named_enough(&self, sweep: Sweep, ix: ShardIx, selector: &Selector) -> bool {
+        let missing = matches!(sweep, Sweep::Settle(_)) && self.shard(ix).missing_mailboxes().is_some();
+        !missing || !selector.shards.is_empty()
     }
 
     /// Whether a shard that the sweep does not touch is what the sweep would make of it.

@@ -199,6 +199,20 @@ fn settling_takes_what_is_shown() {
     }
 }
 
+/// A decision about many claims says nothing of customers' mailboxes: those are settled by the name of their shard.
+#[test]
+fn missing_mailboxes_are_settled_by_name_only() {
+    let mut cell = Cell::with_fleet(1, 2);
+    cell.inventory("a", vec![showing("a1", 99), Claim { volume: volume_of("z"), ..claim("a2", "a") }]);
+    let every = Verb::Settle { selector: all(), node: node("a"), reason: "that is the volume".to_owned() };
+    let receipt = cell.ask(every).unwrap();
+    assert_eq!((receipt.shards, receipt.skipped), (1, 1));
+    assert_eq!((held(&cell, "a1"), held(&cell, "a2")), (Some(missing(100, 99)), None));
+    assert!(cell.ask(settle("a1")).unwrap().changes);
+    assert_eq!(held(&cell, "a1"), None);
+    cell.assert_replays();
+}
+
 /// Taking it into service is a person's word too: what is shown is known from there on.
 #[test]
 fn adopting_takes_what_is_shown() {
