@@ -196,7 +196,11 @@ impl Metrics {
             &["forming", "running", "paused", "ended", "aborted"],
             measured.campaigns.iter().map(CampaignState::name),
         );
-        tally(&self.waves, &["waiting", "opening", "baking", "passed"], measured.waves.iter().map(wave_name));
+        tally(
+            &self.waves,
+            &["waiting", "opening", "baking", "passed"],
+            measured.waves.iter().map(|wave| wave.name()),
+        );
         let Ignored { foreign, late, duplicate, not_leading } = measured.ignored;
         let reasons =
             [("foreign", foreign), ("late", late), ("duplicate", duplicate), ("not_leading", not_leading)];
@@ -230,14 +234,5 @@ fn tally<'n>(family: &Family<State, Gauge>, all: &[&'static str], found: impl It
     for state in all {
         let count = found.iter().filter(|name| *name == state).count();
         set(&family.get_or_create(&State { state }), count as u64);
-    }
-}
-
-fn wave_name(wave: &WaveState) -> &'static str {
-    match wave {
-        WaveState::Waiting => "waiting",
-        WaveState::Opening => "opening",
-        WaveState::Baking { .. } => "baking",
-        WaveState::Passed => "passed",
     }
 }

@@ -306,6 +306,19 @@ pub enum WaveState {
     Passed,
 }
 
+impl WaveState {
+    /// One word for it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Waiting => "waiting",
+            Self::Opening => "opening",
+            Self::Baking { .. } => "baking",
+            Self::Passed => "passed",
+        }
+    }
+}
+
 /// One wave, without its members.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WaveSnapshot {

@@ -157,7 +157,7 @@ async fn list(session: &Session) -> Result<(), Failure> {
     let campaigns = client.campaigns().await?;
     let now = now(&mut client).await?;
     if session.out.is_json() {
-        return session.out.json(&campaigns.iter().map(|c| json::campaign(c, now)).collect::<Value>());
+        return session.out.json(&campaigns.iter().map(json::campaign).collect::<Value>());
     }
     if campaigns.is_empty() {
         return session
@@ -195,7 +195,7 @@ async fn show(session: &Session, campaign: CampaignId) -> Result<(), Failure> {
     let view = client.campaign(campaign).await?;
     let now = now(&mut client).await?;
     if session.out.is_json() {
-        return session.out.json(&json::campaign(&view, now));
+        return session.out.json(&json::campaign(&view));
     }
     session.out.grid(&campaign_grid(&view, now))?;
     session.out.line("")?;

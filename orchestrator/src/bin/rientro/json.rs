@@ -2,7 +2,7 @@
 
 use rientro_types::{
     CampaignView, CellTime, Decision, FleetLimits, LocatedFinding, MailboxGone, MailboxView, NodeView, Seq,
-    ShardState, ShardView, Standing, StateCounts, WaveForecast, WaveView,
+    ShardState, ShardView, Standing, StateCounts, WaveForecast, WaveState, WaveView,
 };
 use rientro_wire::operator::CellAnswer;
 use serde_json::{Map, Value, json};
@@ -152,10 +152,14 @@ pub(crate) fn mailbox_gone(gone: &MailboxGone) -> Value {
     })
 }
 
-pub(crate) fn wave(wave: &WaveView, now: CellTime) -> Value {
+pub(crate) fn wave(wave: &WaveView) -> Value {
     json!({
         "wave": wave.wave.raw(),
-        "state": words::wave_state(wave, now),
+        "state": wave.state.name(),
+        "bakes_until": match wave.state {
+            WaveState::Baking { until } => Some(rfc3339(until)),
+            WaveState::Waiting | WaveState::Opening | WaveState::Passed => None,
+        },
         "mailboxes_lost": wave.mailboxes_lost,
         "mailboxes_returning": wave.mailboxes_returning,
         "mailboxes_lost_max": wave.mailboxes_lost_max,
@@ -163,7 +167,7 @@ pub(crate) fn wave(wave: &WaveView, now: CellTime) -> Value {
     })
 }
 
-pub(crate) fn campaign(campaign: &CampaignView, now: CellTime) -> Value {
+pub(crate) fn campaign(campaign: &CampaignView) -> Value {
     json!({
         "campaign": campaign.campaign.as_str(),
         "revision": campaign.revision.raw(),
@@ -175,7 +179,7 @@ pub(crate) fn campaign(campaign: &CampaignView, now: CellTime) -> Value {
         "wave": campaign.wave.map(rientro_types::WaveNo::raw),
         "bytes_verified": campaign.bytes_verified,
         "counts": counts(&campaign.counts),
-        "waves": campaign.waves.iter().map(|w| wave(w, now)).collect::<Vec<_>>(),
+        "waves": campaign.waves.iter().map(wave).collect::<Vec<_>>(),
         "next": next(&words::campaign_steps(campaign)),
     })
 }

@@ -57,9 +57,7 @@ pub(crate) async fn run(session: &Session, command: WaveCommand) -> Result<(), F
             let view = client.campaign(campaign).await?;
             let now = now(&mut client).await?;
             if session.out.is_json() {
-                return session
-                    .out
-                    .json(&view.waves.iter().map(|wave| json::wave(wave, now)).collect::<Value>());
+                return session.out.json(&view.waves.iter().map(json::wave).collect::<Value>());
             }
             show_waves(session, &view, now)
         }
@@ -72,9 +70,9 @@ pub(crate) async fn run(session: &Session, command: WaveCommand) -> Result<(), F
             let shards = client.shards(ShardsQuery { selector, after: None, max: 0 }).await?;
             if session.out.is_json() {
                 let shards: Value = shards.iter().map(json::shard).collect();
-                return session.out.json(&json!({ "wave": json::wave(wave, now), "shards": shards }));
+                return session.out.json(&json!({ "wave": json::wave(wave), "shards": shards }));
             }
-            session.out.grid(&grid(std::iter::once(wave), now))?;
+            session.out.grid(&grid(&view, std::iter::once(wave), now))?;
             session.out.line("")?;
             session.out.grid(&shards_grid(&shards, now))
         }
@@ -122,10 +120,10 @@ pub(crate) fn show_waves(session: &Session, view: &CampaignView, now: CellTime) 
 
 /// All waves of a campaign.
 fn waves_grid(view: &CampaignView, now: CellTime) -> Grid {
-    grid(view.waves.iter(), now)
+    grid(view, view.waves.iter(), now)
 }
 
-fn grid<'a>(waves: impl Iterator<Item = &'a WaveView>, now: CellTime) -> Grid {
+fn grid<'a>(campaign: &CampaignView, waves: impl Iterator<Item = &'a WaveView>, now: CellTime) -> Grid {
     let mut grid =
         Grid::new(["WAVE", "STATE", "#SHARDS", "#OPEN", "#HELD", "#MAILBOXES", "#BACK", "#LOST", "#BUDGET"]);
     for wave in waves {
@@ -134,7 +132,7 @@ fn grid<'a>(waves: impl Iterator<Item = &'a WaveView>, now: CellTime) -> Grid {
         let name = if wave.wave.raw() == 0 { "0 (canary)".to_owned() } else { wave.wave.to_string() };
         grid.row([
             name.into(),
-            Field::toned(wave_state(wave, now), tone(wave.state)),
+            Field::toned(wave_state(campaign, wave, now), tone(wave.state)),
             count(counts.shards_total()).into(),
             count(counts.shards_in(ShardState::Open)).into(),
             Field::toned(count(held), if held > 0 { Tone::Bad } else { Tone::Faint }),

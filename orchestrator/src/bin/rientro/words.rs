@@ -476,8 +476,13 @@ pub(crate) fn campaign_state(state: &CampaignState) -> String {
 }
 
 /// A wave's state.
-pub(crate) fn wave_state(wave: &WaveView, now: CellTime) -> String {
+pub(crate) fn wave_state(campaign: &CampaignView, wave: &WaveView, now: CellTime) -> String {
     match wave.state {
+        WaveState::Waiting | WaveState::Opening | WaveState::Baking { .. }
+            if campaign.state == CampaignState::Aborted =>
+        {
+            "given up".to_owned()
+        }
         WaveState::Waiting => "waiting".to_owned(),
         WaveState::Opening => "opening".to_owned(),
         WaveState::Baking { until } if until <= now => "baked".to_owned(),

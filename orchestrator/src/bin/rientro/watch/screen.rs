@@ -170,7 +170,7 @@ fn wave_line(wave: &WaveView, picture: &Picture, page: &Page) -> Line {
         "-".to_owned()
     };
     Line::of(format!("{:<5} ", wave.wave))
-        .and(format!("{:<18} ", wave_state(wave, picture.now())), tone(wave.state))
+        .and(format!("{:<18} ", wave_state(&picture.campaign, wave, picture.now())), tone(wave.state))
         .and(bar(per_mille(back, total), 14, page.blocks), Tone::Good)
         .and(format!(" {:>6} {:>11}", percent(back, total), count(total)), Tone::Plain)
         .and(format!(" {held:>9}"), if held == "-" { Tone::Faint } else { Tone::Bad })
