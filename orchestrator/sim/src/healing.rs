@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 
 use rientro_types::{
-    CampaignState, Phase, Selector, ServiceSet, ShardId, ShardSnapshot, ShardState, Span, Verb, WaitingOn,
+    CampaignState, Phase, Selector, ServiceSet, ShardId, ShardSnapshot, ShardState, Span, Verb, VolumeId,
+    WaitingOn,
 };
 
 use crate::agent::Mood;
@@ -65,14 +66,18 @@ impl World {
         for content in self.truth.volumes.values_mut().flat_map(|volume| volume.shards.values_mut()) {
             content.present |= content.generation % 2 == 0;
         }
-        let placements: Vec<_> =
-            self.monitor.books.shards().map(|(shard, book)| (*shard, book.volume, book.node)).collect();
-        for (shard, volume, node) in placements {
-            let host = self.agents.iter().position(|agent| agent.node == node);
-            let known = self.truth.volumes.get(&volume).is_some_and(|on| on.shards.contains_key(&shard));
-            if !known {
+        let there = self.truth.volumes.values().flat_map(|volume| volume.shards.keys().copied());
+        for shard in there.collect::<BTreeSet<ShardId>>() {
+            let has =
+                |id: &VolumeId| self.truth.volumes.get(id).is_some_and(|on| on.shards.contains_key(&shard));
+            // Where the journal knows of none that has it, any copy will do, and only one.
+            let placed = self.monitor.books.shard(shard).map(|book| (book.volume, book.node));
+            let kept = placed.map(|(volume, _)| volume).filter(has);
+            let Some(volume) = kept.or_else(|| self.truth.volumes.keys().find(|id| has(id)).copied()) else {
                 continue;
-            }
+            };
+            let node = placed.map(|(_, node)| node);
+            let host = self.agents.iter().position(|agent| Some(agent.node) == node);
             for (id, other) in &mut self.truth.volumes {
                 if *id != volume {
                     other.shards.remove(&shard);
