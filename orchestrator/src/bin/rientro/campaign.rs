@@ -15,10 +15,10 @@ use crate::json;
 use crate::output::note;
 use crate::plan::{self, read_whole};
 use crate::session::{Session, now};
-use crate::shard::print_steps;
+use crate::steps;
 use crate::table::{Field, Grid, Tone};
 use crate::wave::show_waves;
-use crate::words::{campaign_state, campaign_steps, lost_shards};
+use crate::words::{campaign_state, lost_shards};
 use crate::{report, watch};
 
 #[derive(Debug, Subcommand)]
@@ -200,7 +200,7 @@ async fn show(session: &Session, campaign: CampaignId) -> Result<(), Failure> {
     session.out.grid(&campaign_grid(&view, now))?;
     session.out.line("")?;
     show_waves(session, &view, now)?;
-    print_steps(session, &campaign_steps(&view))
+    steps::print(session, &steps::of_campaign(&view))
 }
 
 /// A campaign, one fact a line.

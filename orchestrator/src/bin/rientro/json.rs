@@ -10,6 +10,7 @@ use serde_json::{Map, Value, json};
 use crate::foreign::path;
 use crate::human::rfc3339;
 use crate::record::tell;
+use crate::steps::{self, NextStep};
 use crate::words;
 
 pub(crate) fn counts(counts: &StateCounts) -> Value {
@@ -98,7 +99,7 @@ fn standing(standing: &Standing) -> Value {
     })
 }
 
-fn next(steps: &[words::NextStep]) -> Value {
+fn next(steps: &[NextStep]) -> Value {
     steps.iter().map(|(command, purpose)| json!({ "command": command, "purpose": purpose })).collect()
 }
 
@@ -128,7 +129,7 @@ pub(crate) fn shard(view: &ShardView) -> Value {
         "verified": shard.standing.as_ref().map(standing),
         "accepted": shard.accepted.as_ref().map(|a| json!({ "by": a.by, "reason": a.reason })),
         "exceptions": shard.exceptions.len(),
-        "next": next(&words::next_steps(view)),
+        "next": next(&steps::of_shard(view)),
     })
 }
 
@@ -180,7 +181,7 @@ pub(crate) fn campaign(campaign: &CampaignView) -> Value {
         "bytes_verified": campaign.bytes_verified,
         "counts": counts(&campaign.counts),
         "waves": campaign.waves.iter().map(wave).collect::<Vec<_>>(),
-        "next": next(&words::campaign_steps(campaign)),
+        "next": next(&steps::of_campaign(campaign)),
     })
 }
 

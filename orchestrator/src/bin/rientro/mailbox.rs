@@ -14,9 +14,9 @@ use crate::foreign::clean;
 use crate::human::span;
 use crate::json;
 use crate::session::{Session, now};
-use crate::shard::print_steps;
+use crate::steps::{self, NextStep};
 use crate::table::Tone;
-use crate::words::{self, NextStep};
+use crate::words;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum MailboxCommand {
@@ -143,7 +143,7 @@ async fn show(session: &Session, client: &mut Client, mailbox: &str) -> Result<(
             session.out.line("")?;
         }
         session.out.raw(&story.text(&clean(mailbox), answer.mailbox, session.out.has_colour()))?;
-        print_steps(session, &story.steps)?;
+        steps::print(session, &story.steps)?;
     }
     Ok(())
 }
@@ -223,7 +223,7 @@ impl Story {
 }
 
 fn steps(view: &MailboxView) -> Vec<NextStep> {
-    let mut steps = words::next_steps(&view.shard);
+    let mut steps = steps::of_shard(&view.shard);
     if view.exception.is_some() {
         let command = format!("rientro mailbox except {} --lift --reason '...'", view.mailbox);
         steps.push((command, "let it be like its shard again"));

@@ -25,6 +25,7 @@ mod report;
 mod selector;
 mod session;
 mod shard;
+mod steps;
 mod table;
 mod watch;
 mod wave;

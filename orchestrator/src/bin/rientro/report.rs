@@ -12,9 +12,10 @@ use crate::failure::Failure;
 use crate::human::{count, plural};
 use crate::json;
 use crate::session::{Session, now};
-use crate::shard::{print_steps, shards_grid};
+use crate::shard::shards_grid;
+use crate::steps::{self, NextStep};
 use crate::wave::show_waves;
-use crate::words::{self, NextStep, campaign_steps, lost_shards};
+use crate::words::{self, lost_shards};
 
 /// Shards that are not open and listed one by one; the rest is counted by reason and found with `shard list`.
 const LISTED_MAX: u64 = 20;
@@ -89,7 +90,7 @@ fn print(session: &Session, view: &CampaignView, stuck: &[ShardView], now: CellT
     let (shards, mailboxes) = sum(&view.counts, &away());
     if shards == 0 {
         out.line("\nEverything is back.")?;
-        return print_steps(session, &campaign_steps(view));
+        return steps::print(session, &steps::of_campaign(view));
     }
     let size = |shards, mailboxes| (plural(shards, "shard"), plural(mailboxes, "mailbox"));
     let (shards, mailboxes) = size(shards, mailboxes);
@@ -108,7 +109,7 @@ fn print(session: &Session, view: &CampaignView, stuck: &[ShardView], now: CellT
             out.line(format_args!("... and {} more", count((stuck.len() - listed) as u64)))?;
         }
     }
-    print_steps(session, &steps(view, stuck))
+    steps::print(session, &steps(view, stuck))
 }
 
 /// Shards and mailboxes by the sort of reason, without its numbers.
@@ -124,7 +125,7 @@ fn reasons(stuck: &[ShardView]) -> BTreeMap<String, (u64, u64)> {
 
 /// The campaign's steps, and what the first shard of those that are not back asks for.
 fn steps(view: &CampaignView, stuck: &[ShardView]) -> Vec<NextStep> {
-    let mut steps = campaign_steps(view);
+    let mut steps = steps::of_campaign(view);
     let first = stuck.iter().find(|view| view.shard.state() != ShardState::Closed);
     steps.extend(
         first.map(|view| (format!("rientro shard show {}", view.shard.shard), "look at one of them")),

@@ -16,6 +16,7 @@ use crate::json;
 use crate::output::note;
 use crate::selector::{SelectorArgs, known};
 use crate::session::{Session, now};
+use crate::steps;
 use crate::table::{Field, Grid, Tone};
 use crate::words;
 
@@ -240,27 +241,7 @@ async fn show(session: &Session, shard: ShardId) -> Result<(), Failure> {
         None => None,
     };
     session.out.grid(&shard_grid(&view, &words::until(&view, campaign.as_ref(), now), now))?;
-    print_steps(session, &words::next_steps(&view))
-}
-
-/// What could be done, one command a line.
-pub(crate) fn print_steps(session: &Session, steps: &[words::NextStep]) -> Result<(), Failure> {
-    if steps.is_empty() {
-        return Ok(());
-    }
-    session.out.line("\nWhat can be done:")?;
-    steps_lines(steps).iter().try_for_each(|line| session.out.line(line))
-}
-
-/// Commands with their purpose beside them where that is short enough, else above.
-fn steps_lines(steps: &[words::NextStep]) -> Vec<String> {
-    let widest = steps.iter().map(|(command, _)| command.len()).max().unwrap_or(0);
-    let longest = steps.iter().map(|(_, purpose)| purpose.len()).max().unwrap_or(0);
-    // A command must stay on one line, to be copied; 80 columns are what a bare console has.
-    if widest + longest + 6 <= 80 {
-        return steps.iter().map(|(command, purpose)| format!("  {command:widest$}  # {purpose}")).collect();
-    }
-    steps.iter().flat_map(|(command, purpose)| [format!("  # {purpose}"), format!("  {command}")]).collect()
+    steps::print(session, &steps::of_shard(&view))
 }
 
 fn shard_grid(view: &ShardView, until: &str, now: CellTime) -> Grid {
@@ -319,14 +300,6 @@ fn open_for(shard: &ShardSnapshot, now: CellTime) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn commands_stay_on_one_line_to_be_copied() {
-        let short = steps_lines(&[("rientro shard retry v1".to_owned(), "verify it again")]);
-        assert_eq!(short, ["  rientro shard retry v1  # verify it again"]);
-        let long = steps_lines(&[("x".repeat(70), "a purpose")]);
-        assert_eq!(long, ["  # a purpose".to_owned(), format!("  {}", "x".repeat(70))]);
-    }
 
     #[test]
     fn services_are_all_or_named() {

@@ -8,9 +8,9 @@ use crate::failure::Failure;
 use crate::foreign::clean;
 use crate::json;
 use crate::session::Session;
-use crate::shard::print_steps;
+use crate::steps::{self, NextStep};
 use crate::table::Tone;
-use crate::words::{self, NextStep};
+use crate::words;
 
 /// Shows what is known of it.
 pub(super) fn show(
@@ -35,7 +35,7 @@ pub(super) fn show(
         row("then", then(gone))?;
         row("shard is", &format!("{}: {}", shard.state().name(), words::why(&gone.shard)))?;
         row("id", &answer.mailbox.to_string())?;
-        print_steps(session, &steps(gone))?;
+        steps::print(session, &steps(gone))?;
     }
     Ok(())
 }
@@ -52,7 +52,7 @@ fn steps(gone: &MailboxGone) -> Vec<NextStep> {
     let node = gone.shard.shard.placement.node;
     let reason = gone.shard.shard.blocked.as_ref().map(|hold| &hold.reason);
     if matches!(reason, Some(HeldReason::MailboxesMissing { .. })) {
-        return words::next_steps(&gone.shard);
+        return steps::of_shard(&gone.shard);
     }
     vec![(format!("rientro node show {node}"), "look there for what was moved away or deleted")]
 }
