@@ -96,9 +96,9 @@ pub(crate) async fn run(session: &Session, command: CellCommand) -> Result<(), F
 
 fn show(session: &Session, answer: &CellAnswer) -> Result<(), Failure> {
     if session.out.is_json() {
-        return session.out.json(&json::cell(answer));
+        return session.out.json(&json::cell(answer, session.endpoint()));
     }
-    session.out.grid(&cell_grid(answer))?;
+    session.out.grid(&cell_grid(answer, session.endpoint()))?;
     session.out.line("")?;
     session.out.grid(&crate::fleet::state_grid(&answer.cell.counts))?;
     match &answer.trouble {
@@ -110,7 +110,7 @@ fn show(session: &Session, answer: &CellAnswer) -> Result<(), Failure> {
     }
 }
 
-fn cell_grid(answer: &CellAnswer) -> Grid {
+fn cell_grid(answer: &CellAnswer, endpoint: &str) -> Grid {
     let cell = &answer.cell;
     let mut grid = Grid::new(["", ""]);
     let silent = if cell.nodes_silent > 0 { Tone::Bad } else { Tone::Plain };
@@ -122,6 +122,7 @@ fn cell_grid(answer: &CellAnswer) -> Grid {
         cell.nodes_silent
     );
     grid.row(["cell".into(), cell.cell.to_string().into()]);
+    grid.row(["reached at".into(), clean(endpoint).into()]);
     grid.row(["time".into(), moment(cell.at).into()]);
     grid.row(["nodes".into(), Field::toned(nodes, silent)]);
     grid.row(["campaigns".into(), format!("{} running or paused", cell.campaigns_live).into()]);

@@ -37,10 +37,11 @@ pub(crate) fn limits(limits: &FleetLimits) -> Value {
     })
 }
 
-pub(crate) fn cell(answer: &CellAnswer) -> Value {
+pub(crate) fn cell(answer: &CellAnswer, endpoint: &str) -> Value {
     let CellAnswer { cell, build, trouble, nodes_ahead } = answer;
     json!({
         "cell": cell.cell.as_str(),
+        "endpoint": endpoint,
         "incarnation": cell.incarnation.raw(),
         "epoch": cell.epoch.raw(),
         "seq_next": cell.seq_next.raw(),
