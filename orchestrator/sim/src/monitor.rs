@@ -176,6 +176,7 @@ impl Monitor {
             self.entry(now, entry, log);
         }
         // Rules about time and truth were checked when these entries were first made durable.
+        self.books.forget_starts();
         self.violations = old.violations;
         self.fatal |= old.fatal;
         self.clock = old.clock;

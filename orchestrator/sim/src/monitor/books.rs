@@ -47,8 +47,9 @@ pub struct Try {
     pub node: NodeId,
     /// How long it may take.
     pub timeout_ms: u64,
-    /// Running time of its campaign when it started, and leadership changes until then.
-    pub started: (u64, u64),
+    /// Running time of its campaign when it started, and leadership changes until then. None when it began before the journal
+    /// was restored: what was listened to then is in no book.
+    pub started: Option<(u64, u64)>,
 }
 
 /// A campaign.
@@ -108,6 +109,14 @@ impl Books {
     /// Every shard.
     pub fn shards(&self) -> impl Iterator<Item = (&ShardId, &ShardBook)> {
         self.shards.iter()
+    }
+
+    /// The journal was restored: times of tries under way are known no more.
+    pub fn forget_starts(&mut self) {
+        self.shards
+            .values_mut()
+            .filter_map(|book| book.under_way.as_mut())
+            .for_each(|run| run.started = None);
     }
 
     /// For the rules that look at what a sweep did.
@@ -186,7 +195,7 @@ impl Books {
                     let (attempt, kind, node) = (*attempt, *kind, *node);
                     let timeout_ms = timeout.ms();
                     let started = (clock, changes);
-                    book.under_way = Some(Try { attempt, kind, node, timeout_ms, started });
+                    book.under_way = Some(Try { attempt, kind, node, timeout_ms, started: Some(started) });
                     if kind == TaskKind::Verify {
                         book.verification = None;
                     }

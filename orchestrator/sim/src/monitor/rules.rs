@@ -213,10 +213,9 @@ impl Monitor {
         }
         let Some((campaign, _)) = book.member else { return };
         let (listened, changes) = self.clock.now();
-        let ran = self.books.campaign_clock(campaign, listened).saturating_sub(under_way.started.0);
-        // What was listened to before a restore is in no book any more, and the journal may know of it.
-        let each = if self.restored { LATE_MS } else { SLACK_MS };
-        let slack = each * (1 + changes - under_way.started.1);
+        let Some(started) = under_way.started else { return };
+        let ran = self.books.campaign_clock(campaign, listened).saturating_sub(started.0);
+        let slack = SLACK_MS * (1 + changes - started.1);
         if ran + slack < under_way.timeout_ms {
             let found = format!(
                 "attempt {attempt} of shard {shard} timed out after {} of {} in which anybody listened",
