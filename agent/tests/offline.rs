@@ -4,7 +4,9 @@
 
 mod support;
 
+use std::ffi::OsStr;
 use std::fs;
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::process::{Command, Output};
 
@@ -65,6 +67,29 @@ fn a_damaged_mailbox_is_damaged() {
         (&"damaged".into(), &"structure".into(), &1_000_000.into())
     );
     assert!(objects.iter().any(|object| object["kind"] == "size-mismatch"));
+}
+
+/// A mailbox is verified by its own path whatever bytes its name has; none of them reaches the terminal as it is.
+#[test]
+fn a_mailbox_with_an_odd_name_is_verified_by_its_path() {
+    let (dir, volume) = volume();
+    for name in [&b"tab\there\x1b[2J"[..], b"caf\xe9", b"{user}", b"100%"] {
+        let mailbox = dir.path().join(OsStr::from_bytes(name));
+        fs::rename(volume.mailbox("anna", 1), &mailbox).unwrap();
+        let run = || {
+            let program = env!("CARGO_BIN_EXE_rientro-agent");
+            let Output { status, stdout, stderr } =
+                Command::new(program).arg("verify").arg(&mailbox).output().unwrap();
+            let told = String::from_utf8([stdout, stderr].concat()).unwrap();
+            assert!(!told.contains(|c: char| c.is_control() && c != '\n'), "{told:?}");
+            (status.code(), told)
+        };
+        let (code, told) = run();
+        assert!(code == Some(0) && told.contains("1 messages in 1 mailboxes"), "{told}");
+        damage(&mailbox);
+        let (code, told) = run();
+        assert!(code == Some(1) && told.contains("size-mismatch"), "{told}");
+    }
 }
 
 #[test]

@@ -11,6 +11,9 @@ pub(crate) mod walk;
 pub use shards::{SHARDS_MAX, Shard, Shards};
 pub use template::{COMPONENTS_MAX, TemplateError};
 
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+
 use rientro_types::{NameError, ShardId};
 use template::Template;
 
@@ -91,9 +94,18 @@ impl Layout {
     /// [`LayoutError`] when the template does not parse or `shard_id` is no name.
     pub fn whole(layout: &str, shard_id: &str) -> Result<Self, LayoutError> {
         let template = parse_layout(layout)?;
-        let id = ShardId::new(shard_id)
-            .map_err(|source| LayoutError::WholeId { text: shard_id.to_owned(), source })?;
-        Ok(Self { template, shard_components: 0, whole: Some(id) })
+        Ok(Self { template, shard_components: 0, whole: Some(whole_id(shard_id)?) })
+    }
+
+    /// The layout of a volume whose only mailbox is the directory `name` in its root, whatever bytes the name has: it is taken
+    /// as it stands. The whole volume is one shard of the given id.
+    ///
+    /// # Errors
+    /// [`LayoutError`] when `name` names no directory or `shard_id` is no name.
+    pub fn one_mailbox(name: &OsStr, shard_id: &str) -> Result<Self, LayoutError> {
+        let template = Template::literal(name.as_bytes())
+            .map_err(|source| LayoutError::Layout { text: name.to_string_lossy().into_owned(), source })?;
+        Ok(Self { template, shard_components: 0, whole: Some(whole_id(shard_id)?) })
     }
 
     /// The address of the mailbox at `mailbox` in the shard at `shard`: `user@domain` where the layout has both, `user`
@@ -121,6 +133,10 @@ impl Layout {
     pub(crate) fn below_shard(&self) -> &[template::Component] {
         &self.template.components()[self.shard_components..]
     }
+}
+
+fn whole_id(text: &str) -> Result<ShardId, LayoutError> {
+    ShardId::new(text).map_err(|source| LayoutError::WholeId { text: text.to_owned(), source })
 }
 
 fn parse_layout(layout: &str) -> Result<Template, LayoutError> {

@@ -32,7 +32,7 @@ pub(super) struct Found {
     pub(super) root: PathBuf,
     /// The layout.
     pub(super) layout: Layout,
-    /// The layout as an operator writes it.
+    /// The layout as an operator writes it, or the name of the one mailbox, fit to be printed.
     pub(super) text: String,
 }
 
@@ -51,13 +51,11 @@ fn found(root: PathBuf, text: String) -> Result<Found> {
 }
 
 fn one_mailbox(path: &Path) -> Result<Found> {
-    let (Some(parent), Some(name)) = (path.parent(), path.file_name().and_then(|name| name.to_str())) else {
-        bail!(
-            "{} has a name that no layout can hold; verify the directory above it with --layout",
-            path.display()
-        );
+    let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
+        bail!("{} has no name, so that it is no mailbox of its own", path.display());
     };
-    found(parent.to_owned(), name.to_owned())
+    let layout = Layout::one_mailbox(name, SHARD)?;
+    Ok(Found { layout, root: parent.to_owned(), text: super::report::shown(name.as_bytes()) })
 }
 
 fn tree(path: PathBuf) -> Result<Found> {

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 use std::io::{IsTerminal, Write};
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -114,7 +115,7 @@ impl<'s> Report<'s> {
     pub(super) fn begin(&self, path: &Path, layout: &str) -> Result<()> {
         if self.output == Output::Table {
             self.screen.above(|| {
-                super::say(&format!("verifying {} with layout {layout}", path.display()));
+                super::say(&format!("verifying {} with layout {layout}", shown(path.as_os_str().as_bytes())));
                 Ok(())
             })?;
         }

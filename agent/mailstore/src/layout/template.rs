@@ -93,6 +93,14 @@ impl Template {
         Ok(template)
     }
 
+    /// One component that matches this name alone; its bytes have no meaning beyond themselves.
+    pub(crate) fn literal(name: &[u8]) -> Result<Self, TemplateError> {
+        if matches!(name, b"" | b"." | b"..") || name.contains(&b'/') {
+            return Err(TemplateError::Component(String::from_utf8_lossy(name).into_owned()));
+        }
+        Ok(Self { components: vec![Component { parts: vec![Part::Literal(name.to_vec())] }] })
+    }
+
     pub(crate) fn components(&self) -> &[Component] {
         &self.components
     }
