@@ -39,6 +39,8 @@ pub(crate) struct Structure {
     line: Vec<u8>,
     line_started: bool,
     content_type: Vec<u8>,
+    /// Fields named Content-Type: only a single one gives a message one clear structure.
+    content_types: u32,
     boundary: Option<Vec<u8>>,
     closed: bool,
     header_fault: Option<&'static str>,
@@ -51,6 +53,7 @@ impl Structure {
             line: Vec::new(),
             line_started: false,
             content_type: Vec::new(),
+            content_types: 0,
             boundary: None,
             closed: false,
             header_fault: None,
@@ -119,7 +122,7 @@ impl Structure {
             self.header_fault = Some("NUL bytes in the header section");
         }
         if line.is_empty() {
-            self.boundary = boundary_of(&self.content_type);
+            self.boundary = boundary_of(&self.content_type).filter(|_| self.content_types == 1);
             self.place = Place::Body;
         } else if line[0] == b' ' || line[0] == b'\t' {
             if self.place == Place::ContentType {
@@ -127,6 +130,7 @@ impl Structure {
             }
         } else if let Some(name) = field_name(line).filter(|name| name.eq_ignore_ascii_case(b"content-type"))
         {
+            self.content_types = self.content_types.saturating_add(1);
             self.content_type.clear();
             let value = memchr(b':', &line[name.len()..]).map_or(&[][..], |at| &line[name.len() + at + 1..]);
             self.keep_content_type(value);
@@ -245,6 +249,18 @@ mod tests {
         let cut = facts(&whole[..whole.len() - 10]);
         assert_eq!((cut.unclosed, cut.ends_in_line), (true, false));
         assert!(!facts(b"Subject: no multipart\n\n--=b\n").unclosed);
+    }
+
+    /// Readers disagree on which of two Content-Type fields holds.
+    #[test]
+    fn two_content_types_are_not_judged() {
+        let text = "Content-Type: text/plain\n";
+        let parts = "Content-Type: multipart/mixed; boundary=b\n";
+        for (header, unclosed) in
+            [(parts.to_owned(), true), ([text, parts].concat(), false), ([parts, parts].concat(), false)]
+        {
+            assert_eq!(facts(format!("{header}\n--b\n\ncut").as_bytes()).unclosed, unclosed, "{header}");
+        }
     }
 
     #[test]
