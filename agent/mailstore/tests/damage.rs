@@ -51,9 +51,10 @@ fn a_store_as_dovecot_leaves_it_is_clean() {
     let sent = anna.folder(".Sent");
     sent.deliver(7, &message(7));
     sent.write_uids(&[7]);
-    for name in ["subscriptions", "dovecot-keywords", "dovecot.index.cache", "maildirsize"] {
+    for name in ["subscriptions", "dovecot.index.cache", "maildirsize"] {
         fs::write(anna.0.join(name), b"x").unwrap();
     }
+    fs::write(anna.0.join("dovecot-keywords"), b"0 $Label1\n1 NonJunk\n").unwrap();
     fs::create_dir_all(anna.0.join("sieve/tmp")).unwrap();
     fs::write(anna.0.join("sieve/main.sieve"), b"keep;").unwrap();
     symlink("sieve/main.sieve", anna.0.join(".dovecot.sieve")).unwrap();
@@ -284,6 +285,79 @@ fn a_lost_or_broken_uidlist() {
         |anna| fs::write(anna.0.join(list), b"3 V77 N9\n8 :a\n7 :b\n").unwrap(),
         &[Kind::UidlistMalformed],
     );
+}
+
+/// Nobody knows of a uidlist that is lost together with the index.
+#[test]
+fn a_uidlist_is_missed_only_where_an_index_is_left() {
+    clean(|anna| {
+        for name in ["dovecot-uidlist", "dovecot.index", "dovecot.index.log"] {
+            fs::remove_file(anna.0.join(name)).unwrap();
+        }
+    });
+}
+
+#[test]
+fn a_uidlist_that_is_no_file() {
+    let replaced = |anna: &store::Maildir| {
+        let list = anna.0.join("dovecot-uidlist");
+        fs::remove_file(&list).unwrap();
+        list
+    };
+    damaged(|anna| fs::create_dir(replaced(anna)).unwrap(), &[Kind::UidlistMalformed]);
+    damaged(|anna| symlink("elsewhere", replaced(anna)).unwrap(), &[Kind::SymbolicLink]);
+    damaged(
+        |anna| rustix::fs::mkfifoat(rustix::fs::CWD, replaced(anna), rustix::fs::Mode::RWXU).unwrap(),
+        &[Kind::SpecialFile],
+    );
+}
+
+/// One file has one UID, unless the index knows the earlier one as expunged: then the file was put back.
+#[test]
+fn a_file_with_two_uids() {
+    let again = |anna: &store::Maildir| {
+        let list = anna.0.join("dovecot-uidlist");
+        let text = fs::read_to_string(&list).unwrap();
+        fs::write(list, format!("{text}9 :{}\n", stem(1, &message(1)))).unwrap();
+    };
+    damaged(again, &[Kind::UidlistMalformed]);
+    damaged(
+        |anna| {
+            again(anna);
+            fs::remove_file(anna.0.join("dovecot.index")).unwrap();
+            fs::remove_file(anna.0.join("dovecot.index.log")).unwrap();
+        },
+        &[Kind::UidlistMalformed],
+    );
+    clean(|anna| {
+        again(anna);
+        anna.write_index(&[2, 3, 9], 10);
+    });
+}
+
+#[test]
+fn broken_keywords() {
+    let keywords = |text: &'static [u8]| {
+        move |anna: &store::Maildir| fs::write(anna.0.join("dovecot-keywords"), text).unwrap()
+    };
+    damaged(keywords(&[0; 64]), &[Kind::IndexMalformed]);
+    damaged(keywords(b"0 $Label1\nrubbish\n"), &[Kind::IndexMalformed]);
+    clean(keywords(b""));
+    clean(keywords(b"0 $Label1\n25 caf\xc3\xa9\n"));
+}
+
+/// Without a size in the name, two Content-Type fields leave open where the message ends.
+#[test]
+fn two_content_types_are_clean() {
+    let put = |header: &'static str| {
+        move |anna: &store::Maildir| {
+            let text = format!("Subject: x\n{header}\n--b\n\ncut");
+            fs::write(anna.0.join("cur/1700000044.M44P1.host:2,"), text).unwrap();
+        }
+    };
+    let multipart = "Content-Type: multipart/mixed; boundary=b\n";
+    clean(put("Content-Type: text/plain\nContent-Type: multipart/mixed; boundary=b\n"));
+    damaged(put(multipart), &[Kind::MimeTruncated]);
 }
 
 /// mail.md D7 "uidlist one step old".

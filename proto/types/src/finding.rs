@@ -73,11 +73,11 @@ finding_kinds! {
     MessageMissing = 13, "message-missing", Damage;
     /// `dovecot-uidlist` is missing where messages and an index exist: all UIDs would change.
     UidlistMissing = 14, "uidlist-missing", Damage;
-    /// `dovecot-uidlist` does not parse.
+    /// `dovecot-uidlist` does not parse, is a directory, or gives one file two UIDs.
     UidlistMalformed = 15, "uidlist-malformed", Damage;
     /// The uidlist is older than the index: UIDs the index has handed out are not in it.
     UidlistStale = 16, "uidlist-stale", Damage;
-    /// `dovecot.index` or its log does not parse or does not fit together.
+    /// `dovecot.index`, its log or `dovecot-keywords` does not parse, or they do not fit together.
     IndexMalformed = 17, "index-malformed", Damage;
     /// Two files in one folder carry the same unique name.
     DuplicateName = 18, "duplicate-name", Damage;

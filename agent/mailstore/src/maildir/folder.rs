@@ -1,6 +1,6 @@
 //! One Maildir folder: its three directories, the uidlist and index beside them, and its messages.
 //!
-//! What is kept of a folder is its names (13 bytes beside each) and, while the uidlist is compared, 4 bytes for each UID of the
+//! What is kept of a folder is its names (14 bytes beside each) and, while the uidlist is compared, 4 bytes for each UID of the
 //! index: about 90 MiB for a million messages with names of 70 bytes, and a few KiB for a usual folder. The uidlist and all
 //! messages are streamed.
 
@@ -15,6 +15,7 @@ use rustix::io::Errno;
 
 use super::ahead::Ahead;
 use super::index::{self, IndexFault};
+use super::keywords;
 use super::log::{self, Replayed};
 use super::mailbox::{Tools, join};
 use super::message::{Message, error_name, open_fault};
@@ -60,7 +61,11 @@ impl<'a> Folder<'a> {
         }
         self.messages.sort();
         self.check_tmp(tools, notes);
-        let listings = if notes.depth == Depth::Stat { Listings::new() } else { self.check_uids(notes)? };
+        let mut listings = Listings::new();
+        if notes.depth > Depth::Stat {
+            listings = self.check_uids(notes)?;
+            self.check_keywords(notes);
+        }
         self.check_messages(&listings, tools, notes)
     }
 
@@ -115,7 +120,14 @@ impl<'a> Folder<'a> {
         let has_index = self.find(b"dovecot.index").is_some() || self.find(b"dovecot.index.log").is_some();
         match self.find(b"dovecot-uidlist") {
             Some(Kind::File) => self.compare(known.as_ref(), notes),
-            Some(_) => Ok(Listings::new()),
+            Some(kind) => {
+                // Links and special files are named where the folder's own entries are looked at.
+                if kind == Kind::Directory {
+                    let path = join(self.path, b"dovecot-uidlist");
+                    notes.add(FindingKind::UidlistMalformed, path, "a directory stands in its place");
+                }
+                Ok(Listings::new())
+            }
             None => {
                 let emptied = known.is_some_and(|index| index.len() == 0);
                 if has_index && !emptied && !self.messages.entries().is_empty() {
@@ -128,6 +140,20 @@ impl<'a> Folder<'a> {
                 }
                 Ok(Listings::new())
             }
+        }
+    }
+
+    /// Looks at the names of the keywords, where there are any.
+    fn check_keywords(&self, notes: &mut Notes<'_>) {
+        if self.find(b"dovecot-keywords") != Some(Kind::File) {
+            return;
+        }
+        let Some((file, _)) = self.open_beside(c"dovecot-keywords", notes) else { return };
+        let path = join(self.path, b"dovecot-keywords");
+        match keywords::fault(File::from(file)) {
+            Ok(None) => {}
+            Ok(Some(fault)) => notes.add(FindingKind::IndexMalformed, path, fault),
+            Err(error) => notes.add(FindingKind::FileUnreadable, path, io_name(&error)),
         }
     }
 
@@ -187,6 +213,8 @@ impl<'a> Folder<'a> {
     ) -> Result<Result<(), UidlistFault>, Stopped> {
         // Deliveries come in the order of their names, so the next line mostly is the next file.
         let mut guess = 0;
+        let mut listed = vec![false; self.messages.entries().len()];
+        let mut twice = false;
         loop {
             notes.control.checkpoint(0)?;
             let line = match list.next() {
@@ -200,6 +228,13 @@ impl<'a> Folder<'a> {
             let at = if is_it(guess) { guess } else { self.messages.lower_bound(line.stem) };
             if is_it(at) {
                 guess = at + 1;
+                if listed[at] && !twice {
+                    twice = true;
+                    let detail = format!("UID {}: its file has an earlier UID too", line.uid);
+                    notes.add(FindingKind::UidlistMalformed, join(self.path, b"dovecot-uidlist"), detail);
+                }
+                // An expunged file that was put back rightly has a later UID as well.
+                listed[at] |= known.is_none_or(|known| known.holds(line.uid));
                 if line.sizes.any() || !name::is_delivered(line.stem) {
                     listings.insert(at, line.sizes);
                 }
