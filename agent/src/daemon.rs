@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use rientro_mailstore::Control;
-use rientro_types::{Digest, TaskEnd, VolumeId};
+use rientro_types::{BootId, Digest, TaskEnd, VolumeId};
 use rientro_wire::session::{AgentMessage, Hello, PROTOCOL};
 use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval, timeout};
@@ -18,6 +18,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::bulk::{InventoryReport, Told};
 use crate::core::{Core, Effect, Input, RunNo};
+use crate::durable;
 use crate::findings::FindingsStore;
 use crate::inventory::{Scan, scan};
 use crate::roots::Roots;
@@ -68,6 +69,7 @@ pub async fn run(settings: Settings, stop: CancellationToken) -> Result<()> {
     let tracker = TaskTracker::new();
     let dialing = tracker.spawn(dialer.run());
     let daemon = Daemon {
+        boot: drawn().context("draw a number for this run")?,
         core: Core::new(facts),
         runner: Runner::new(work, settings.tasks_max, ended_to),
         scribe,
@@ -93,7 +95,16 @@ pub async fn run(settings: Settings, stop: CancellationToken) -> Result<()> {
     ended
 }
 
+/// A number for this run of the process.
+fn drawn() -> std::io::Result<BootId> {
+    let raw = u64::from_le_bytes(durable::random()?);
+    // One in 2^64 draws is 0, which is no number of a run.
+    Ok(BootId::from_raw(raw.max(1)).expect("it is at least 1"))
+}
+
 struct Daemon {
+    /// This run of the process: tells it from one that has a copy of the state directory.
+    boot: BootId,
     settings: Settings,
     state: StateDir,
     core: Core,
@@ -210,6 +221,7 @@ impl Daemon {
             newest: self.core.facts().newest_met(),
             inventory: self.scanner.last.as_ref().map(|(_, digest)| *digest),
             witness: self.core.facts().witness(),
+            boot: self.boot,
         }
     }
 

@@ -34,6 +34,7 @@ pub(crate) struct Measured {
     nodes: u64,
     connected: u64,
     silent: u64,
+    twinned: u64,
     campaigns: Vec<CampaignState>,
     waves: Vec<WaveState>,
     ignored: Ignored,
@@ -49,6 +50,7 @@ impl Measured {
             nodes: cell.nodes,
             connected: cell.nodes_connected,
             silent: cell.nodes_silent,
+            twinned: cell.nodes_twinned,
             campaigns: engine.campaign_states().map(|(_, state)| state).collect(),
             waves: engine.live_waves().collect(),
             ignored: engine.ignored(),
@@ -68,6 +70,7 @@ pub(crate) struct Metrics {
     nodes: Gauge,
     nodes_connected: Gauge,
     nodes_silent: Gauge,
+    nodes_twinned: Gauge,
     /// Nodes that obeyed what the journal does not hold.
     pub(crate) nodes_ahead: Gauge,
     ignored: Family<Reason, Counter>,
@@ -102,6 +105,7 @@ impl Default for Metrics {
             nodes: Gauge::default(),
             nodes_connected: Gauge::default(),
             nodes_silent: Gauge::default(),
+            nodes_twinned: Gauge::default(),
             nodes_ahead: Gauge::default(),
             ignored: Family::default(),
             broken: Counter::default(),
@@ -133,6 +137,11 @@ impl Metrics {
             self.nodes_connected.clone(),
         );
         r.register("nodes_silent", "Nodes not heard for the silence limit", self.nodes_silent.clone());
+        r.register(
+            "nodes_twinned",
+            "Nodes whose identity two running agents use; anything above zero means that a state directory was copied",
+            self.nodes_twinned.clone(),
+        );
         r.register(
             "nodes_ahead",
             "Nodes turned away as they obeyed what the journal does not hold; anything above zero means that it was rolled back",
@@ -191,6 +200,7 @@ impl Metrics {
         set(&self.nodes, measured.nodes);
         set(&self.nodes_connected, measured.connected);
         set(&self.nodes_silent, measured.silent);
+        set(&self.nodes_twinned, measured.twinned);
         tally(
             &self.campaigns,
             &["forming", "running", "paused", "ended", "aborted"],

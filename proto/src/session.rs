@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use rientro_types::{
-    AttemptNo, CampaignId, CellId, Digest, EXPLANATION_BYTES_MAX, Epoch, FindingKinds, Incarnation,
+    AttemptNo, BootId, CampaignId, CellId, Digest, EXPLANATION_BYTES_MAX, Epoch, FindingKinds, Incarnation,
     LABELS_MAX, LabelKey, LabelValue, NodeId, NodeIncarnation, Order, Pace, Progress, ServiceSet, ShardId,
     Span, Task, TaskEnd, TaskKind, Witness,
 };
@@ -37,6 +37,8 @@ pub struct Hello {
     pub inventory: Option<Digest>,
     /// Of the orders it acted on in that life, a newest one whose journal entry it was told.
     pub witness: Option<Witness>,
+    /// This run of its process.
+    pub boot: BootId,
 }
 
 /// A task that runs on an agent.
@@ -146,6 +148,8 @@ pub enum RefuseReason {
     LabelsInvalid,
     /// The agent met a newer term, or obeyed a newer order, than the orchestrator's journal holds.
     JournalBehind,
+    /// Another running agent has this node's identity and is heard: one of the two state directories is a copy.
+    Twin,
 }
 
 /// What the orchestrator says.
@@ -241,7 +245,7 @@ pub enum OrchestratorMessage {
 }
 
 choices!(v1::RefuseReason => RefuseReason {
-    NodeIdTaken, IncarnationRetired, Protocol, NotLeader, LabelsInvalid, JournalBehind,
+    NodeIdTaken, IncarnationRetired, Protocol, NotLeader, LabelsInvalid, JournalBehind, Twin,
 });
 
 message!(v1::session_request::Hello => Hello {
@@ -253,6 +257,7 @@ message!(v1::session_request::Hello => Hello {
     newest,
     inventory,
     witness,
+    boot,
 });
 
 message!(v1::RunningTask => RunningTask { shard, attempt, kind });

@@ -11,9 +11,9 @@ use proptest::collection::{btree_map, vec};
 use proptest::option;
 use proptest::prelude::{Arbitrary, BoxedStrategy, Strategy};
 use rientro_types::{
-    ActiveTime, AttemptNo, ByteSize, CampaignId, CellId, CellTime, Digest, Epoch, Incarnation, LabelKey,
-    LabelValue, MailboxId, NodeId, NodeIncarnation, PlacementNo, Ppm, Revision, Seq, Service, ServiceSet,
-    ShardId, Span, VolumeId, WaveNo,
+    ActiveTime, AttemptNo, BootId, ByteSize, CampaignId, CellId, CellTime, Digest, Epoch, Incarnation,
+    LabelKey, LabelValue, MailboxId, NodeId, NodeIncarnation, PlacementNo, Ppm, Revision, Seq, Service,
+    ServiceSet, ShardId, Span, VolumeId, WaveNo,
 };
 
 /// A word that can be generated.
@@ -119,6 +119,7 @@ generate_map! {
     Span = u64, Span::from_ms;
     ByteSize = u64, ByteSize::from_bytes;
     NodeIncarnation = u64, NodeIncarnation::from_raw;
+    BootId = u64, |raw| BootId::from_raw(raw.max(1)).expect("it is at least 1");
     Epoch = u64, Epoch::from_raw;
     Seq = u64, Seq::from_raw;
     Incarnation = u32, Incarnation::from_raw;

@@ -10,7 +10,8 @@ use clap::Parser;
 use rientro_orchestrator::settings::{Flags, Settings};
 use rientro_orchestrator::{Address, plan, start};
 use rientro_types::{
-    CampaignId, Claim, Digest, MailboxId, NodeId, NodeIncarnation, ServiceSet, ShardId, Verb, VolumeId,
+    BootId, CampaignId, Claim, Digest, MailboxId, NodeId, NodeIncarnation, ServiceSet, ShardId, Verb,
+    VolumeId,
 };
 use rientro_wire::bulk::{InventoryPart, MailboxesPart};
 use rientro_wire::operator::Act;
@@ -128,6 +129,7 @@ async fn agent(address: &Address, at: usize) -> watch::Receiver<Told> {
         newest: None,
         witness: None,
         inventory: None,
+        boot: BootId::from_raw(1).expect("it is not 0"),
     };
     let (say, said) = mpsc::channel(64);
     for message in [AgentMessage::Hello(hello), AgentMessage::HelloDone] {

@@ -9,9 +9,9 @@ use rientro_orchestrator::journal::RedbOptions;
 use rientro_orchestrator::rig::{LocalAgent, Rig};
 use rientro_orchestrator::{DriverSettings, StateDir, plan};
 use rientro_types::{
-    Action, Actor, ActorKind, AttemptNo, Authentication, CampaignId, CampaignState, CellId, Claim, Digest,
-    FleetLimits, NodeId, NodeIncarnation, Outcome, Ppm, ServiceSet, ShardId, Tally, Task, TaskEnd, TaskKind,
-    Verb, Verdict, Verification, VolumeId,
+    Action, Actor, ActorKind, AttemptNo, Authentication, BootId, CampaignId, CampaignState, CellId, Claim,
+    Digest, FleetLimits, NodeId, NodeIncarnation, Outcome, Ppm, ServiceSet, ShardId, Tally, Task, TaskEnd,
+    TaskKind, Verb, Verdict, Verification, VolumeId,
 };
 use rientro_wire::session::OrchestratorMessage;
 
@@ -47,12 +47,14 @@ fn volume(at: usize) -> VolumeId {
 }
 
 const LIFE: NodeIncarnation = NodeIncarnation::from_raw(1);
+const BOOT: BootId = BootId::from_raw(1).expect("it is not 0");
 
 async fn agent(rig: &Rig, at: usize) -> LocalAgent {
     let hello = |session| Hello {
         session,
         node: node(at),
         incarnation: LIFE,
+        boot: BOOT,
         labels: BTreeMap::new(),
         running: Vec::new(),
         served: Vec::new(),
@@ -132,6 +134,7 @@ pub(crate) async fn campaign(rig: &Rig) -> Vec<Duration> {
             session,
             node: node(at),
             incarnation: LIFE,
+            boot: BOOT,
             labels: BTreeMap::new(),
             running: Vec::new(),
             served: Vec::new(),

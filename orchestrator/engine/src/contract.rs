@@ -6,9 +6,9 @@
 use std::collections::BTreeMap;
 
 use rientro_types::{
-    Actor, AttemptNo, Busy, CampaignId, CellId, CellTime, Claim, Decision, Digest, Epoch, Incarnation,
-    LabelKey, LabelValue, NodeId, NodeIncarnation, Order, Pace, Progress, Receipt, Refusal, ServiceSet,
-    ShardId, Task, TaskEnd, Verb,
+    Actor, AttemptNo, BootId, Busy, CampaignId, CellId, CellTime, Claim, Decision, Digest, Epoch,
+    Incarnation, LabelKey, LabelValue, NodeId, NodeIncarnation, Order, Pace, Progress, Receipt, Refusal,
+    ServiceSet, ShardId, Task, TaskEnd, Verb,
 };
 
 /// Number of an agent session, given by the driver; a node's newer session has a greater one.
@@ -28,6 +28,8 @@ pub struct Hello {
     pub node: NodeId,
     /// Life of its state directory.
     pub incarnation: NodeIncarnation,
+    /// Run of its process.
+    pub boot: BootId,
     /// Its failure domains.
     pub labels: BTreeMap<LabelKey, LabelValue>,
     /// Tries it is busy with. Results it has not got rid of follow as [`Event::Result`].
@@ -176,6 +178,11 @@ pub enum Turnaway {
     NodeIdTaken {
         /// The life that holds the name.
         holder: NodeIncarnation,
+    },
+    /// Another process of the same life of this node is heard: one of the two has a copy of the other's state directory.
+    Twin {
+        /// The node.
+        node: NodeId,
     },
     /// This life of the node was replaced by a newer one.
     IncarnationRetired {

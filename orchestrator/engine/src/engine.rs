@@ -9,6 +9,7 @@ use crate::contract::{Command, Event, Ignored, Observation, OrderKind, Origin, S
 use crate::invariant::Violation;
 use crate::mutant::Mutant;
 use crate::state::{CampaignIx, NodeIx, State, Watch};
+use crate::twin::Boots;
 
 /// How often silent nodes, stalled tasks and the journal's clock are looked at.
 pub const HOUSEKEEPING_EVERY: Span = Span::from_secs(1);
@@ -111,7 +112,7 @@ impl Engine {
         match observation {
             Observation::Heard { node } => {
                 if let Some(ix) = self.state.node_ix.get(&node).copied() {
-                    self.state.node_mut(ix).heard = Some(now);
+                    self.state.node_mut(ix).hear(now);
                 }
             }
             Observation::Lost { node, session } => {
@@ -217,7 +218,7 @@ impl Engine {
         let ix = self.state.node_ix.get(&node).copied();
         let known = ix.filter(|ix| self.state.node(*ix).incarnation == incarnation);
         match known {
-            Some(ix) => self.state.node_mut(ix).heard = Some(self.now),
+            Some(ix) => self.state.node_mut(ix).hear(self.now),
             None => self.state.ignored.foreign += 1,
         }
         known
@@ -230,7 +231,8 @@ impl Engine {
         self.housekeeping_at = self.now;
         self.marked_at = self.now;
         for ix in self.state.node_ixs() {
-            self.state.node_mut(ix).heard = None;
+            let node = self.state.node_mut(ix);
+            (node.heard, node.boots) = (None, Boots::default());
             self.forget_session(ix);
         }
         match (origin, self.state.cell.as_ref().map(|cell| cell.incarnation)) {
@@ -263,7 +265,8 @@ impl Engine {
         self.listening_since = self.listening_since + gap;
         for ix in self.state.node_ixs() {
             let node = self.state.node_mut(ix);
-            node.heard = node.heard.map(|heard| heard + gap);
+            // What is heard at the end of the absence was heard now, not later.
+            node.heard = node.heard.map(|heard| (heard + gap).min(now));
         }
         for watch in self.state.watches.values_mut() {
             watch.advanced = watch.advanced + gap;

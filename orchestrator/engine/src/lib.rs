@@ -48,6 +48,7 @@ mod shard;
 mod snapshot;
 mod state;
 mod sweep;
+mod twin;
 mod view;
 mod waves;
 
@@ -60,3 +61,4 @@ pub use engine::{ABSENCE_MIN, CLOCK_MARK_EVERY, Engine, HOUSEKEEPING_EVERY};
 pub use forming::check_values;
 pub use invariant::Violation;
 pub use mutant::Mutant;
+pub use twin::{QUIET_MIN, TWIN_KEPT};

@@ -16,6 +16,8 @@ pub enum Mutant {
     OpenAnyWave,
     /// R4: what an operator is told is not in the journal.
     ForgetRecord,
+    /// T28: a copy of an agent takes the place of one that is heard.
+    AdmitTwin,
     /// R6: a silent node is never charged.
     ForgiveSilence,
     /// R6, T27: absence counts against deadlines.
@@ -34,11 +36,12 @@ pub enum Mutant {
 
 impl Mutant {
     /// Every mutant.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::OpenUnverified,
         Self::IgnoreBudget,
         Self::OpenAnyWave,
         Self::ForgetRecord,
+        Self::AdmitTwin,
         Self::ForgiveSilence,
         Self::ChargeAbsence,
         Self::PassUnknown,

@@ -13,21 +13,24 @@ use rientro_types::{
 
 use crate::contract::{Command, Hello, OrderKind, Turnaway};
 use crate::engine::Engine;
+use crate::mutant::Mutant;
 use crate::state::{NodeIx, ShardIx};
+use crate::twin::Boots;
 
 impl Engine {
     pub(crate) fn hello(&mut self, hello: Hello) {
         if let Some(turnaway) = self.turnaway(&hello) {
+            self.note_twin(&hello, turnaway);
             self.step.commands.push(Command::Refuse { session: hello.session, turnaway });
             return;
         }
-        let Hello { session, node, incarnation, labels, running, served } = hello;
+        let Hello { session, node, incarnation, boot, labels, running, served } = hello;
         let ix = self.admit(node, incarnation, labels);
         self.forget_session(ix);
         let now = self.now;
         let state = self.state.node_mut(ix);
         state.session = Some(session);
-        state.heard = Some(now);
+        state.let_in(boot, served.len() as u64, now);
         self.step.commands.push(Command::Welcome { session, node });
         if self.state.node(ix).silent.is_some() {
             self.decide(Record::NodeHeard { node });
@@ -40,12 +43,15 @@ impl Engine {
         self.state.dirty_campaigns.extend(campaigns);
     }
 
-    /// A name belongs to one life of a node at a time: a second agent under it is an error or an impostor.
+    /// A name belongs to one life of a node at a time, and that life to one process: a second agent under it is an error, a copy
+    /// or an impostor.
     fn turnaway(&self, hello: &Hello) -> Option<Turnaway> {
         let ix = *self.state.node_ix.get(&hello.node)?;
         let node = self.state.node(ix);
         if node.incarnation == hello.incarnation {
-            return None;
+            let taken = node.is_taken(hello.boot, self.now, self.state.limits.silence)
+                && self.state.mutant != Mutant::AdmitTwin;
+            return taken.then_some(Turnaway::Twin { node: hello.node });
         }
         let holder = node.incarnation;
         if node.retired.contains(&hello.incarnation) {
@@ -53,6 +59,13 @@ impl Engine {
         }
         let heard = node.heard.is_some_and(|heard| self.now.since(heard) < self.state.limits.silence);
         (node.session.is_some() && heard).then_some(Turnaway::NodeIdTaken { holder })
+    }
+
+    fn note_twin(&mut self, hello: &Hello, turnaway: Turnaway) {
+        let (Turnaway::Twin { node }, now) = (turnaway, self.now) else { return };
+        if let Some(ix) = self.state.node_ix.get(&node).copied() {
+            self.state.node_mut(ix).knocked(hello.boot, hello.served.len() as u64, now);
+        }
     }
 
     /// Enrols a node that is new, reimaged or relabelled. The tries of an earlier life are void.
@@ -74,6 +87,7 @@ impl Engine {
         self.decide(Record::NodeEnrolled { node, incarnation, labels });
         if let Some(ix) = reimaged {
             self.void_tries(ix);
+            self.state.node_mut(ix).boots = Boots::default();
         }
         self.state.node_ix[&node]
     }
@@ -133,7 +147,7 @@ impl Engine {
     }
 
     pub(crate) fn cancel(&mut self, ix: NodeIx, shard: ShardIx, attempt: AttemptNo) {
-        if self.state.mutant == crate::mutant::Mutant::AbortQuietly {
+        if self.state.mutant == Mutant::AbortQuietly {
             return;
         }
         self.state.node_mut(ix).cancelled.insert((shard, attempt));
@@ -410,7 +424,8 @@ impl Engine {
         let record = Record::TaskEnded { shard: id, attempt, end, backoff };
         self.decide_for(node, record);
         self.state.watches.remove(&shard);
-        if confirmed {
+        // One that was made on the other machine of two is found expired instead.
+        if confirmed && !self.is_of_another(shard) {
             self.begin_opening(shard);
         }
     }

@@ -181,12 +181,12 @@ impl Engine {
             .map(|((_, _, shard), node)| (node, *shard))
     }
 
-    /// Whether a verification is too old to be confirmed.
+    /// Whether a verification is too old to be confirmed, or perhaps one of other disks.
     fn is_expired(&self, ix: CampaignIx, shard: ShardIx) -> bool {
         let age_max = self.state.campaign(ix).plan.policy.verified_age_max;
         let s = self.state.shard(shard);
-        s.accepted.is_none()
-            && s.standing.as_ref().is_some_and(|standing| self.now.since(standing.at) > age_max)
+        let old = s.standing.as_ref().is_some_and(|standing| self.now.since(standing.at) > age_max);
+        s.accepted.is_none() && old || self.is_of_another(shard)
     }
 
     /// The first step of opening, straight after its confirmation. R1, R3: looked at once more where it counts.

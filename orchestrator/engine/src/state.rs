@@ -14,6 +14,7 @@ use rientro_types::{
 
 use crate::contract::{Ignored, SessionNo};
 use crate::mutant::Mutant;
+use crate::twin::Boots;
 
 macro_rules! indices {
     ($($(#[$doc:meta])* $ix:ident;)*) => {$(
@@ -208,6 +209,8 @@ pub(crate) struct Node {
     /// The session that has reconciled under the present leader.
     pub(crate) session: Option<SessionNo>,
     pub(crate) heard: Option<CellTime>,
+    /// Its processes, and whether another one uses its identity.
+    pub(crate) boots: Boots,
     pub(crate) cancelled: BTreeSet<(ShardIx, AttemptNo)>,
     pub(crate) listing: Option<BTreeSet<ShardIx>>,
     /// Shards in its newest complete inventory under the present leader.
@@ -239,6 +242,7 @@ impl Node {
             counts: StateCounts::default(),
             session: None,
             heard: None,
+            boots: Boots::default(),
             cancelled: BTreeSet::new(),
             listing: None,
             listed: None,

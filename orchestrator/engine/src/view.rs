@@ -30,12 +30,18 @@ impl Engine {
             nodes: state.nodes.len() as u64,
             nodes_connected: count(|node| node.session.is_some() && node.silent.is_none()),
             nodes_silent: count(|node| node.silent.is_some()),
+            nodes_twinned: self.twins(),
             counts: state.counts,
             shards_contested: state.contested,
             shards_impaired: state.impaired,
             campaigns_live: state.campaigns.iter().filter(|c| c.state.is_live()).count() as u64,
             leading_since: self.leading_since,
         })
+    }
+
+    /// Nodes whose identity two running agents use.
+    fn twins(&self) -> u64 {
+        self.state.nodes.iter().filter(|node| node.boots.twin(self.now).is_some()).count() as u64
     }
 
     /// Digest of the key of the cell's mailbox ids.
@@ -67,6 +73,7 @@ impl Engine {
             verifying: node.verifying,
             confirming: node.confirming,
             counts: node.counts,
+            twin: node.boots.twin(self.now),
         }
     }
 

@@ -34,6 +34,12 @@ enum Happens {
         running: Vec<(usize, u32)>,
         served: Vec<(usize, u8)>,
     },
+    /// Another process of its first life.
+    Knocks {
+        node: usize,
+        boot: u64,
+        served: Vec<(usize, u8)>,
+    },
     Disconnects {
         node: usize,
     },
@@ -98,6 +104,8 @@ fn happens() -> impl Strategy<Value = Happens> {
     prop_oneof![
         4 => any::<u16>().prop_map(|damaged| Happens::Plays { damaged }),
         4 => (0..400_u16, any::<u8>()).prop_map(|(secs, heard)| Happens::Passes { secs, heard }),
+        1 => (node.clone(), 1..4_u64, served.clone())
+            .prop_map(|(node, boot, served)| Happens::Knocks { node, boot, served }),
         2 => (node.clone(), life.clone(), running, served)
             .prop_map(|(node, life, running, served)| Happens::Connects { node, life, running, served }),
         1 => node.clone().prop_map(|node| Happens::Disconnects { node }),
@@ -226,6 +234,10 @@ fn happen(cell: &mut Cell, what: &Happens) {
                 .collect();
             let served = served.iter().map(|(at, bits)| (shard(&shard_name(*at)), services(*bits))).collect();
             cell.connect_with(node_name(*node), *life, running, served);
+        }
+        Happens::Knocks { node, boot, served } => {
+            let served = served.iter().map(|(at, bits)| (shard(&shard_name(*at)), services(*bits))).collect();
+            cell.connect_as(node_name(*node), *boot, served);
         }
         Happens::Disconnects { node } => cell.disconnect(node_name(*node)),
         Happens::Lists { node: at, life, first, last, shards, elsewhere, serves, mailboxes } => {

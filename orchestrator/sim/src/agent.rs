@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use rientro_engine::{OrderKind, Turnaway};
 use rientro_types::{
-    AttemptNo, Busy, CampaignId, CellTime, Claim, Epoch, Incarnation, LabelKey, LabelValue, NodeId,
+    AttemptNo, BootId, Busy, CampaignId, CellTime, Claim, Epoch, Incarnation, LabelKey, LabelValue, NodeId,
     NodeIncarnation, Order, Progress, ServiceSet, ShardId, Task, TaskEnd, TaskFailure,
 };
 
@@ -38,6 +38,8 @@ pub enum FromAgent {
         node: NodeId,
         /// Life of its disk.
         incarnation: NodeIncarnation,
+        /// Run of its process.
+        boot: BootId,
         /// Failure domains.
         labels: BTreeMap<LabelKey, LabelValue>,
         /// What runs.
@@ -102,6 +104,8 @@ pub struct Agent {
     pub node: NodeId,
     /// Life of its disk.
     pub incarnation: NodeIncarnation,
+    /// Run of its process.
+    pub boot: BootId,
     /// Failure domains.
     pub labels: BTreeMap<LabelKey, LabelValue>,
     /// What survives.
@@ -143,6 +147,8 @@ pub struct Scene<'a> {
     pub flaky: bool,
 }
 
+/// The first process of every agent.
+const FIRST_BOOT: BootId = BootId::from_raw(1).expect("it is not 0");
 /// Claims in one page of an inventory.
 const PAGE: usize = 16;
 /// Ticks after which results are sent again.
@@ -158,6 +164,7 @@ impl Agent {
             host,
             node,
             incarnation: NodeIncarnation::from_raw(incarnation),
+            boot: FIRST_BOOT,
             labels,
             disk: Disk::default(),
             up: true,
@@ -189,6 +196,7 @@ impl Agent {
     /// The process starts: what was begun and did not end was interrupted.
     pub fn start(&mut self, log: &mut crate::log::Log) {
         self.up = true;
+        self.boot = BootId::from_raw(self.boot.raw() + 1).expect("it only grows");
         for ((shard, attempt), ended) in &mut self.disk.tries {
             if !*ended {
                 *ended = true;
@@ -225,10 +233,17 @@ impl Agent {
         FromAgent::Hello {
             node: self.node,
             incarnation: self.incarnation,
+            boot: self.boot,
             labels: self.labels.clone(),
             running: self.running.iter().map(busy).collect(),
             served: served.filter(|(_, services)| !services.is_empty()).collect(),
         }
+    }
+
+    /// What one with a copy of its disk says first: nothing of it runs there.
+    #[must_use]
+    pub fn hello_of_copy(&self, boot: BootId) -> FromAgent {
+        Self { boot, running: BTreeMap::new(), ..self.clone() }.hello()
     }
 
     /// Takes in one message.

@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use rientro_engine::{Engine, Event, Observation, Origin, SessionNo};
+use rientro_engine::{Engine, Event, Hello, Observation, Origin, SessionNo};
 use rientro_types::{CellTime, Digest, Entry, Epoch, NodeId};
 
 use crate::monitor::{Asked, Stepped};
@@ -126,6 +126,7 @@ impl World {
             leading: false,
         });
         self.monitor.clock.lead(began);
+        self.monitor.forget_doors();
         self.note(None, || "the orchestrator starts".to_owned());
         self.drain();
     }
@@ -164,19 +165,24 @@ impl World {
                     {
                         process.routes.remove(&node);
                     }
+                    self.monitor.door_seen(observation);
                     process.engine.observe(cell, observation);
                 }
                 Input::Event(event) => {
                     self.meet(&event);
-                    if let Some(node) = self.heard_by(&event) {
-                        self.monitor.clock.heard(node);
-                    }
+                    let heard = self.heard_by(&event);
+                    let greeted = self.greeted(&event, &process.engine);
                     let asked = match &*event {
                         Event::Request { verb, rehearse, .. } => Asked::of(verb, *rehearse),
                         _ => Asked::Nothing,
                     };
                     let step = process.engine.step(cell, *event);
                     process.wake_at = step.wake_at.map(|(at, _)| at);
+                    let let_in = greeted
+                        .is_none_or(|(hello, twin)| self.monitor.door_answered(&hello, twin, &step.commands));
+                    if let Some(node) = heard.filter(|_| let_in) {
+                        self.monitor.clock.heard(node);
+                    }
                     decisions.extend(step.decisions);
                     let connected = match asked {
                         Asked::Pause(_) => connected(&process.engine),
@@ -197,6 +203,17 @@ impl World {
             self.after(latency, crate::world::Happening::Appended { life });
         }
         self.set_alarm(process);
+    }
+
+    /// A Hello, and whether it comes from a copy of an agent that is heard.
+    fn greeted(&mut self, event: &Event, engine: &Engine) -> Option<(Hello, bool)> {
+        let Event::Hello(hello) = event else { return None };
+        let silence = engine.cell_view()?.limits.silence;
+        let twin = self.monitor.is_twin(hello, silence);
+        if twin {
+            self.coverage.fault("twin-at-the-door");
+        }
+        Some((hello.clone(), twin))
     }
 
     /// The node an event is heard from: whoever holds the name, or takes it for the first time.

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use rientro_types::{ShardId, ShardState, VolumeId};
+use rientro_types::{BootId, ShardId, ShardState, VolumeId};
 
 use crate::agent::Mood;
 use crate::names;
@@ -11,7 +11,7 @@ use crate::truth::{Condition, Host, Volume};
 use crate::world::{Happening, World};
 
 /// Kinds of fault that a run can draw, with how many runs in a hundred draw each.
-pub const KINDS: [(&str, u64); 26] = [
+pub const KINDS: [(&str, u64); 27] = [
     ("session-broken", 70),
     ("late-message", 50),
     ("bulk-call-cut", 40),
@@ -22,6 +22,7 @@ pub const KINDS: [(&str, u64); 26] = [
     ("agent-hung", 50),
     ("agent-lying", 30),
     ("impostor", 15),
+    ("twin", 30),
     ("agent-cut-off", 40),
     ("orchestrator-crash", 70),
     ("orchestrator-late", 40),
@@ -177,6 +178,7 @@ impl World {
                 self.after(lasts * 3, Happening::Recover(Recovery::Join(host)));
             }
             "impostor" => return self.impostor(host),
+            "twin" => return self.twin(host),
             _ => return false,
         }
         true
@@ -199,6 +201,22 @@ impl World {
         }
         self.monitor.orphan(node);
         self.add_agent(node, &[("rack", "r0")]);
+        true
+    }
+
+    /// A copy of an agent's disk in another machine: it tries to connect while the agent is there, over and over.
+    fn twin(&mut self, host: Host) -> bool {
+        if !self.wire.of_host.contains_key(&host) {
+            return false;
+        }
+        // One that is the same process as before, or that has started again.
+        let copy = BootId::from_raw(u64::MAX - self.rng.below(2));
+        let (times, every) = (self.rng.between(1, 12), self.rng.between(300, 6_000));
+        for no in 0..times {
+            if let Some(boot) = copy {
+                self.after(no * every, Happening::Knock { host, boot });
+            }
+        }
         true
     }
 

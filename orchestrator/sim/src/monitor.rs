@@ -7,6 +7,7 @@
 
 mod books;
 mod clock;
+mod doors;
 mod holds;
 mod reach;
 mod rules;
@@ -74,6 +75,7 @@ pub struct Monitor {
     restored: bool,
     restoring: bool,
     orphaned: BTreeSet<NodeId>,
+    doors: doors::Doors,
     /// Pairs of a shard's state and what happened to it.
     pub seen: crate::coverage::Pairs,
 }
@@ -99,6 +101,7 @@ impl Monitor {
             restored: false,
             restoring: false,
             orphaned: BTreeSet::new(),
+            doors: doors::Doors::default(),
             seen: crate::coverage::Pairs::default(),
         }
     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use rientro_engine::{Command, Event, Hello, Observation, SessionNo};
-use rientro_types::{NodeId, NodeIncarnation};
+use rientro_types::{BootId, NodeId, NodeIncarnation};
 
 use crate::agent::{FromAgent, Mood, Scene, ToAgent};
 use crate::driver::Input;
@@ -17,6 +17,8 @@ pub(crate) struct Session {
     pub(crate) node: NodeId,
     pub(crate) incarnation: NodeIncarnation,
     pub(crate) alive: bool,
+    /// It is that of a copy of the agent.
+    copy: bool,
     /// What was on its way to the orchestrator when it broke arrives all the same, late.
     pub(crate) ghost: bool,
     up_last: u64,
@@ -46,17 +48,43 @@ impl World {
             self.after(again, Happening::Dial { host });
             return;
         }
-        self.wire.next += 1;
-        let session = self.wire.next;
-        let now = self.now.unix_ms();
-        let (node, incarnation) = (agent.node, agent.incarnation);
         let hello = agent.hello();
+        let session = self.open_session(host, false);
         self.wire.of_host.insert(host, session);
-        self.wire.sessions.insert(
-            session,
-            Session { host, node, incarnation, alive: true, ghost: false, up_last: now, down_last: now },
-        );
         self.send_up(session, hello);
+    }
+
+    fn open_session(&mut self, host: Host, copy: bool) -> u64 {
+        self.wire.next += 1;
+        let now = self.now.unix_ms();
+        let agent = &self.agents[host];
+        let (node, incarnation) = (agent.node, agent.incarnation);
+        self.wire.sessions.insert(
+            self.wire.next,
+            Session {
+                host,
+                node,
+                incarnation,
+                alive: true,
+                copy,
+                ghost: false,
+                up_last: now,
+                down_last: now,
+            },
+        );
+        self.wire.next
+    }
+
+    /// A copy of an agent says Hello on another machine. When it is let in it says nothing more, and is gone after a while.
+    pub(crate) fn knock(&mut self, host: Host, boot: BootId) {
+        if !self.unsafe_phase || self.driver.process.is_none() {
+            return;
+        }
+        let hello = self.agents[host].hello_of_copy(boot);
+        let session = self.open_session(host, true);
+        self.send_up(session, hello);
+        let gone = self.rng.between(500, 9_000);
+        self.after(gone, Happening::DriverLearns { session });
     }
 
     fn latency(&mut self) -> u64 {
@@ -137,8 +165,8 @@ impl World {
     ) {
         let Some(process) = self.driver.process.as_mut().filter(|process| process.leading) else { return };
         let event = match message {
-            FromAgent::Hello { node, incarnation, labels, running, served } => {
-                Event::Hello(Hello { session, node, incarnation, labels, running, served })
+            FromAgent::Hello { node, incarnation, boot, labels, running, served } => {
+                Event::Hello(Hello { session, node, incarnation, boot, labels, running, served })
             }
             FromAgent::Heartbeat => {
                 process.inbox.push_back(Input::Seen(Observation::Heard { node }));
@@ -253,10 +281,16 @@ impl World {
     pub(crate) fn carry_out(&mut self, command: Command) {
         match command {
             Command::Welcome { session, node } => {
-                if let Some(process) = &mut self.driver.process {
-                    process.routes.insert(node, session);
-                }
+                let replaced = match &mut self.driver.process {
+                    Some(process) => process.routes.insert(node, session).filter(|before| *before != session),
+                    None => None,
+                };
+                self.note_copy(node, session);
                 self.send_down(node, session, ToAgent::Welcome);
+                // Whoever had the name before is told that its session is over.
+                if let Some(SessionNo(before)) = replaced {
+                    self.break_session(before, false);
+                }
             }
             Command::Refuse { session, turnaway } => {
                 self.coverage.fault("agent-turned-away");
@@ -273,6 +307,14 @@ impl World {
                 self.note(None, || format!("request {} is answered {answer:?}", request.0));
                 self.answers.insert(request, answer);
             }
+        }
+    }
+
+    /// A copy was let in: what the agent that it was copied from does nobody can know.
+    fn note_copy(&mut self, node: NodeId, session: SessionNo) {
+        if self.wire.sessions.get(&session.0).is_some_and(|session| session.copy) {
+            self.coverage.fault("twin-let-in");
+            self.monitor.orphan(node);
         }
     }
 

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use rientro_engine::{Engine, Event, RequestNo};
-use rientro_types::{CellTime, NodeId, NodeIncarnation, Receipt, Refusal, ShardId, Span, Verb};
+use rientro_types::{BootId, CellTime, NodeId, NodeIncarnation, Receipt, Refusal, ShardId, Span, Verb};
 
 use crate::Make;
 use crate::agent::{Agent, FromAgent, ToAgent};
@@ -49,6 +49,13 @@ pub enum Happening {
     Dial {
         /// Which.
         host: Host,
+    },
+    /// A copy of an agent tries to connect.
+    Knock {
+        /// Of which.
+        host: Host,
+        /// Run of its process.
+        boot: BootId,
     },
     /// A message reaches the orchestrator.
     Up {
@@ -254,6 +261,7 @@ impl World {
             Happening::Alarm { life, at } => self.alarm(life, at),
             Happening::Appended { life } => self.appended(life),
             Happening::Dial { host } => self.dial(host),
+            Happening::Knock { host, boot } => self.knock(host, boot),
             Happening::Up { session, message, late } => self.arrive_up(session, *message, late),
             Happening::Bulk { node, incarnation, message } => {
                 self.post(rientro_engine::SessionNo(0), node, incarnation, *message);

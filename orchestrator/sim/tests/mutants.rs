@@ -53,6 +53,12 @@ fn forgetting_a_record_is_caught() {
     caught(Mutant::ForgetRecord, "R4");
 }
 
+/// T28
+#[test]
+fn admitting_a_copy_is_caught() {
+    caught(Mutant::AdmitTwin, "T28");
+}
+
 /// R6
 #[test]
 fn forgiving_silence_is_caught() {
@@ -98,7 +104,7 @@ fn never_retrying_is_caught() {
 /// Every mutant is among the tests above, and the engine as it is passes the seeds that catch them.
 #[test]
 fn the_engine_as_it_is_passes_the_same_seeds() {
-    assert_eq!(Mutant::ALL.len(), 11, "a mutant without a test above");
+    assert_eq!(Mutant::ALL.len(), 12, "a mutant without a test above");
     for seed in SEEDS {
         assert_eq!(run_seed(seed, Mutant::None).violations, vec![], "seed {seed}");
     }

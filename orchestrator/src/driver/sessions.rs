@@ -11,13 +11,25 @@ use rientro_wire::limits;
 use rientro_wire::session::{OrchestratorMessage, RefuseReason, Welcome};
 
 use super::DriverSettings;
+use crate::listen::Trouble;
 use crate::session::{HEARTBEAT_EVERY, Link, SESSION_SILENCE};
+
+/// What the log of an agent says when another one has its identity.
+fn twin_text(node: NodeId) -> String {
+    format!(
+        "another running agent has the identity of node {node} and is heard: one of the two state directories is a copy of the \
+         other; stop one of the two agents; if this is the machine to keep, stop the other, and this one is let in by itself; \
+         to give this machine an identity of its own, stop this agent, remove its state directory and set another node name"
+    )
+}
 
 /// Sessions of a term.
 #[derive(Default)]
 pub(crate) struct Sessions {
     greeted: BTreeMap<SessionNo, Link>,
     present: BTreeMap<NodeId, (SessionNo, Link)>,
+    /// Agents that were turned away: they try again for ever.
+    turned_away: Trouble,
 }
 
 impl Sessions {
@@ -75,6 +87,7 @@ impl Sessions {
                      give this node another name, or stop the other agent and wait for the silence limit"
                 ),
             ),
+            Turnaway::Twin { node } => (RefuseReason::Twin, twin_text(node)),
             Turnaway::IncarnationRetired { holder } => (
                 RefuseReason::IncarnationRetired,
                 format!(
@@ -83,7 +96,9 @@ impl Sessions {
                 ),
             ),
         };
-        tracing::warn!(session = session.0, text, "agent turned away");
+        if let Some(times) = self.turned_away.happened() {
+            tracing::warn!(session = session.0, text, times, "agents turned away; this is the last of them");
+        }
         link.refuse(reason, text);
     }
 

@@ -106,14 +106,23 @@ async fn read_all(
 }
 
 fn begin(session: SessionNo, hello: session::Hello) -> Result<Hello, Refused> {
-    let session::Hello { protocol, build, node, incarnation, labels, newest: _, inventory: _, witness: _ } =
-        hello;
+    let session::Hello {
+        protocol,
+        build,
+        node,
+        incarnation,
+        labels,
+        boot,
+        newest: _,
+        inventory: _,
+        witness: _,
+    } = hello;
     if protocol != PROTOCOL {
         return Err(Refused::protocol(format!(
             "agent {build} speaks protocol {protocol}, this orchestrator speaks {PROTOCOL}; install matching versions"
         )));
     }
-    Ok(Hello { session, node, incarnation, labels, running: Vec::new(), served: Vec::new() })
+    Ok(Hello { session, node, incarnation, boot, labels, running: Vec::new(), served: Vec::new() })
 }
 
 fn bound(what: &str, count: usize, max: usize) -> Result<(), Refused> {

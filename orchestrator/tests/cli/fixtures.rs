@@ -227,6 +227,7 @@ pub(crate) fn cell() -> CellView {
         nodes: 3,
         nodes_connected: 2,
         nodes_silent: 1,
+        nodes_twinned: 0,
         counts: counts(&shards()),
         shards_contested: 1,
         shards_impaired: 0,

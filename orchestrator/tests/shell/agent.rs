@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use rientro_orchestrator::Address;
 use rientro_types::{
-    Action, AttemptNo, Claim, Digest, Level, LocatedFinding, NodeId, NodeIncarnation, Outcome, Ppm,
+    Action, AttemptNo, BootId, Claim, Digest, Level, LocatedFinding, NodeId, NodeIncarnation, Outcome, Ppm,
     ServiceSet, ShardId, Tally, Task, TaskEnd, TaskKind, Verdict, Verification, VolumeId,
 };
 use rientro_wire::bulk::{FindingsPart, InventoryPart};
@@ -86,6 +86,7 @@ pub(crate) fn hello(name: &str, incarnation: u64) -> Hello {
         newest: None,
         witness: None,
         inventory: None,
+        boot: BootId::from_raw(1).expect("it is not 0"),
     }
 }
 

@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 
 use rientro_types::{
-    ActiveTime, AttemptNo, ByteSize, CampaignId, CellId, CellTime, Digest, Epoch, FindingKind, FindingKinds,
-    Incarnation, LabelKey, LabelValue, MailboxId, NodeId, NodeIncarnation, PlacementNo, Ppm, Revision, Seq,
-    Service, ServiceSet, ShardId, Span, VolumeId, WaveNo,
+    ActiveTime, AttemptNo, BootId, ByteSize, CampaignId, CellId, CellTime, Digest, Epoch, FindingKind,
+    FindingKinds, Incarnation, LabelKey, LabelValue, MailboxId, NodeId, NodeIncarnation, PlacementNo, Ppm,
+    Revision, Seq, Service, ServiceSet, ShardId, Span, VolumeId, WaveNo,
 };
 
 use super::{ConvertError, Inside, Problem};
@@ -59,6 +59,7 @@ plain! {
     CellTime, u64, |time| time.unix_ms(), |ms| Ok(Self::from_unix_ms(ms));
     ActiveTime, u64, |time| time.ms(), |ms| Ok(Self::from_ms(ms));
     NodeIncarnation, u64, |life| life.raw(), |raw| Ok(Self::from_raw(raw));
+    BootId, u64, |boot| boot.raw(), |raw| Ok(Self::from_raw(raw).ok_or(Problem::Missing)?);
     Epoch, u64, |epoch| epoch.raw(), |raw| Ok(Self::from_raw(raw));
     Seq, u64, |seq| seq.raw(), |raw| Ok(Self::from_raw(raw));
     Incarnation, u32, |life| life.raw(), |raw| Ok(Self::from_raw(raw));

@@ -2,7 +2,7 @@
 
 use rientro_types::{
     CampaignView, CellView, LABELS_MAX, MailboxGone, MailboxView, NodeView, SHARDS_NAMED_MAX, ShardState,
-    ShardView, StateCounts, WAVES_MAX, WaitingOn, WaveForecast, WaveView,
+    ShardView, StateCounts, Twin, WAVES_MAX, WaitingOn, WaveForecast, WaveView,
 };
 
 use super::{ConvertError, Inside, Problem, Put, Take, TakeWithin};
@@ -54,6 +54,14 @@ message!(v1::ShardView => ShardView { shard, waiting_on });
 message!(v1::MailboxGone => MailboxGone { listed as listed_unix_ms, missed as missed_unix_ms, served, shard });
 message!(v1::MailboxView => MailboxView { mailbox, exception, open, since as since_unix_ms, shard });
 
+message!(v1::Twin => Twin {
+    since as since_unix_ms,
+    last as last_unix_ms,
+    knocks,
+    serves,
+    inside,
+});
+
 message!(v1::NodeView => NodeView {
     node,
     incarnation,
@@ -64,6 +72,7 @@ message!(v1::NodeView => NodeView {
     verifying,
     confirming,
     counts,
+    twin,
 });
 
 message!(v1::WaveView => WaveView { wave, state, counts, mailboxes_lost, mailboxes_returning, mailboxes_lost_max });
@@ -92,6 +101,7 @@ message!(v1::CellView => CellView {
     nodes,
     nodes_connected,
     nodes_silent,
+    nodes_twinned,
     counts,
     shards_contested,
     shards_impaired,

@@ -3,7 +3,7 @@
 use proptest::prelude::{BoxedStrategy, Just, Strategy};
 use rientro_types::{
     CampaignView, CellView, MailboxGone, MailboxView, NodeView, Receipt, Refusal, ShardState, ShardView,
-    StateCounts, Verb, WaitingOn, WaveForecast, WaveView,
+    StateCounts, Twin, Verb, WaitingOn, WaveForecast, WaveView,
 };
 
 use super::{Generate, Variants, path, some, word};
@@ -73,7 +73,7 @@ generate_enum! {
         TaskStopped { shard, attempt },
         ServicesSeen { shard, services, order },
     }
-    RefuseReason { NodeIdTaken, IncarnationRetired, Protocol, NotLeader, LabelsInvalid, JournalBehind }
+    RefuseReason { NodeIdTaken, IncarnationRetired, Protocol, NotLeader, LabelsInvalid, JournalBehind, Twin }
     OrchestratorMessage {
         Welcome(welcome),
         Refused { reason, text },
@@ -119,17 +119,20 @@ generate_struct! {
     MailboxView { mailbox, exception, open, since, shard }
     NodeView {
         node, incarnation, labels, connected, heard_ago, silent, verifying, confirming, counts,
+        twin,
     }
+    Twin { since, last, knocks, serves, inside }
     WaveView { wave, state, counts, mailboxes_lost, mailboxes_returning, mailboxes_lost_max }
     CampaignView {
         campaign, revision, plan, source, state, started, ended, wave, counts, bytes_verified, waves,
     }
     CellView {
-        cell, incarnation, epoch, seq_next, at, limits, nodes, nodes_connected, nodes_silent, counts,
+        cell, incarnation, epoch, seq_next, at, limits, nodes, nodes_connected, nodes_silent,
+        nodes_twinned, counts,
         shards_contested, shards_impaired, campaigns_live, leading_since,
     }
     WaveForecast { wave, shards, mailboxes, bytes }
-    Hello { protocol, build = word(), node, incarnation, labels, newest, inventory, witness }
+    Hello { protocol, build = word(), node, incarnation, labels, newest, inventory, witness, boot }
     RunningTask { shard, attempt, kind }
     ServedShard { shard, services }
     Welcome {

@@ -228,6 +228,13 @@ fn the_largest_lists_fit_into_their_responses() {
         verifying: u32::MAX,
         confirming: u32::MAX,
         counts: StateCounts { shards: [u64::MAX; 10], mailboxes: [u64::MAX; 10] },
+        twin: Some(Twin {
+            since: CellTime::from_unix_ms(u64::MAX),
+            last: CellTime::from_unix_ms(u64::MAX),
+            knocks: u64::MAX,
+            serves: u64::MAX,
+            inside: true,
+        }),
     });
     let page = v1::ListNodesResponse { nodes: vec![node; NODES_PER_PAGE_MAX] };
     assert!(page.encoded_len() <= OPERATOR_RESPONSE_BYTES_MAX);
@@ -260,6 +267,7 @@ fn the_largest_commands_and_results_fit_into_a_session() {
         newest: Some(order),
         inventory: Some(Digest::ZERO),
         witness: Some(Witness { order, entry: Digest::ZERO }),
+        boot: BootId::from_raw(u64::MAX).unwrap(),
     };
     assert!(v1::SessionRequest::from(AgentMessage::Hello(hello)).encoded_len() <= SESSION_BYTES_MAX);
 

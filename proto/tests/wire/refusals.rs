@@ -114,6 +114,26 @@ fn a_session_message_must_say_something() {
     assert_eq!(path, "task_stopped.shard");
 }
 
+/// T28: an agent that does not tell which run of its process it is could not be told from another one with its state directory.
+#[test]
+fn an_agent_without_a_boot_is_refused() {
+    let hello = v1::session_request::Hello {
+        protocol: 1,
+        build: "x".to_owned(),
+        node: "n1".to_owned(),
+        incarnation: 1,
+        boot: 0,
+        ..Default::default()
+    };
+    let said = |hello| {
+        AgentMessage::try_from(v1::SessionRequest {
+            message: Some(v1::session_request::Message::Hello(hello)),
+        })
+    };
+    assert_eq!(refused(said(hello.clone())), ("hello.boot".to_owned(), Problem::Missing));
+    assert!(said(v1::session_request::Hello { boot: 1, ..hello }).is_ok());
+}
+
 /// A run of mailbox ids that is cut within an id is no list of ids.
 #[test]
 fn mailbox_ids_are_whole() {

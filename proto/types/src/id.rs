@@ -4,6 +4,7 @@
 //! kept inline, so ids are `Copy` and a map key needs no allocation. A *counter* only moves through `next()`.
 
 use std::fmt;
+use std::num::NonZeroU64;
 use std::str::FromStr;
 
 /// Longest name, in bytes.
@@ -195,6 +196,28 @@ impl NodeIncarnation {
 impl fmt::Display for NodeIncarnation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:016x}", self.0)
+    }
+}
+
+/// One run of an agent's process: a random number other than 0, drawn when it starts. Two runs at once under one
+/// [`NodeIncarnation`] have one state directory and a copy of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct BootId(NonZeroU64);
+
+impl BootId {
+    /// Wraps the number drawn by the agent; none when it is 0, which says nothing.
+    #[must_use]
+    pub const fn from_raw(raw: u64) -> Option<Self> {
+        match NonZeroU64::new(raw) {
+            Some(raw) => Some(Self(raw)),
+            None => None,
+        }
+    }
+
+    /// The bare number.
+    #[must_use]
+    pub const fn raw(self) -> u64 {
+        self.0.get()
     }
 }
 

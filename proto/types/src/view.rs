@@ -180,6 +180,21 @@ pub struct MailboxGone {
     pub shard: ShardView,
 }
 
+/// Another running agent that says it is a node, with that node's own state directory: one of the two has a copy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Twin {
+    /// When it first knocked.
+    pub since: CellTime,
+    /// When it last knocked.
+    pub last: CellTime,
+    /// How often it knocked.
+    pub knocks: u64,
+    /// Shards that it said it serves, when it last knocked.
+    pub serves: u64,
+    /// Whether it is the one that is let in: the other one was not heard.
+    pub inside: bool,
+}
+
 /// One node, as shown.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NodeView {
@@ -201,6 +216,8 @@ pub struct NodeView {
     pub confirming: u32,
     /// Its shards by state.
     pub counts: StateCounts,
+    /// Another running agent that uses its identity, if one was met of late.
+    pub twin: Option<Twin>,
 }
 
 /// One wave, as shown.
@@ -269,6 +286,8 @@ pub struct CellView {
     pub nodes_connected: u64,
     /// Nodes that are silent, with a session or without.
     pub nodes_silent: u64,
+    /// Nodes whose identity two running agents use.
+    pub nodes_twinned: u64,
     /// All shards by state.
     pub counts: StateCounts,
     /// Shards that two nodes claim, in whatever state.

@@ -156,7 +156,7 @@ impl Cell {
 
     /// Connects in a rack that other nodes may be in too.
     pub fn connect_in(&mut self, name: &str, rack: &str) {
-        self.greet(name, rack, 1, Vec::new(), Vec::new());
+        self.greet(name, rack, (1, 1), Vec::new(), Vec::new());
     }
 
     pub fn connect_with(
@@ -166,14 +166,19 @@ impl Cell {
         running: Vec<Busy>,
         served: Vec<(ShardId, ServiceSet)>,
     ) {
-        self.greet(name, &format!("rack-{name}"), incarnation, running, served);
+        self.greet(name, &format!("rack-{name}"), (incarnation, incarnation.max(1)), running, served);
+    }
+
+    /// Another process of a node's first life connects: the next one after a crash, or one with a copy of the state directory.
+    pub fn connect_as(&mut self, name: &str, boot: u64, served: Vec<(ShardId, ServiceSet)>) {
+        self.greet(name, &format!("rack-{name}"), (1, boot), Vec::new(), served);
     }
 
     fn greet(
         &mut self,
         name: &str,
         rack: &str,
-        incarnation: u64,
+        (incarnation, boot): (u64, u64),
         running: Vec<Busy>,
         served: Vec<(ShardId, ServiceSet)>,
     ) {
@@ -183,6 +188,7 @@ impl Cell {
             session: SessionNo(self.sessions),
             node: node(name),
             incarnation: NodeIncarnation::from_raw(incarnation),
+            boot: BootId::from_raw(boot).unwrap(),
             labels: BTreeMap::from([rack]),
             running,
             served,

@@ -11,13 +11,15 @@ use rientro_types::ShardState::{
 use super::Happens;
 
 /// Faults that are met as a consequence of others: what becomes of an append, and who is turned away.
-pub(super) const CONSEQUENCES: [&str; 6] = [
+pub(super) const CONSEQUENCES: [&str; 8] = [
     "agent-turned-away",
     "append-answer-lost-absent",
     "append-answer-lost-committed",
     "append-failed",
     "crash-after-append",
     "crash-before-append",
+    "twin-at-the-door",
+    "twin-let-in",
 ];
 
 const PAIRS: [(Happens, &[ShardState]); 51] = [

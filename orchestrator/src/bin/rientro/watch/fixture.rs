@@ -58,6 +58,7 @@ pub(crate) fn cell(after_ms: u64) -> CellView {
         nodes: 3,
         nodes_connected: 3,
         nodes_silent: 0,
+        nodes_twinned: 0,
         counts: StateCounts::default(),
         shards_contested: 0,
         shards_impaired: 0,
@@ -99,6 +100,7 @@ pub(crate) fn offline(name: &str) -> NodeView {
         verifying: 0,
         confirming: 0,
         counts: StateCounts::default(),
+        twin: None,
     }
 }
 
