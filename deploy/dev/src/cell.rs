@@ -14,7 +14,7 @@ use anyhow::{Context, Result, bail, ensure};
 use rustix::process::Signal;
 
 use crate::process::{Process, binary};
-use crate::wait;
+use crate::{store, wait};
 
 /// How long a process may take to answer after its start: a loaded machine builds other things at the same time.
 const START_LIMIT: Duration = Duration::from_secs(60);
@@ -59,6 +59,7 @@ pub struct Cell {
     metrics_port: u16,
     orchestrator: Option<Process>,
     agents: Vec<(NodeSpec, Option<Process>)>,
+    copies: Vec<Process>,
 }
 
 impl Cell {
@@ -74,6 +75,7 @@ impl Cell {
             metrics_port: free_port()?,
             orchestrator: None,
             agents: nodes.into_iter().map(|node| (node, None)).collect(),
+            copies: Vec::new(),
         };
         cell.start_orchestrator()?;
         for at in 0..cell.agents.len() {
@@ -167,11 +169,31 @@ impl Cell {
     pub fn start_agent(&mut self, at: usize) -> Result<()> {
         let (node, process) = &mut self.agents[at];
         let settings = self.folder.join(format!("{}.toml", node.name));
-        fs::write(&settings, agent_settings(node, &self.folder, self.port)?)
+        let state = self.folder.join(&node.name);
+        fs::write(&settings, agent_settings(node, &state, self.port)?)
             .context("write an agent's settings")?;
         let mut command = Command::new(binary("rientro-agent")?);
         command.arg("run").arg("--config").arg(&settings);
         *process = Some(Process::start(command, &self.folder.join(format!("{}.log", node.name)))?);
+        Ok(())
+    }
+
+    /// Starts another agent with a copy of a node's state directory and these roots: what a cloned machine is. Settings, state
+    /// and log are beside those of the node, with `-copy` after its name.
+    ///
+    /// # Errors
+    /// When the state cannot be copied, or the agent not be started.
+    pub fn start_copy(&mut self, at: usize, roots: Vec<RootSpec>) -> Result<()> {
+        let node = NodeSpec { roots, ..self.agents[at].0.clone() };
+        let copy = format!("{}-copy", node.name);
+        let state = self.folder.join(&copy);
+        store::copy(&self.folder.join(&node.name), &state)?;
+        let settings = self.folder.join(format!("{copy}.toml"));
+        fs::write(&settings, agent_settings(&node, &state, self.port)?)
+            .context("write an agent's settings")?;
+        let mut command = Command::new(binary("rientro-agent")?);
+        command.arg("run").arg("--config").arg(&settings);
+        self.copies.push(Process::start(command, &self.folder.join(format!("{copy}.log")))?);
         Ok(())
     }
 
@@ -256,6 +278,7 @@ impl Cell {
         for (_, process) in &mut self.agents {
             process.take().map_or(Ok(()), |process| process.end(Signal::TERM))?;
         }
+        self.copies.drain(..).try_for_each(|copy| copy.end(Signal::TERM))?;
         self.orchestrator.take().map_or(Ok(()), |process| process.end(Signal::TERM))
     }
 
@@ -264,9 +287,9 @@ impl Cell {
     }
 }
 
-fn agent_settings(node: &NodeSpec, folder: &Path, port: u16) -> Result<String> {
+fn agent_settings(node: &NodeSpec, state: &Path, port: u16) -> Result<String> {
     let NodeSpec { name, roots, volume, labels } = node;
-    let state = quoted(path_text(&folder.join(name))?);
+    let state = quoted(path_text(state)?);
     let mut text = format!(
         "node = {}\nstate = {state}\nendpoints = [\"http://127.0.0.1:{port}\"]\n\n[labels]\n",
         quoted(name)

@@ -78,6 +78,24 @@ pub fn mailboxes(roots: &[PathBuf]) -> Result<Vec<Mailbox>> {
     Ok(found)
 }
 
+/// Copies a directory with everything in it, as a cloned machine has it.
+///
+/// # Errors
+/// When something in it cannot be read, or the copy not be written.
+pub fn copy(from: &Path, to: &Path) -> Result<()> {
+    fs::create_dir_all(to).with_context(|| format!("make {}", to.display()))?;
+    for entry in fs::read_dir(from).with_context(|| format!("list {}", from.display()))? {
+        let entry = entry.context("list a directory")?;
+        let (path, into) = (entry.path(), to.join(entry.file_name()));
+        if entry.file_type().context("look at an entry")?.is_dir() {
+            copy(&path, &into)?;
+        } else {
+            fs::copy(&path, &into).with_context(|| format!("copy {}", path.display()))?;
+        }
+    }
+    Ok(())
+}
+
 /// A message in plain form, decompressed if it is a gzip stream.
 ///
 /// # Errors

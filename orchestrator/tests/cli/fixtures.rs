@@ -8,7 +8,7 @@ use rientro_types::{
     FleetLimits, HeldReason, Hold, Incarnation, LabelKey, LabelValue, Level, LocatedFinding, MailboxId,
     Membership, NodeId, NodeIncarnation, NodeView, Outcome, PauseCause, Phase, Placement, PlacementNo, Plan,
     PolicyBreach, Ppm, Progress, Promotion, Record, Revision, Seq, ServiceSet, ShardId, ShardSnapshot,
-    ShardState, ShardView, Span, Standing, StateCounts, Tally, TaskFailure, UnknownCause, Verdict,
+    ShardState, ShardView, Span, Standing, StateCounts, Tally, TaskFailure, Twin, UnknownCause, Verdict,
     Verification, VolumeId, WaitingOn, WaveForecast, WaveNo, WaveState, WaveView,
 };
 
@@ -196,6 +196,12 @@ pub(crate) fn counts<'a>(shards: impl IntoIterator<Item = &'a ShardView>) -> Sta
     counts
 }
 
+/// A copy of a node's agent, which knocks.
+pub(crate) fn twin() -> Twin {
+    let last = at(Span::from_secs(4));
+    Twin { since: at(minutes(5)), last, knocks: 1_234, serves: 2, inside: false }
+}
+
 pub(crate) fn nodes() -> Vec<NodeView> {
     let shards = shards();
     let node = |name: &str, rack: &str, connected, silent: Option<CellTime>| NodeView {
@@ -208,10 +214,11 @@ pub(crate) fn nodes() -> Vec<NodeView> {
         verifying: u32::from(connected),
         confirming: 0,
         counts: counts(shards.iter().filter(|view| view.shard.placement.node == node_id(name))),
+        twin: None,
     };
     vec![
         node("n1", "r1", true, None),
-        node("n2", "r1", true, None),
+        NodeView { twin: Some(twin()), ..node("n2", "r1", true, None) },
         node("n3", "r2", false, Some(at(minutes(11)))),
     ]
 }
@@ -227,7 +234,7 @@ pub(crate) fn cell() -> CellView {
         nodes: 3,
         nodes_connected: 2,
         nodes_silent: 1,
-        nodes_twinned: 0,
+        nodes_twinned: 1,
         counts: counts(&shards()),
         shards_contested: 1,
         shards_impaired: 0,

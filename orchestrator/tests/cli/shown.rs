@@ -76,6 +76,25 @@ async fn why_a_mailbox_is_closed_and_until_when() {
     insta::assert_snapshot!(text);
 }
 
+/// T28: that two agents use one identity is said with the node, since when, and what to do, whichever of the two is let in.
+#[tokio::test]
+async fn a_node_says_that_two_agents_are_it() {
+    let cell = Cell::new(Canned::default()).await;
+    let shown = cell.run(&["node", "show", "n2"]).await.stdout;
+    assert_eq!(row(&shown, "session"), Some("connected, twin"), "{shown}");
+    let twin = row(&shown, "twin").unwrap_or_default();
+    for said in ["is refused", "(4s ago)", "(5m ago)", "1,234 tries", "it serves 2 shards"] {
+        assert!(twin.contains(said), "{said} is not in {twin}");
+    }
+    assert!(row(&shown, "next").unwrap_or_default().starts_with("stop one of the two agents"), "{shown}");
+    let mut nodes = fixtures::nodes();
+    nodes[1].twin = Some(rientro_types::Twin { inside: true, ..fixtures::twin() });
+    let cell = Cell::new(Canned { nodes, ..Canned::default() }).await;
+    let shown = cell.run(&["node", "show", "n2"]).await.stdout;
+    assert!(row(&shown, "twin").unwrap_or_default().contains("another one than before"), "{shown}");
+    assert!(row(&shown, "next").unwrap_or_default().contains("restart its agent"), "{shown}");
+}
+
 /// T28: what is wrong with a shard that is in service is said beside why it is open, with what can be done.
 #[tokio::test]
 async fn an_open_shard_shows_the_circumstance_it_is_in() {

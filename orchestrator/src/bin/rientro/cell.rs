@@ -131,6 +131,13 @@ fn cell_grid(answer: &CellAnswer, endpoint: &str) -> Grid {
         "fleet".into(),
         format!("{shards}, {}", plural(cell.counts.mailboxes_total(), "mailbox")).into(),
     ]);
+    if cell.nodes_twinned > 0 {
+        let text = format!(
+            "{} used by two running agents; rientro node list",
+            plural(cell.nodes_twinned, "node name")
+        );
+        grid.row(["twins".into(), Field::toned(text, Tone::Bad)]);
+    }
     if cell.shards_contested > 0 {
         let shards = plural(cell.shards_contested, "shard");
         let text = format!("{shards} claimed by two nodes; rientro shard list --contested");

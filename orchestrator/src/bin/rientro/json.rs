@@ -54,6 +54,7 @@ pub(crate) fn cell(answer: &CellAnswer, endpoint: &str) -> Value {
         "nodes_connected": cell.nodes_connected,
         "nodes_offline": cell.nodes_offline(),
         "nodes_silent": cell.nodes_silent,
+        "nodes_twinned": cell.nodes_twinned,
         "shards_contested": cell.shards_contested,
         "shards_impaired": cell.shards_impaired,
         "leading_since": rfc3339(cell.leading_since),
@@ -75,6 +76,13 @@ pub(crate) fn node(node: &NodeView) -> Value {
         "verifying": node.verifying,
         "confirming": node.confirming,
         "counts": counts(&node.counts),
+        "twin": node.twin.map(|twin| json!({
+            "since": rfc3339(twin.since),
+            "last": rfc3339(twin.last),
+            "tries": twin.knocks,
+            "serves": twin.serves,
+            "inside": twin.inside,
+        })),
     })
 }
 

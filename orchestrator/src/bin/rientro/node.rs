@@ -1,12 +1,12 @@
 //! `rientro node`: storage nodes, and whether they are heard.
 
 use clap::Subcommand;
-use rientro_types::{CellView, NodeId, NodeView, ShardState};
+use rientro_types::{CellView, NodeId, NodeView, ShardState, Twin};
 use serde_json::Value;
 
 use crate::failure::Failure;
 use crate::fleet::state_grid;
-use crate::human::{clock, count, moment, span};
+use crate::human::{clock, count, moment, plural, span};
 use crate::json;
 use crate::session::{Session, refused};
 use crate::table::{Field, Grid, Tone};
@@ -50,6 +50,7 @@ pub(crate) async fn run(session: &Session, command: NodeCommand) -> Result<(), F
 fn session_field(node: &NodeView) -> Field {
     match (node.silent, node.connected) {
         (Some(_), _) => Field::toned("silent", Tone::Bad),
+        (None, true) if node.twin.is_some() => Field::toned("connected, twin", Tone::Bad),
         (None, true) => Field::toned("connected", Tone::Good),
         (None, false) => Field::toned("offline", Tone::Warn),
     }
@@ -91,6 +92,31 @@ fn nodes_grid(nodes: &[NodeView], cell: &CellView) -> Grid {
     grid
 }
 
+fn twin_text(twin: &Twin, cell: &CellView) -> String {
+    let Twin { since, last, knocks, serves, inside } = *twin;
+    let ago = |moment_of| format!("{} ({} ago)", moment(moment_of), span(cell.at.since(moment_of)));
+    let what = if inside {
+        "the connected agent is another one than before, with the same state directory; let in"
+    } else {
+        "another running agent has this node's identity and is refused; last"
+    };
+    let tries = if knocks == 1 { "try".to_owned() } else { format!("{} tries", count(knocks)) };
+    format!(
+        "{what} at {}, first seen {}, {tries}; it said it serves {}",
+        ago(last),
+        ago(since),
+        plural(serves, "shard")
+    )
+}
+
+const fn twin_next(twin: &Twin) -> &'static str {
+    if twin.inside {
+        "if this is not the machine to keep, stop its agent; if it is, close and verify what it serves, then restart its agent"
+    } else {
+        "stop one of the two agents; a copy that shall stay needs a node name and a state directory of its own"
+    }
+}
+
 fn node_grid(node: &NodeView, cell: &CellView) -> Grid {
     let mut grid = Grid::new(["", ""]);
     grid.row(["node".into(), node.node.to_string().into()]);
@@ -99,6 +125,10 @@ fn node_grid(node: &NodeView, cell: &CellView) -> Grid {
     if let Some(since) = node.silent {
         let text = format!("since {} ({} ago)", moment(since), span(cell.at.since(since)));
         grid.row(["silent".into(), Field::toned(text, Tone::Bad)]);
+    }
+    if let Some(twin) = node.twin {
+        grid.row(["twin".into(), Field::toned(twin_text(&twin, cell), Tone::Bad)]);
+        grid.row(["next".into(), twin_next(&twin).into()]);
     }
     let tasks = format!("{} verifications, {} confirmations", node.verifying, node.confirming);
     grid.row(["tasks".into(), tasks.into()]);
