@@ -156,6 +156,11 @@ impl Monitor {
         match &decision.record {
             Record::NodeEnrolled { node, .. } => self.clock.heard(*node),
             Record::CellRestored { .. } => self.restoring = false,
+            Record::ShardMeasured { shard, .. } | Record::ShardReleased { shard }
+                if self.state_of(*shard) == Some(ShardState::Waiting) =>
+            {
+                self.books.give_up_short(*shard);
+            }
             _ => {}
         }
         let after = wide.then(|| self.all_shards());

@@ -229,6 +229,16 @@ impl Books {
         }
     }
 
+    /// A shard waits again: a confirmation of a verification that met fewer mailboxes than are known by now is of no use.
+    pub fn give_up_short(&mut self, shard: ShardId) {
+        let Some(book) = self.shards.get_mut(&shard) else { return };
+        let met = book.verification.as_ref().map(|(_, of)| of.verdict.tally.mailboxes);
+        let confirming = book.under_way.is_some_and(|under_way| under_way.kind == TaskKind::Confirm);
+        if confirming && met.is_some_and(|met| met < book.known) {
+            (book.under_way, book.verification) = (None, None);
+        }
+    }
+
     fn ended(&mut self, shard: ShardId, attempt: AttemptNo, end: &TaskEnd) {
         let Some(book) = self.shards.get_mut(&shard) else { return };
         let node = book.under_way.take().map(|under_way| under_way.node);
