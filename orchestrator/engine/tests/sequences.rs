@@ -143,6 +143,10 @@ fn services(bits: u8) -> ServiceSet {
     ServiceSet::from_bits(bits & ServiceSet::ALL.bits()).unwrap()
 }
 
+fn all_served(served: &[(usize, u8)]) -> Vec<(ShardId, ServiceSet)> {
+    served.iter().map(|(at, bits)| (shard(&shard_name(*at)), services(*bits))).collect()
+}
+
 fn end(kind: u8, on: &str) -> TaskEnd {
     match kind % 12 {
         0..=2 => verified(Outcome::Clean, on),
@@ -232,12 +236,10 @@ fn happen(cell: &mut Cell, what: &Happens) {
                     kind: if attempt % 2 == 0 { TaskKind::Verify } else { TaskKind::Confirm },
                 })
                 .collect();
-            let served = served.iter().map(|(at, bits)| (shard(&shard_name(*at)), services(*bits))).collect();
-            cell.connect_with(node_name(*node), *life, running, served);
+            cell.connect_with(node_name(*node), *life, running, all_served(served));
         }
         Happens::Knocks { node, boot, served } => {
-            let served = served.iter().map(|(at, bits)| (shard(&shard_name(*at)), services(*bits))).collect();
-            cell.connect_as(node_name(*node), *boot, served);
+            cell.connect_as(node_name(*node), *boot, all_served(served));
         }
         Happens::Disconnects { node } => cell.disconnect(node_name(*node)),
         Happens::Lists { node: at, life, first, last, shards, elsewhere, serves, mailboxes } => {

@@ -33,8 +33,8 @@ fn knock_serving(cell: &mut Cell, boot: u64, served: Vec<(ShardId, ServiceSet)>)
 }
 
 fn twin(cell: &Cell) -> Option<Twin> {
-    let twin = cell.engine.node_view(node("a")).unwrap().twin;
-    assert_eq!(cell.engine.cell_view().unwrap().nodes_twinned, u64::from(twin.is_some()));
+    let twin = cell.engine.node_view(node("a")).expect("it is known").twin;
+    assert_eq!(cell.engine.cell_view().expect("it is founded").nodes_twinned, u64::from(twin.is_some()));
     twin
 }
 

@@ -196,7 +196,7 @@ impl Agent {
     /// The process starts: what was begun and did not end was interrupted.
     pub fn start(&mut self, log: &mut crate::log::Log) {
         self.up = true;
-        self.boot = BootId::from_raw(self.boot.raw() + 1).expect("it only grows");
+        self.boot = BootId::from_raw(self.boot.raw() + 1).unwrap_or(FIRST_BOOT);
         for ((shard, attempt), ended) in &mut self.disk.tries {
             if !*ended {
                 *ended = true;
