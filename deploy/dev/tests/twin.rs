@@ -1,5 +1,7 @@
 //! A cloned machine: two real agents with one identity (T28).
 
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
 use std::path::Path;
 use std::time::Duration;
 
@@ -31,6 +33,19 @@ fn says(cell: &Cell, log: &str, what: &str) -> usize {
     text.matches(what).count()
 }
 
+/// What Prometheus reads.
+fn metrics(cell: &Cell) -> String {
+    let url = cell.metrics();
+    let address = url.trim_start_matches("http://").trim_end_matches("/metrics");
+    let mut stream = TcpStream::connect(address).expect("metrics are served");
+    stream.set_read_timeout(Some(LIMIT)).expect("a limit can be set");
+    let asked = format!("GET /metrics HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+    stream.write_all(asked.as_bytes()).expect("metrics are asked for");
+    let mut text = String::new();
+    stream.read_to_string(&mut text).expect("metrics are text");
+    text
+}
+
 /// The second of two is refused with what it means, the first one keeps its session, and people are told; when the first one is
 /// killed the second one gets in by itself, and that is told too.
 #[test]
@@ -59,6 +74,7 @@ fn of_two_agents_with_one_state_directory_one_is_let_in() {
     assert!(shown.contains("stop one of the two agents"), "{shown}");
     let shown = cell.ask(&["cell", "show"]).expect("the cell is shown");
     assert!(shown.contains("used by two running agents"), "{shown}");
+    assert!(metrics(&cell).contains("rientro_nodes_twinned 1"), "{}", metrics(&cell));
 
     cell.kill_agent(0).expect("the first one is killed");
     let inside = |cell: &Cell| node(cell)["twin"]["inside"] == true && node(cell)["connected"] == true;
