@@ -221,6 +221,17 @@ async fn a_mailbox_as_json_says_until_when() {
     assert!(json["shards"][0]["until"].as_str().expect("a text").contains("until an operator decides"));
 }
 
+/// A size is what a verification read of the whole shard; before that nobody knows it, and no zero says otherwise.
+#[tokio::test]
+async fn a_size_is_null_until_a_verification_has_read_it() {
+    for (shard, size) in [("vol-08", None), ("vol-09", Some(64_u64 << 30))] {
+        let cell = Cell::new(Canned { mailbox_shard: Some(shard), ..Canned::default() }).await;
+        let run = cell.run(&["-o", "json", "mailbox", "show", "mario@libero.example"]).await;
+        let json: serde_json::Value = serde_json::from_str(&run.stdout).expect("JSON");
+        assert_eq!(json["shards"][0]["shard"]["bytes"], serde_json::json!(size), "{shard}");
+    }
+}
+
 #[tokio::test]
 async fn the_journal_is_verified_and_told() {
     let text =

@@ -124,7 +124,7 @@ pub(crate) fn shard(view: &ShardView) -> Value {
         "node": shard.placement.node.as_str(),
         "volume": shard.placement.volume.as_str(),
         "mailboxes": shard.mailboxes,
-        "bytes": shard.bytes,
+        "bytes": words::size(shard),
         "services": services(shard.services),
         "services_since": rfc3339(shard.services_since),
         "disagreement": words::disagreement(shard),
@@ -194,12 +194,17 @@ pub(crate) fn campaign(campaign: &CampaignView) -> Value {
     })
 }
 
+/// A size, or null where nobody has told it: agents state no file before a verification.
+fn known(bytes: u64) -> Option<u64> {
+    Some(bytes).filter(|bytes| *bytes > 0)
+}
+
 pub(crate) fn forecast(wave: &WaveForecast) -> Value {
     json!({
         "wave": wave.wave.raw(),
         "shards": wave.shards.iter().map(ToString::to_string).collect::<Vec<_>>(),
         "mailboxes": wave.mailboxes,
-        "bytes": wave.bytes,
+        "bytes": known(wave.bytes),
     })
 }
 

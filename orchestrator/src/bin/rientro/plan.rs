@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use crate::failure::Failure;
 use crate::foreign::{clean, file_name};
-use crate::human::{bytes, count, percent, plural};
+use crate::human::{count, percent, plural};
 use crate::json;
 use crate::output::note;
 use crate::session::{Session, refused};
@@ -221,7 +221,7 @@ pub(crate) fn summary(file: &PlanFile) -> Grid {
 /// The waves a plan would make.
 pub(crate) fn waves_grid(waves: &[WaveForecast]) -> Grid {
     let total: u64 = waves.iter().map(|wave| wave.mailboxes).sum();
-    let mut grid = Grid::new(["WAVE", "#SHARDS", "#MAILBOXES", "#SHARE", "#SO FAR", "#BYTES"]);
+    let mut grid = Grid::new(["WAVE", "#SHARDS", "#MAILBOXES", "#SHARE", "#SO FAR"]);
     let mut so_far = 0;
     for wave in waves {
         so_far += wave.mailboxes;
@@ -232,18 +232,15 @@ pub(crate) fn waves_grid(waves: &[WaveForecast]) -> Grid {
             count(wave.mailboxes).into(),
             percent(wave.mailboxes, total).into(),
             percent(so_far, total).into(),
-            bytes(wave.bytes).into(),
         ]);
     }
     let shards: u64 = waves.iter().map(|wave| wave.shards.len() as u64).sum();
-    let sum = waves.iter().map(|wave| wave.bytes).sum();
     grid.row([
         crate::table::Field::toned("total", Tone::Faint),
         count(shards).into(),
         count(total).into(),
         "".into(),
         "".into(),
-        bytes(sum).into(),
     ]);
     grid
 }

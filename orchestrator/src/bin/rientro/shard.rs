@@ -261,7 +261,8 @@ fn shard_grid(view: &ShardView, until: &str, now: CellTime) -> Grid {
         row("until", until.to_owned().into());
     }
     row("node", format!("{}, volume {}", shard.placement.node, shard.placement.volume).into());
-    row("size", format!("{} mailboxes, {}", count(shard.mailboxes), bytes(shard.bytes)).into());
+    let size = words::size(shard).map_or_else(String::new, |size| format!(", {}", bytes(size)));
+    row("size", format!("{} mailboxes{size}", count(shard.mailboxes)).into());
     row("open for", open_for(shard, now).into());
     if let Some(member) = shard.member {
         row("campaign", format!("{}, wave {}", member.campaign, member.wave).into());

@@ -4,8 +4,8 @@
 
 use rientro_types::{
     Acceptance, CampaignState, CampaignView, CellTime, CloseCause, HeldReason, PauseCause, Phase,
-    PolicyBreach, Promotion, Service, ServiceSet, ShardSnapshot, ShardState, ShardView, Span, Standing,
-    WaitingOn, WaveState, WaveView,
+    PolicyBreach, Ppm, Progress, Promotion, Service, ServiceSet, ShardSnapshot, ShardState, ShardView, Span,
+    Standing, WaitingOn, WaveState, WaveView,
 };
 
 use crate::foreign::clean;
@@ -245,13 +245,12 @@ pub(crate) fn until(view: &ShardView, campaign: Option<&CampaignView>, now: Cell
         WaitingOn::NodeOffline { .. } => open_ended("it goes on when its node connects"),
         WaitingOn::Wave { .. } => wave_turn(view, campaign, now),
         WaitingOn::Task { running, progress } => {
-            let done = progress.map_or(0, |progress| progress.bytes);
-            match task_left(*running, done, view.shard.bytes) {
+            match progress.and_then(|progress| task_left(*running, progress, &view.shard)) {
                 Some((low, high)) => {
                     let then = if turn_is_here(view, campaign) { "" } else { ", and then its wave's turn" };
                     format!("this task needs about {} to {} more{then}", human::span(low), human::span(high))
                 }
-                None => open_ended("the task has not told how far it is"),
+                None => open_ended("how far the task is does not tell how long the rest takes"),
             }
         }
         WaitingOn::NodeBudget { .. }
@@ -269,9 +268,23 @@ fn open_for(open: ServiceSet) -> String {
     format!("it is open for {}; nothing is about to open more", services(open))
 }
 
-/// Time a task still needs, from how far it came so far: half to twice the linear guess, as disks are not even.
-fn task_left(running: Span, done: u64, total: u64) -> Option<(Span, Span)> {
-    let left = total.checked_sub(done).filter(|_| done > 0 && total > 0)?;
+/// Bytes in a shard: told by its node, or read by a verification that saw all of it. `None` where neither is so.
+pub(crate) fn size(shard: &ShardSnapshot) -> Option<u64> {
+    let verdict = shard.standing.as_ref().map(|standing| standing.verification.verdict);
+    let read =
+        verdict.filter(|verdict| verdict.coverage == Ppm::ONE).map_or(0, |verdict| verdict.tally.bytes);
+    [shard.bytes, read].into_iter().find(|bytes| *bytes > 0)
+}
+
+/// Time a task still needs, from how far it came so far: half to twice the linear guess, as disks and mailboxes are not
+/// even. By bytes where the shard's are known, else by its mailboxes.
+fn task_left(running: Span, progress: Progress, shard: &ShardSnapshot) -> Option<(Span, Span)> {
+    let by_bytes = size(shard).and_then(|total| linear_left(running, progress.bytes, total));
+    by_bytes.or_else(|| linear_left(running, progress.mailboxes, shard.mailboxes))
+}
+
+fn linear_left(running: Span, done: u64, total: u64) -> Option<(Span, Span)> {
+    let left = total.checked_sub(done).filter(|left| done > 0 && *left > 0)?;
     let linear = u128::from(running.ms()) * u128::from(left) / u128::from(done);
     let linear = u64::try_from(linear).ok()?;
     Some((Span::from_ms(linear / 2), Span::from_ms(linear.saturating_mul(2))))
@@ -394,5 +407,19 @@ pub(crate) fn sort_of_reason(shard: &ShardSnapshot) -> &'static str {
         HeldReason::MailboxesMissing { .. } => "held: mailboxes that were known are missing",
         HeldReason::Contested { .. } => "held: two nodes claim it",
         HeldReason::Disagreement { .. } => "held: the node and the restored journal disagree",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_task_takes_half_to_twice_the_linear_guess() {
+        let left = |done, total| linear_left(Span::from_secs(600), done, total);
+        assert_eq!(left(200, 800), Some((Span::from_secs(900), Span::from_secs(3_600))));
+        for (done, total) in [(0, 800), (800, 800), (801, 800), (1, 0)] {
+            assert_eq!(left(done, total), None, "{done} of {total}");
+        }
     }
 }
