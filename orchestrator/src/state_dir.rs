@@ -150,7 +150,7 @@ impl StateDir {
     ///
     /// # Errors
     /// [`StateDirError`] when there is something of a cell and no journal, or the mark cannot be written.
-    pub(crate) fn prepare(&self) -> Result<(), StateDirError> {
+    pub fn prepare(&self) -> Result<(), StateDirError> {
         let journal = self.journal();
         if is_there(&journal)? || is_there(&self.founding())? {
             return Ok(());

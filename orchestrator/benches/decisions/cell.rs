@@ -26,7 +26,9 @@ const IDLE: Duration = Duration::from_secs(20);
 const MAILBOXES: u64 = 1_000;
 
 pub(crate) fn state(folder: &Path) -> StateDir {
-    StateDir::open(&folder.join("state"), RedbOptions::default(), false).unwrap()
+    let state = StateDir::open(&folder.join("state"), RedbOptions::default(), false).unwrap();
+    state.prepare().unwrap();
+    state
 }
 
 pub(crate) fn settings(snapshot_every_records: u64) -> DriverSettings {

@@ -25,9 +25,13 @@ use std::time::Instant;
 use rientro_orchestrator::rig::Rig;
 
 const SHARDS: usize = 100_000;
+/// Shards of a run that shows that the benchmark works, and measures nothing: `cargo test` starts it without `--bench`.
+const SHARDS_TRIED: usize = 500;
 
 fn main() {
-    let arguments: Vec<String> = std::env::args().skip(1).filter(|a| !a.starts_with('-')).collect();
+    let (flags, arguments): (Vec<String>, Vec<String>) =
+        std::env::args().skip(1).partition(|argument| argument.starts_with('-'));
+    let measured = flags.iter().any(|flag| flag == "--bench");
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     let argument = |at: usize| arguments.get(at).map(String::as_str);
     match argument(0) {
@@ -35,7 +39,8 @@ fn main() {
         Some("abort-part") => runtime.block_on(abort::measure(Path::new(argument(1).unwrap()))),
         folder => {
             let folder = folder.map_or_else(std::env::temp_dir, PathBuf::from);
-            let shards = argument(1).map_or(SHARDS, |shards| shards.parse().unwrap());
+            let shards = argument(1)
+                .map_or(if measured { SHARDS } else { SHARDS_TRIED }, |shards| shards.parse().unwrap());
             let scratch = tempfile::tempdir_in(folder).unwrap();
             runtime.block_on(throughput(scratch.path(), shards));
             part("start-part", scratch.path());
