@@ -21,7 +21,8 @@
 //! | `shard` | the life of a shard: all transitions |
 //! | `schedule` | what starts now, within which budgets; deadlines, silence, stalls |
 //! | `waves` | when a wave settles, passes or pauses its campaign |
-//! | `forming` | how a fleet is cut into waves; what is wrong with a plan |
+//! | `forming` | how a fleet is cut into waves |
+//! | `checks` | what is wrong with a plan |
 //! | `reconcile` | what agents say of themselves: sessions, results, inventories |
 //! | `missing` | what becomes of a closed shard that shows fewer mailboxes than were known |
 //! | `requests`, `sweep`, `forward` | what operators ask for |
@@ -32,6 +33,7 @@
 
 mod apply;
 mod apply_campaign;
+mod checks;
 mod contract;
 mod engine;
 mod forming;
@@ -53,12 +55,12 @@ mod view;
 mod waves;
 
 pub use apply::Inconsistent;
+pub use checks::check_values;
 pub use contract::{
     Command, Event, Hello, Identity, Ignored, Observation, OrderKind, Origin, RequestNo, SessionNo, Step,
     Turnaway, WakeReason,
 };
 pub use engine::{ABSENCE_MIN, CLOCK_MARK_EVERY, Engine, HOUSEKEEPING_EVERY};
-pub use forming::check_values;
 pub use invariant::Violation;
 pub use mutant::Mutant;
 pub use twin::{QUIET_MIN, TWIN_KEPT};
