@@ -174,7 +174,7 @@ fn tell_coverage(coverage: &Coverage) -> bool {
     println!("faults met: {}", faults.join(", "));
     let missing = coverage::missing(coverage);
     println!(
-        "pairs of state and event met: {}, of {} that can be",
+        "pairs of state and event met: {}; {} of them have to be",
         coverage.pairs.count(),
         coverage::reachable().count()
     );
