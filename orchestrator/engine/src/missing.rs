@@ -136,13 +136,13 @@ impl Shard {
     }
 
     /// A person takes what the node shows as right: that many are known from here on. A verification of another number is
-    /// of another set.
+    /// of another set, and so is one of other mailboxes in the same number.
     pub(crate) fn settle_missing(&mut self, at: CellTime) {
-        let Some(Missing { shown, unlisted: _ }) = self.missing_mailboxes() else { return };
+        let Some(Missing { shown, unlisted }) = self.missing_mailboxes() else { return };
         self.mailboxes = shown;
         self.blocked = None;
         let met = self.standing.as_deref().map(|standing| standing.verification.verdict.tally.mailboxes);
-        if met.is_some_and(|met| met != shown) {
+        if unlisted > 0 || met.is_some_and(|met| met != shown) {
             self.redo(at);
         }
     }

@@ -289,9 +289,11 @@ impl Shard {
         matches!(self.held_by(), Some(HeldReason::Disagreement { .. }))
     }
 
-    /// A person has decided what is open: the node is told.
+    /// A person has decided what is open: the node is told, and is believed about what it serves until it has obeyed. What
+    /// the restored journal had seen of it is of another time.
     fn end_disagreement(&mut self) {
-        if self.in_disagreement() {
+        if let Some(HeldReason::Disagreement { node, .. }) = self.held_by() {
+            self.seen = *node;
             self.blocked = None;
             self.doubted = false;
         }

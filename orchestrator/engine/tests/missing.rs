@@ -323,6 +323,42 @@ fn a_disagreement_comes_first() {
     cell.assert_replays();
 }
 
+/// T29: a closed shard of a restored journal that had it open is judged as every closed one once a person has decided: what the
+/// journal had seen of its services is of another time.
+#[test]
+fn a_disagreement_that_is_over_leaves_a_closed_shard() {
+    let mut cell = Cell::with_fleet(1, 1);
+    cell.start(generous());
+    cell.play();
+    assert_eq!(cell.state("a1"), ShardState::Open);
+    cell.disconnect("a");
+    cell.run(Event::Lead { epoch: Epoch::from_raw(9), origin: Origin::Restored });
+    cell.connect_with("a", 1, vec![], vec![(shard("a1"), ServiceSet::NONE)]);
+    assert!(matches!(held(&cell, "a1"), Some(HeldReason::Disagreement { .. })));
+    cell.ask(Verb::Close { selector: only("a1"), reason: "it is".to_owned() }).unwrap();
+    assert_eq!(cell.view("a1").shard.seen, ServiceSet::NONE);
+    cell.inventory("a", vec![showing("a1", 99)]);
+    assert_eq!((held(&cell, "a1"), known(&cell)), (Some(missing(100, 99)), 100));
+    cell.assert_replays();
+}
+
+/// R1: of what was settled in the place of something else nobody has read anything yet.
+#[test]
+fn what_is_settled_in_the_place_of_another_is_verified() {
+    let mut cell = Cell::with_fleet(2, 1);
+    let mut plan = generous();
+    plan.waves.schedule = Schedule::List(vec![Share::Shards(1), Share::Rest]);
+    plan.classes = vec![Class { weight: 9, covers: Coverage::Shards(vec![shard("b1")]) }];
+    cell.start(plan);
+    cell.result("a", "a1", 1, verified(Outcome::Clean, "a"));
+    assert_eq!(cell.state("a1"), ShardState::Verified);
+    unlisted(&mut cell, 1);
+    cell.ordered();
+    cell.ask(settle("a1")).unwrap();
+    assert_eq!((cell.state("a1"), cell.ordered().len()), (ShardState::Verifying, 1));
+    cell.assert_replays();
+}
+
 fn unlisted(cell: &mut Cell, mailboxes: u64) {
     let incarnation = NodeIncarnation::from_raw(1);
     cell.run(Event::Unlisted { node: node("a"), incarnation, shard: shard("a1"), unlisted: mailboxes });

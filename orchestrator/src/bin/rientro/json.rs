@@ -1,8 +1,8 @@
 //! What machines are shown. Keys are lasting; units stand last in their names; times are RFC 3339 in UTC.
 
 use rientro_types::{
-    CampaignView, CellTime, Decision, FleetLimits, LocatedFinding, MailboxGone, MailboxView, NodeView, Seq,
-    ShardState, ShardView, Standing, StateCounts, WaveForecast, WaveState, WaveView,
+    CampaignState, CampaignView, CellTime, Decision, FleetLimits, LocatedFinding, MailboxGone, MailboxView,
+    NodeView, Seq, ShardState, ShardView, Standing, StateCounts, WaveForecast, WaveState, WaveView,
 };
 use rientro_wire::operator::CellAnswer;
 use serde_json::{Map, Value, json};
@@ -162,13 +162,14 @@ pub(crate) fn mailbox_gone(gone: &MailboxGone) -> Value {
     })
 }
 
-pub(crate) fn wave(wave: &WaveView) -> Value {
+pub(crate) fn wave(campaign: &CampaignView, wave: &WaveView) -> Value {
+    let given_up = campaign.state == CampaignState::Aborted && wave.state != WaveState::Passed;
     json!({
         "wave": wave.wave.raw(),
-        "state": wave.state.name(),
+        "state": if given_up { "given-up" } else { wave.state.name() },
         "bakes_until": match wave.state {
-            WaveState::Baking { until } => Some(rfc3339(until)),
-            WaveState::Waiting | WaveState::Opening | WaveState::Passed => None,
+            WaveState::Baking { until } if !given_up => Some(rfc3339(until)),
+            WaveState::Waiting | WaveState::Opening | WaveState::Baking { .. } | WaveState::Passed => None,
         },
         "mailboxes_lost": wave.mailboxes_lost,
         "mailboxes_returning": wave.mailboxes_returning,
@@ -189,7 +190,7 @@ pub(crate) fn campaign(campaign: &CampaignView) -> Value {
         "wave": campaign.wave.map(rientro_types::WaveNo::raw),
         "bytes_verified": campaign.bytes_verified,
         "counts": counts(&campaign.counts),
-        "waves": campaign.waves.iter().map(wave).collect::<Vec<_>>(),
+        "waves": campaign.waves.iter().map(|w| wave(campaign, w)).collect::<Vec<_>>(),
         "next": next(&steps::of_campaign(campaign)),
     })
 }

@@ -57,7 +57,9 @@ pub(crate) async fn run(session: &Session, command: WaveCommand) -> Result<(), F
             let view = client.campaign(campaign).await?;
             let now = now(&mut client).await?;
             if session.out.is_json() {
-                return session.out.json(&view.waves.iter().map(json::wave).collect::<Value>());
+                return session
+                    .out
+                    .json(&view.waves.iter().map(|wave| json::wave(&view, wave)).collect::<Value>());
             }
             show_waves(session, &view, now)
         }
@@ -70,7 +72,7 @@ pub(crate) async fn run(session: &Session, command: WaveCommand) -> Result<(), F
             let shards = client.shards(ShardsQuery { selector, after: None, max: 0 }).await?;
             if session.out.is_json() {
                 let shards: Value = shards.iter().map(json::shard).collect();
-                return session.out.json(&json!({ "wave": json::wave(wave), "shards": shards }));
+                return session.out.json(&json!({ "wave": json::wave(&view, wave), "shards": shards }));
             }
             session.out.grid(&grid(&view, std::iter::once(wave), now))?;
             session.out.line("")?;
