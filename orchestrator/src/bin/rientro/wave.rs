@@ -55,17 +55,15 @@ pub(crate) async fn run(session: &Session, command: WaveCommand) -> Result<(), F
     match command {
         WaveCommand::List { campaign } => {
             let view = client.campaign(campaign).await?;
-            let now = now(&mut client).await?;
             if session.out.is_json() {
                 return session
                     .out
                     .json(&view.waves.iter().map(|wave| json::wave(&view, wave)).collect::<Value>());
             }
-            show_waves(session, &view, now)
+            show_waves(session, &view, now(&mut client).await?)
         }
         WaveCommand::Show { campaign, wave } => {
             let view = client.campaign(campaign).await?;
-            let now = now(&mut client).await?;
             let wave = chosen(&view, wave)?;
             let selector =
                 Selector { campaign: Some(campaign), wave: Some(wave.wave), ..Selector::default() };
@@ -74,6 +72,7 @@ pub(crate) async fn run(session: &Session, command: WaveCommand) -> Result<(), F
                 let shards: Value = shards.iter().map(json::shard).collect();
                 return session.out.json(&json!({ "wave": json::wave(&view, wave), "shards": shards }));
             }
+            let now = now(&mut client).await?;
             session.out.grid(&grid(&view, std::iter::once(wave), now))?;
             session.out.line("")?;
             session.out.grid(&shards_grid(&shards, now))
