@@ -1,6 +1,6 @@
 //! State directories that lost their journal, or got an old one back.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use rientro_types::{Order, Witness};
@@ -47,6 +47,24 @@ fn rientro(folder: &Path, words: &[&str]) -> (Option<i32>, String, String) {
     let output = rientro.args(["--endpoint", &endpoint]).args(words).output().unwrap();
     let text = |bytes| String::from_utf8(bytes).unwrap();
     (output.status.code(), text(output.stdout), text(output.stderr))
+}
+
+/// A state directory, a copy of it from before a node got its orders, and what that node heard. Nothing runs any more.
+async fn ahead_of_a_copy(folder: &Path) -> (PathBuf, PathBuf, Heard) {
+    let (state, old) = (folder.join("state"), folder.join("old"));
+    let process = Process::start(folder, &[]);
+    process.operator().await;
+    process.kill();
+    copy(&state, &old);
+
+    let process = Process::start(folder, &[]);
+    let operator = process.operator().await;
+    let agent = Agent::connect(&process.address, "n1", Manner::Slow).await;
+    agent.report(vec![claim("a")]).await.unwrap();
+    operator.start("k").await.unwrap();
+    let heard = agent.heard_that(|heard| !crate::agent::starts(heard).is_empty()).await;
+    process.kill();
+    (state, old, heard)
 }
 
 async fn trouble(operator: &Operator) -> Option<String> {
@@ -112,19 +130,7 @@ async fn another_mailbox_key_is_refused_wherever_it_can_be_known() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_journal_that_was_rolled_back_is_told_by_the_first_node_that_knows_more() {
     let folder = tempfile::tempdir().unwrap();
-    let (state, old) = (folder.path().join("state"), folder.path().join("old"));
-    let process = Process::start(folder.path(), &[]);
-    process.operator().await;
-    process.kill();
-    copy(&state, &old);
-
-    let process = Process::start(folder.path(), &[]);
-    let operator = process.operator().await;
-    let agent = Agent::connect(&process.address, "n1", Manner::Slow).await;
-    agent.report(vec![claim("a")]).await.unwrap();
-    operator.start("k").await.unwrap();
-    let heard = agent.heard_that(|heard| !crate::agent::starts(heard).is_empty()).await;
-    process.kill();
+    let (state, old, heard) = ahead_of_a_copy(folder.path()).await;
 
     // After a crash of the orchestrator alone no node is ahead of the journal.
     let process = Process::start(folder.path(), &[]);
@@ -164,21 +170,9 @@ async fn a_journal_that_was_rolled_back_is_told_by_the_first_node_that_knows_mor
 #[tokio::test(flavor = "multi_thread")]
 async fn a_journal_that_grew_again_after_it_was_rolled_back_is_told_by_its_nodes() {
     let folder = tempfile::tempdir().unwrap();
-    let (state, old) = (folder.path().join("state"), folder.path().join("old"));
-    let process = Process::start(folder.path(), &[]);
-    process.operator().await;
-    process.kill();
-    copy(&state, &old);
-
-    let process = Process::start(folder.path(), &[]);
-    let operator = process.operator().await;
-    let agent = Agent::connect(&process.address, "n1", Manner::Slow).await;
-    agent.report(vec![claim("a")]).await.unwrap();
-    operator.start("k").await.unwrap();
-    let heard = agent.heard_that(|heard| !crate::agent::starts(heard).is_empty()).await;
+    let (state, old, heard) = ahead_of_a_copy(folder.path()).await;
     let knows = having(&heard);
     assert!(knows.witness.is_some(), "an order comes with its entry");
-    process.kill();
 
     // Another node is given enough to do that the numbers of the first one are passed.
     copy(&old, &state);
