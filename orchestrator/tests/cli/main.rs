@@ -2,6 +2,7 @@
 
 mod decisions;
 mod fixtures;
+mod foreign;
 mod plans;
 mod server;
 mod shown;
