@@ -1,5 +1,7 @@
 //! How failures are answered over gRPC: one place maps each kind to a code.
 
+use rientro_types::Refusal;
+use rientro_wire::advised;
 use tonic::{Code, Status};
 
 use crate::directory::DirectoryError;
@@ -14,7 +16,23 @@ pub(crate) fn unavailable(why: &Unavailable) -> Status {
         }
         Unavailable::InDoubt(_) => Code::Unknown,
     };
-    Status::new(code, why.to_string())
+    match why.next() {
+        Some(next) => advised(code, why.what(), next),
+        None => Status::new(code, why.what()),
+    }
+}
+
+/// What is asked for is not there, in the words of a decision about it.
+pub(crate) fn refused(why: &Refusal) -> Status {
+    match why.next() {
+        Some(next) => advised(Code::NotFound, why.what(), next),
+        None => Status::not_found(why.what()),
+    }
+}
+
+/// The first leader has not led yet.
+pub(crate) fn being_founded() -> Status {
+    advised(Code::Unavailable, "the cell is being founded", "try again in a moment")
 }
 
 impl From<Unavailable> for Status {

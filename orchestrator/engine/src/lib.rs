@@ -25,7 +25,7 @@
 //! | `checks` | what is wrong with a plan |
 //! | `reconcile` | what agents say of themselves: sessions, results, inventories |
 //! | `missing` | what becomes of a closed shard that shows fewer mailboxes than were known |
-//! | `requests`, `sweep`, `forward` | what operators ask for |
+//! | `requests`, `sweep`, `forward`, `settle` | what operators ask for |
 //! | `apply`, `apply_campaign`, `progress` | what each record does to durable state |
 //! | `index`, `state` | the state, and what is derived from it |
 //! | `invariant` | rules that never break |
@@ -46,6 +46,7 @@ mod progress;
 mod reconcile;
 mod requests;
 mod schedule;
+mod settle;
 mod shard;
 mod snapshot;
 mod state;

@@ -6,7 +6,7 @@
 //! promised. Where nothing would change the receipt says so, in a rehearsal too.
 
 use rientro_types::{
-    Actor, CampaignId, CampaignState, Digest, EXCEPTIONS_MAX, FindingKinds, FleetLimits, NodeId, PassCause,
+    Actor, CampaignId, CampaignState, Digest, EXCEPTIONS_MAX, FindingKinds, FleetLimits, PassCause,
     PauseCause, Plan, REASON_BYTES_MAX, Receipt, Record, Refusal, Revision, SHARDS_NAMED_MAX,
     SHARDS_PER_RECORD_MAX, Selector, ServiceSet, Span, Verb, WaveNo, WaveState,
 };
@@ -300,7 +300,7 @@ impl Engine {
         Ok(receipt)
     }
 
-    fn sweep(
+    pub(crate) fn sweep(
         &mut self,
         actor: &Actor,
         sweep: Sweep,
@@ -353,7 +353,7 @@ impl Engine {
         self.sweep(actor, Sweep::Adopt, selector, record, rehearse)
     }
 
-    fn check_selector(&self, selector: &Selector) -> Result<(), Refusal> {
+    pub(crate) fn check_selector(&self, selector: &Selector) -> Result<(), Refusal> {
         let invalid = |problem: &str| Err(Refusal::SelectorInvalid { problem: problem.to_owned() });
         if selector.is_unbounded() && !selector.all {
             return Err(Refusal::SelectorUnbounded);
@@ -374,28 +374,6 @@ impl Engine {
             Some(unknown) => Err(Refusal::ShardUnknown(*unknown)),
             None => Ok(()),
         }
-    }
-
-    /// What moves is withdrawn from the node it was on.
-    fn settle(
-        &mut self,
-        actor: &Actor,
-        selector: &Selector,
-        node: NodeId,
-        reason: String,
-        rehearse: bool,
-    ) -> Answer {
-        let on = self.state.node_ix.get(&node).copied().ok_or(Refusal::NodeUnknown(node))?;
-        self.check_selector(selector)?;
-        let sweep = Sweep::Settle(on);
-        let hit = self.state.targets(sweep, selector).hit;
-        let from: Vec<_> = hit.into_iter().map(|ix| (self.state.shard(ix).node, ix)).collect();
-        let record = Record::Settled { selector: selector.clone(), node, reason };
-        let receipt = self.sweep(actor, sweep, selector, record, rehearse)?;
-        if !rehearse {
-            from.into_iter().for_each(|(before, ix)| self.withdraw(before, ix));
-        }
-        Ok(receipt)
     }
 
     fn except(&mut self, actor: &Actor, record: Record, rehearse: bool) -> Answer {

@@ -5,7 +5,7 @@
 
 use rientro_types::{
     Acceptance, CampaignState, CloseCause, Decision, Exception, FindingKinds, HeldReason, MailboxId, Phase,
-    Placement, Record, Selector, ServiceSet, ShardId, VolumeId,
+    Record, Selector, ServiceSet, ShardId,
 };
 
 use crate::forward::{Forward, Size};
@@ -33,7 +33,7 @@ impl Sweep {
             Self::Prioritise => "on its way in a wave that has not begun",
             Self::Adopt => "closed, or in disagreement with a restored journal",
             Self::Settle(_) => {
-                "contested with that node as one of the two, or on that node with another volume mounted; or on that node with mailboxes missing, and selected by its name"
+                "in question on that node: claimed by another one too, with another volume mounted, or lacking mailboxes"
             }
         }
     }
@@ -134,13 +134,6 @@ impl State {
         }
     }
 
-    /// Whoever settles many claims at once has mounts in mind: that customers' mailboxes are gone for good is said of a shard
-    /// by its name.
-    fn is_named_enough(&self, sweep: Sweep, ix: ShardIx, selector: &Selector) -> bool {
-        let missing = matches!(sweep, Sweep::Settle(_)) && self.shard(ix).missing_mailboxes().is_some();
-        !missing || !selector.shards.is_empty()
-    }
-
     /// Whether a shard that the sweep does not touch is what the sweep would make of it.
     fn is_so_already(&self, sweep: Sweep, ix: ShardIx) -> bool {
         match sweep {
@@ -151,25 +144,6 @@ impl State {
                 shard.node == node && matches!(shard.held_by(), None | Some(HeldReason::NodeSilent { .. }))
             }
             Sweep::Retry | Sweep::Accept | Sweep::Prioritise | Sweep::Adopt => false,
-        }
-    }
-
-    /// The volume of a shard that is said to be on this node, where that is in question.
-    fn settled_volume(&self, ix: ShardIx, on: NodeIx) -> Option<VolumeId> {
-        let (shard, node) = (self.shard(ix), self.node(on).id);
-        match shard.held_by()? {
-            HeldReason::Contested { holder, .. } if *holder == node => Some(shard.volume),
-            HeldReason::Contested { claimant, volume, .. } if *claimant == node => Some(*volume),
-            HeldReason::VolumeWrong { found, .. } if shard.node == on => *found,
-            HeldReason::MailboxesMissing { .. } if shard.node == on => Some(shard.volume),
-            HeldReason::Policy(_)
-            | HeldReason::Unknown(_)
-            | HeldReason::NodeSilent { .. }
-            | HeldReason::VolumeWrong { .. }
-            | HeldReason::ShardMissing { .. }
-            | HeldReason::MailboxesMissing { .. }
-            | HeldReason::Contested { .. }
-            | HeldReason::Disagreement { .. } => None,
         }
     }
 
@@ -218,7 +192,7 @@ impl State {
             }
             Record::Settled { selector, node, reason: _ } => {
                 let on = self.node_ix.get(node).ok_or_else(|| format!("there is no node {node}"))?;
-                return self.settle(*on, selector);
+                return self.apply_settled(*on, selector);
             }
             Record::ExceptionSet { shard, mailbox, exception, reason: _ } => {
                 return self.except(*shard, *mailbox, *exception);
@@ -242,25 +216,6 @@ impl State {
                 s.enter(Phase::Open { adopted: true }, at);
             }
         });
-    }
-
-    fn settle(&mut self, on: NodeIx, selector: &Selector) -> Result<(), String> {
-        let node = self.node(on).id;
-        for ix in self.targets(Sweep::Settle(on), selector).hit {
-            let Some(volume) = self.settled_volume(ix, on) else { continue };
-            let shard = self.shard(ix);
-            if shard.node == on && shard.volume == volume {
-                let at = self.at;
-                self.change(ix, |s| {
-                    s.settle_missing(at);
-                    s.blocked = None;
-                });
-            } else {
-                let (id, no) = (shard.id, shard.placement_no.next());
-                self.place(id, Placement { no, node, volume })?;
-            }
-        }
-        Ok(())
     }
 
     fn except(

@@ -137,7 +137,7 @@ fn a_returning_node_learns_the_pace() {
 /// T28: a volume shown by two nodes is contested, once, until one lets go or an operator settles it.
 #[test]
 fn a_second_claim_is_contested() {
-    let mut cell = Cell::with_fleet(2, 1);
+    let mut cell = Cell::with_fleet(3, 1);
     cell.start(generous());
     let twice = || vec![claim("b1", "b"), Claim { volume: volume_of("a"), ..claim("a1", "a") }];
     cell.inventory("b", twice());
@@ -148,8 +148,15 @@ fn a_second_claim_is_contested() {
     assert_eq!(cell.state("a1"), ShardState::Held);
     let settle = |on| Verb::Settle { selector: only("a1"), node: node(on), reason: "cable".to_owned() };
     let stranger = Verb::Settle { selector: only("b1"), node: node("a"), reason: "x".into() };
-    assert!(matches!(cell.ask(stranger), Err(Refusal::NothingToDo { matched: 1, .. })));
-    cell.ask(settle("b")).unwrap();
+    assert!(
+        matches!(cell.ask(stranger), Err(Refusal::NothingToDo { matched: 1, .. })),
+        "nothing is in question"
+    );
+    let third = Verb::Settle { selector: only("a1"), node: node("c"), reason: "x".into() };
+    let (shard, claimed_by) = (cell.view("a1").shard.shard, vec![node("a"), node("b")]);
+    assert_eq!(cell.ask(third), Err(Refusal::NotClaimed { shard, node: node("c"), claimed_by }));
+    let receipt = cell.ask(settle("b")).unwrap();
+    assert_eq!((receipt.claims_ended, receipt.volumes_changed, receipt.mailboxes_given_up), (1, 0, 0));
     assert_eq!(cell.view("a1").shard.placement.node, node("b"));
     assert_eq!(cell.view("a1").shard.blocked, None);
     assert!(!cell.ask(settle("b")).unwrap().changes, "it is so already");

@@ -205,10 +205,16 @@ fn missing_mailboxes_are_settled_by_name_only() {
     let mut cell = Cell::with_fleet(1, 2);
     cell.inventory("a", vec![showing("a1", 99), Claim { volume: volume_of("z"), ..claim("a2", "a") }]);
     let every = Verb::Settle { selector: all(), node: node("a"), reason: "that is the volume".to_owned() };
-    let receipt = cell.ask(every).unwrap();
-    assert_eq!((receipt.shards, receipt.skipped), (1, 1));
+    let receipt = cell.ask(every.clone()).unwrap();
+    assert_eq!((receipt.shards, receipt.skipped, receipt.by_name), (1, 1, 1));
+    assert_eq!((receipt.claims_ended, receipt.volumes_changed, receipt.mailboxes_given_up), (0, 1, 0));
     assert_eq!((held(&cell, "a1"), held(&cell, "a2")), (Some(missing(100, 99)), None));
-    assert!(cell.ask(settle("a1")).unwrap().changes);
+    let (a1, total) = (cell.view("a1").shard.shard, 1);
+    let refused = Err(Refusal::ByNameOnly { node: node("a"), shards: vec![a1], total });
+    assert_eq!(cell.ask(every), refused, "it is not so already");
+    let receipt = cell.ask(settle("a1")).unwrap();
+    assert!(receipt.changes);
+    assert_eq!((receipt.claims_ended, receipt.volumes_changed, receipt.mailboxes_given_up), (0, 0, 1));
     assert_eq!(held(&cell, "a1"), None);
     cell.assert_replays();
 }

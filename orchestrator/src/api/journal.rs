@@ -5,9 +5,9 @@ use std::sync::Arc;
 use rientro_types::{CellView, Digest, Seq};
 use rientro_wire::limits::BACKUP_CHUNK_BYTES_MAX;
 use rientro_wire::operator::{BackupEnd, BackupHeader, BackupPart, JournalCheck, TailedEntry};
-use rientro_wire::{codec, v1};
+use rientro_wire::{advised, codec, v1};
 use tokio::sync::OwnedSemaphorePermit;
-use tonic::{Response, Status};
+use tonic::{Code, Response, Status};
 
 use super::{Answers, Operators, Sink};
 use crate::driver::{Handle, NotLent, Shelf};
@@ -66,8 +66,7 @@ impl<J: Journal> Operators<J> {
     pub(super) async fn backup(&self) -> Result<Response<Answers<v1::BackupJournalResponse>>, Status> {
         let place = self.whole_journal_place()?;
         let view = self.handle.ask(rientro_engine::Engine::cell_view).await?;
-        let view =
-            view.ok_or_else(|| Status::unavailable("the cell is being founded; try again in a moment"))?;
+        let view = view.ok_or_else(status::being_founded)?;
         let (shelf, handle) = (self.shelf.clone(), self.handle.clone());
         self.stream(|sink| async move {
             let _place = place;
@@ -82,7 +81,7 @@ impl<J: Journal> Operators<J> {
 
     fn whole_journal_place(&self) -> Result<OwnedSemaphorePermit, Status> {
         Arc::clone(&self.whole_journal).try_acquire_owned().map_err(|_| {
-            Status::resource_exhausted("the journal is being checked or copied already; try later")
+            advised(Code::ResourceExhausted, "the journal is being checked or copied already", "try later")
         })
     }
 }

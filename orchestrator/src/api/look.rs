@@ -3,7 +3,9 @@
 use std::str::FromStr;
 
 use rientro_engine::Engine;
-use rientro_types::{CampaignId, MailboxGone, MailboxId, MailboxView, NameError, ShardId, ShardView};
+use rientro_types::{
+    CampaignId, MailboxGone, MailboxId, MailboxView, NameError, Refusal, ShardId, ShardView,
+};
 use rientro_wire::limits::{MAILBOX_VIEWS_MAX, NODES_PER_PAGE_MAX, SHARDS_PER_PAGE_MAX};
 use rientro_wire::operator::{
     CellAnswer, ForecastPart, MailboxAnswer, MailboxQuery, ShardsQuery, forecast_pieces,
@@ -25,8 +27,7 @@ fn name<T: FromStr<Err = NameError>>(field: &str, text: &str) -> Result<T, Statu
 impl<J: Journal> Operators<J> {
     pub(super) async fn look_cell(&self) -> Result<v1::GetCellResponse, Status> {
         let cell = self.handle.ask(Engine::cell_view).await?;
-        let cell =
-            cell.ok_or_else(|| Status::unavailable("the cell is being founded; try again in a moment"))?;
+        let cell = cell.ok_or_else(status::being_founded)?;
         let (trouble, nodes_ahead) = (self.handle.trouble(), self.handle.nodes_ahead());
         Ok(CellAnswer { cell, build: BUILD.to_owned(), trouble, nodes_ahead }.into())
     }
@@ -74,7 +75,7 @@ impl<J: Journal> Operators<J> {
     pub(super) async fn look_shard(&self, shard: &str) -> Result<v1::GetShardResponse, Status> {
         let id: ShardId = name("shard", shard)?;
         let view = self.handle.ask(move |engine| engine.shard_view(id)).await?;
-        let view = view.ok_or_else(|| Status::not_found(format!("there is no shard {id}")))?;
+        let view = view.ok_or_else(|| status::refused(&Refusal::ShardUnknown(id)))?;
         Ok(v1::GetShardResponse { shard: Some(view.into()) })
     }
 
@@ -159,7 +160,7 @@ impl<J: Journal> Operators<J> {
 }
 
 pub(super) fn unknown_campaign(id: CampaignId) -> Status {
-    Status::not_found(format!("there is no campaign {id}"))
+    status::refused(&Refusal::CampaignUnknown(id))
 }
 
 fn inside(outer: &str, field: &str) -> String {

@@ -13,20 +13,21 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use futures_core::Stream;
-use rientro_wire::v1;
 use rientro_wire::v1::operator_service_server::OperatorService;
+use rientro_wire::{advised, v1};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tonic::{Request, Response, Status};
+use tonic::{Code, Request, Response, Status};
 
 use crate::directory::Directory;
-use crate::driver::{Handle, Shelf};
+use crate::driver::{Handle, Shelf, Unavailable};
 use crate::findings::Findings;
 use crate::journal::Journal;
 use crate::metrics::Metrics;
 use crate::state_dir::StateDir;
+use crate::status;
 use crate::watch::{Published, Views};
 
 /// Build of this orchestrator, for people.
@@ -92,7 +93,7 @@ impl<T> Sink<T> {
             () = self.messages.closed() => {}
             () = self.stop.cancelled() => {
                 // A reader for whom messages wait already sees the stream end.
-                let _full = self.messages.try_send(Err(Status::unavailable("the orchestrator is stopping")));
+                let _full = self.messages.try_send(Err(status::unavailable(&Unavailable::Stopped)));
             }
         }
     }
@@ -106,9 +107,8 @@ impl<J: Journal> Operators<J> {
         F: Future<Output = Result<(), Status>> + Send + 'static,
     {
         let place = Arc::clone(&self.streams).try_acquire_owned().map_err(|_| {
-            Status::resource_exhausted(format!(
-                "{STREAMS_MAX} streams are open, which is the most; try later"
-            ))
+            let what = format!("{STREAMS_MAX} streams are open, which is the most");
+            advised(Code::ResourceExhausted, what, "try later")
         })?;
         let (messages, answers) = mpsc::channel(STREAM_QUEUED);
         let sink = Arc::new(Sink { messages, stop: self.stop.clone(), _place: place });

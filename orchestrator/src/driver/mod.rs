@@ -18,6 +18,7 @@ mod shelf;
 mod takeover;
 mod turn;
 
+use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -55,22 +56,48 @@ const IDLE_MAX: Duration = Duration::from_secs(1);
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Unavailable {
     /// The journal is being read.
-    #[error("the cell is starting and reads its journal; try again in a moment")]
     Starting,
-    /// The cell decides nothing at present.
-    #[error("the cell decides nothing at present: {0}")]
+    /// The cell decides nothing at present; why, and what to do.
     Stalled(String),
     /// The orchestrator stops.
-    #[error("the orchestrator is stopping; try again once it is back")]
     Stopped,
     /// The engine was rebuilt, or the session replaced, before this was handled. Nothing was decided.
-    #[error("it was interrupted before anything was decided; try again")]
     Interrupted,
     /// The decision was made and its durability is not known.
-    #[error(
-        "whether this was decided is not known ({0}); look at the campaign or the journal before asking again"
-    )]
     InDoubt(String),
+}
+
+impl Unavailable {
+    /// What happened.
+    #[must_use]
+    pub fn what(&self) -> String {
+        match self {
+            Self::Starting => "the cell is starting and reads its journal".to_owned(),
+            Self::Stalled(why) => format!("the cell decides nothing at present: {why}"),
+            Self::Stopped => "the orchestrator is stopping".to_owned(),
+            Self::Interrupted => "it was interrupted before anything was decided".to_owned(),
+            Self::InDoubt(why) => format!("whether this was decided is not known ({why})"),
+        }
+    }
+
+    /// What to do about it, where that is not in what happened.
+    #[must_use]
+    pub const fn next(&self) -> Option<&'static str> {
+        match self {
+            Self::Starting => Some("try again in a moment"),
+            Self::Stopped => Some("try again once it is back"),
+            Self::Interrupted => Some("try again"),
+            Self::InDoubt(_) => Some("look at the campaign or the journal before asking again"),
+            Self::Stalled(_) => None,
+        }
+    }
+}
+
+impl fmt::Display for Unavailable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.what())?;
+        self.next().map_or(Ok(()), |next| write!(f, "; {next}"))
+    }
 }
 
 /// Settings of a driver.

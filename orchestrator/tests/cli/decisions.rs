@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use rientro_types::{
-    CampaignId, Exception, FindingKind, FindingKinds, LabelKey, LabelValue, Receipt, Refusal, Selector,
+    CampaignId, Exception, FindingKind, FindingKinds, LabelKey, LabelValue, Receipt, Refusal, Selector, Seq,
     Service, ServiceSet, ShardState, Verb, WaveNo,
 };
 
@@ -151,12 +151,41 @@ async fn refusals_say_what_to_do_and_exit_with_1() {
         Refusal::NothingToDo { matched: 3, applies_to: Cow::Borrowed("held") },
         Refusal::CampaignUnknown(fixtures::campaign_id()),
         Refusal::ReasonMissing,
+        Refusal::NotClaimed {
+            shard: fixtures::shard_id("vol-1"),
+            node: fixtures::node_id("n9"),
+            claimed_by: ["n1", "n2"].map(fixtures::node_id).to_vec(),
+        },
+        Refusal::ByNameOnly {
+            node: fixtures::node_id("n1"),
+            shards: ["vol-1", "vol-2"].map(fixtures::shard_id).to_vec(),
+            total: 12,
+        },
     ];
     let mut text = String::new();
     for refusal in refusals {
         let cell = Cell::new(Canned { act: Err(refusal), ..Canned::default() }).await;
-        let run = cell.run(&["--yes", "shard", "retry", "--state", "open"]).await;
-        text.push_str(&run.transcript());
+        let retry = ["--yes", "shard", "retry", "--state", "open"];
+        text.push_str(&cell.run(&retry).await.transcript());
+        let as_json: Vec<&str> = ["-o", "json"].into_iter().chain(retry).collect();
+        text.push_str(&cell.run(&as_json).await.stderr);
+    }
+    insta::assert_snapshot!(text);
+}
+
+/// A decision about two claims says nothing of mailboxes, and one about mailboxes nothing of claims.
+#[tokio::test]
+async fn settling_tells_what_is_true_of_each_kind() {
+    let decided = Some(Seq::from_raw(4_712));
+    let of = Receipt { changes: true, decided, shards: 1, mailboxes: 800, ..Receipt::default() };
+    let claims = Receipt { claims_ended: 1, volumes_changed: 1, ..of };
+    let mailboxes = Receipt { mailboxes_given_up: 2, ..of };
+    let some_by_name = Receipt { volumes_changed: 1, skipped: 3, by_name: 2, ..of };
+    let mut text = String::new();
+    for receipt in [claims, mailboxes, some_by_name] {
+        let cell = Cell::new(Canned { act: Ok(receipt), ..Canned::default() }).await;
+        let settle = ["--yes", "shard", "settle", "vol-1", "--node", "n1", "--reason", "x"];
+        text.push_str(&cell.run(&settle).await.transcript());
     }
     insta::assert_snapshot!(text);
 }

@@ -273,7 +273,7 @@ async fn a_backup_is_whole_or_not_there() {
     let other = dir.path().join("other.rjb");
     let run = broken.run(&["journal", "backup", other.to_str().expect("UTF-8")]).await;
     assert_eq!(run.code, 1);
-    assert!(run.stderr.contains("it broke off; take it again"), "{}", run.stderr);
+    assert!(run.stderr.contains("it broke off\ntake it again"), "{}", run.stderr);
     assert_eq!(std::fs::read_dir(dir.path()).expect("the directory").count(), 1, "nothing partial is left");
 }
 

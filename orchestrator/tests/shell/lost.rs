@@ -47,7 +47,8 @@ async fn a_lost_append_is_given_up_and_everything_agrees() {
         let operator = cell.operator().await;
         let refused = operator.start("k").await.unwrap_err();
         assert_eq!(refused.code(), Code::Unknown, "{refused}");
-        assert!(refused.message().contains("look at the campaign"), "{refused}");
+        let next = rientro_wire::advice(&refused).unwrap();
+        assert!(next.contains("look at the campaign"), "{next}");
         leads(&cell, 2).await;
         assert_eq!(operator.campaign("k").await.unwrap_err().code(), Code::NotFound);
         let heard = agent.heard_that(|heard| heard.end.is_some()).await;

@@ -1,7 +1,8 @@
 //! What operators ask for, and what they are answered.
 
 use rientro_types::{
-    EXPLANATION_BYTES_MAX, PLAN_PROBLEMS_MAX, PlanProblem, REASON_BYTES_MAX, Receipt, Refusal, Verb,
+    CLAIMANTS_MAX, EXPLANATION_BYTES_MAX, PLAN_PROBLEMS_MAX, PlanProblem, REASON_BYTES_MAX, Receipt, Refusal,
+    SHARDS_TOLD_MAX, Verb,
 };
 
 use super::{ConvertError, Inside, Problem, Put, Take, TakeWithin};
@@ -10,6 +11,7 @@ use crate::v1;
 message!(v1::Receipt => Receipt {
     changes, decided, shards, mailboxes, skipped, shards_released, mailboxes_released, shards_closed,
     mailboxes_forgiven, capped, wave_shards, wave_mailboxes, shards_beside, kinds_beside,
+    claims_ended, volumes_changed, mailboxes_given_up, by_name,
 });
 
 oneof!(Verb in verb, verb: Verb => Verb {
@@ -43,6 +45,8 @@ oneof!(Refusal in refusal, refusal: Refusal => Refusal {
     ReasonMissing,
     TooMany { what in 0..=EXPLANATION_BYTES_MAX, max },
     LimitInvalid { problem in 0..=EXPLANATION_BYTES_MAX },
+    NotClaimed { shard, node, claimed_by in 1..=CLAIMANTS_MAX },
+    ByNameOnly { node, shards in 1..=SHARDS_TOLD_MAX, total },
 } cut by within_bounds);
 
 /// Cuts explanations to what a response may carry. They are for people, and a cut one still says what is wrong.
@@ -59,7 +63,9 @@ fn within_bounds(mut refusal: Refusal) -> Refusal {
         | Refusal::NothingToDo { .. }
         | Refusal::WaveNotCurrent { .. }
         | Refusal::ReasonMissing
-        | Refusal::TooMany { .. } => {}
+        | Refusal::TooMany { .. }
+        | Refusal::NotClaimed { .. }
+        | Refusal::ByNameOnly { .. } => {}
     }
     refusal
 }

@@ -48,6 +48,8 @@ generate_enum! {
         ReasonMissing,
         TooMany { what, max },
         LimitInvalid { problem },
+        NotClaimed { shard, node, claimed_by = some() },
+        ByNameOnly { node, shards = some(), total },
     }
     WaitingOn {
         NodeBudget { node, busy, max },
@@ -113,6 +115,7 @@ generate_struct! {
     Receipt {
         changes, decided, shards, mailboxes, skipped, shards_released, mailboxes_released, shards_closed,
         mailboxes_forgiven, capped, wave_shards, wave_mailboxes, shards_beside, kinds_beside,
+        claims_ended, volumes_changed, mailboxes_given_up, by_name,
     }
     ShardView { shard, waiting_on }
     MailboxGone { listed, missed, served, shard }

@@ -1,17 +1,9 @@
-//! What operators can ask for, and what they are answered.
-
-use std::borrow::Cow;
-use std::fmt;
+//! What operators can ask for, and what comes of it.
 
 use crate::{
-    CampaignId, Digest, Exception, FindingKinds, FleetLimits, MailboxId, NodeId, Plan, PlanProblem, Selector,
-    Seq, ServiceSet, ShardId, WaveNo,
+    CampaignId, Digest, Exception, FindingKinds, FleetLimits, MailboxId, NodeId, Plan, Selector, Seq,
+    ServiceSet, ShardId, WaveNo,
 };
-
-/// Most problems told of one plan; a sender leaves further ones out.
-pub const PLAN_PROBLEMS_MAX: usize = 100;
-/// Longest explanation inside a [`Refusal`] or a [`PlanProblem`], in bytes; a sender cuts what is longer.
-pub const EXPLANATION_BYTES_MAX: usize = 1_024;
 
 /// One request of an operator. Each accepted one is one decision in the journal.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -144,101 +136,12 @@ pub struct Receipt {
     pub shards_beside: u64,
     /// What else was found in them.
     pub kinds_beside: FindingKinds,
-}
-
-/// Why a verb was refused.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Refusal {
-    /// No such campaign.
-    CampaignUnknown(CampaignId),
-    /// A campaign of that name exists.
-    CampaignExists(CampaignId),
-    /// The campaign has ended or was aborted.
-    CampaignOver(CampaignId),
-    /// No such shard.
-    ShardUnknown(ShardId),
-    /// No such node.
-    NodeUnknown(NodeId),
-    /// The plan cannot be carried out on this fleet.
-    Plan(Vec<PlanProblem>),
-    /// The selector names nothing that narrows it, and does not say `all`.
-    SelectorUnbounded,
-    /// The selector contradicts itself: a wave without its campaign, or too many names.
-    SelectorInvalid {
-        /// What is wrong.
-        problem: String,
-    },
-    /// No shard matches, or the verb applies to none of those that do.
-    NothingToDo {
-        /// Shards that matched.
-        matched: u64,
-        /// States to which the verb applies.
-        applies_to: Cow<'static, str>,
-    },
-    /// That wave has not begun, so it cannot be let pass.
-    WaveNotCurrent {
-        /// The wave asked for.
-        wave: WaveNo,
-        /// The first wave that has not passed.
-        current: WaveNo,
-    },
-    /// A reason was asked for and not given.
-    ReasonMissing,
-    /// A bound would be passed.
-    TooMany {
-        /// Of what.
-        what: Cow<'static, str>,
-        /// The bound.
-        max: u64,
-    },
-    /// A limit has a value nothing could run under.
-    LimitInvalid {
-        /// Which, and what would be right.
-        problem: String,
-    },
-}
-
-impl fmt::Display for Refusal {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::CampaignUnknown(id) => {
-                write!(f, "there is no campaign {id}; `rientro campaign list` shows all")
-            }
-            Self::CampaignExists(id) => {
-                write!(
-                    f,
-                    "campaign {id} exists; give the plan another name, or use `rientro campaign revise`"
-                )
-            }
-            Self::CampaignOver(id) => write!(f, "campaign {id} is over; start one under another name"),
-            Self::ShardUnknown(id) => write!(f, "there is no shard {id}; `rientro shard list` shows all"),
-            Self::NodeUnknown(id) => write!(f, "there is no node {id}; `rientro node list` shows all"),
-            Self::Plan(problems) => {
-                f.write_str("the plan cannot be carried out:")?;
-                problems.iter().try_for_each(|p| write!(f, "\n  {}: {}", p.field, p.problem))
-            }
-            Self::SelectorUnbounded => {
-                f.write_str("nothing narrows the selection; say --all if every shard is meant")
-            }
-            Self::SelectorInvalid { problem } => write!(f, "the selection is not valid: {problem}"),
-            Self::NothingToDo { matched: 0, .. } => f.write_str("no shard matches the selection"),
-            Self::NothingToDo { matched: 1, applies_to } => {
-                write!(f, "1 shard matches, and it is not {applies_to}")
-            }
-            Self::NothingToDo { matched, applies_to } => {
-                write!(f, "{matched} shards match, and none of them is {applies_to}")
-            }
-            Self::WaveNotCurrent { wave, current } if wave == current => write!(
-                f,
-                "wave {wave} has not begun, and only a wave that has begun can be promoted; it begins by itself once the campaign runs"
-            ),
-            Self::WaveNotCurrent { wave, current } => write!(
-                f,
-                "wave {wave} has not begun, and only a wave that has begun can be promoted; the campaign is at wave {current}, which must pass first"
-            ),
-            Self::ReasonMissing => f.write_str("a reason is needed; give one with --reason"),
-            Self::TooMany { what, max } => write!(f, "at most {max} {what} are possible"),
-            Self::LimitInvalid { problem } => write!(f, "the limit is not valid: {problem}"),
-        }
-    }
+    /// Shards that two nodes claim, of which one claim ends.
+    pub claims_ended: u64,
+    /// Shards that move to another volume: they are closed, and verified again.
+    pub volumes_changed: u64,
+    /// Mailboxes that were known and are not there, and count as deleted.
+    pub mailboxes_given_up: u64,
+    /// Of the shards that are left as they are, those that lack mailboxes, which are settled by name alone.
+    pub by_name: u64,
 }

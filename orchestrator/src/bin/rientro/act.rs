@@ -93,7 +93,7 @@ pub(crate) async fn decide_shown(
 fn confirmed() -> Result<bool, Failure> {
     let stdin = std::io::stdin();
     if !stdin.is_terminal() {
-        return Err(Failure::Usage("there is no terminal to ask on; say --yes to go ahead".to_owned()));
+        return Err(Failure::usage("there is no terminal to ask on", "say --yes to go ahead"));
     }
     let mut stderr = std::io::stderr().lock();
     let asked = write!(stderr, "Go ahead? [y/N] ").and_then(|()| stderr.flush());
@@ -142,15 +142,41 @@ fn clauses(receipt: &Receipt) -> Vec<String> {
             kinds.join(", ")
         ));
     }
+    clauses.extend(settled(receipt));
     match receipt.capped {
         0 => {}
         1 => clauses.push("1 more stays in its wave, as waves.domain_caps asks".to_owned()),
         more => clauses.push(format!("{} more stay in their waves, as waves.domain_caps asks", count(more))),
     }
-    match receipt.skipped {
+    match receipt.skipped - receipt.by_name.min(receipt.skipped) {
         0 => {}
         1 => clauses.push("1 more matches and is left as it is".to_owned()),
         more => clauses.push(format!("{} more match and are left as they are", count(more))),
+    }
+    clauses
+}
+
+/// What settling comes to, each kind of it where there is any.
+fn settled(receipt: &Receipt) -> Vec<String> {
+    let mut clauses = Vec::new();
+    match receipt.claims_ended {
+        0 => {}
+        1 => clauses.push("the other node's claim ends, until that node shows the shard anew".to_owned()),
+        more => {
+            clauses.push(format!("{} claims of other nodes end, until those show them anew", count(more)));
+        }
+    }
+    if receipt.volumes_changed > 0 {
+        let shards = plural(receipt.volumes_changed, "shard");
+        clauses.push(format!("{shards} on another volume than before: closed, to be verified again"));
+    }
+    if receipt.mailboxes_given_up > 0 {
+        let mailboxes = plural(receipt.mailboxes_given_up, "mailbox");
+        clauses.push(format!("{mailboxes} known before and not there, taken as deleted"));
+    }
+    if receipt.by_name > 0 {
+        let shards = plural(receipt.by_name, "shard");
+        clauses.push(format!("{shards} left as lacking mailboxes, which is settled by name only"));
     }
     clauses
 }
@@ -171,6 +197,10 @@ fn show(session: &Session, telling: Telling, receipt: &Receipt) -> Result<(), Fa
             "wave_shards": receipt.wave_shards,
             "wave_mailboxes": receipt.wave_mailboxes,
             "shards_beside": receipt.shards_beside,
+            "claims_ended": receipt.claims_ended,
+            "volumes_changed": receipt.volumes_changed,
+            "mailboxes_given_up": receipt.mailboxes_given_up,
+            "by_name": receipt.by_name,
             "kinds_beside": receipt.kinds_beside.iter().map(|kind| kind.code()).collect::<Vec<_>>(),
         }));
     }

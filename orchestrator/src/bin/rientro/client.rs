@@ -74,12 +74,13 @@ impl Client {
     /// Connects to `http://HOST:PORT` or `unix:///PATH`.
     pub(crate) async fn connect(endpoint: &str) -> Result<Self, Failure> {
         if !endpoint.starts_with("http://") && !endpoint.starts_with("unix:///") {
-            return Err(Failure::Usage(format!(
-                "the endpoint {endpoint:?} is neither http://HOST:PORT nor unix:///PATH"
-            )));
+            let what = format!("the endpoint {endpoint:?} is neither http://HOST:PORT nor unix:///PATH");
+            return Err(Failure::Usage(what.into()));
         }
         let target = Endpoint::from_shared(endpoint.to_owned())
-            .map_err(|error| Failure::Usage(format!("the endpoint {endpoint:?} is not valid: {error}")))?
+            .map_err(|error| {
+                Failure::Usage(format!("the endpoint {endpoint:?} is not valid: {error}").into())
+            })?
             .connect_timeout(contact::CONTACT_TIMEOUT)
             .http2_keep_alive_interval(PROBE_EVERY)
             .keep_alive_timeout(PROBE_TIMEOUT);
@@ -280,6 +281,7 @@ where
     T: TryFrom<M>,
     Failure: From<T::Error>,
 {
-    let part = part.ok_or_else(|| Failure::Refused("the orchestrator's answer is empty".into()))?;
+    let part =
+        part.ok_or_else(|| Failure::Refused("the orchestrator's answer is empty".to_owned().into()))?;
     Ok(part.try_into()?)
 }

@@ -4,14 +4,16 @@
 //! connection is told by what was seen of it (a time that ran out, a peer that is something else), never by the text of an error.
 
 use std::error::Error;
+use std::fmt::{self, Display, Formatter};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use rientro_wire::ConvertError;
+use rientro_wire::{ConvertError, advice};
 use serde_json::{Value, json};
 use tonic::{Code, Status};
 
 use crate::foreign::clean;
+use crate::session::Target;
 
 /// Refused by the cell, found wanting, or failed on this machine.
 pub(crate) const EXIT_REFUSED: u8 = 1;
@@ -22,21 +24,46 @@ pub(crate) const EXIT_UNREACHABLE: u8 = 3;
 /// Stopped by Ctrl-C, as shells report it.
 pub(crate) const EXIT_INTERRUPTED: u8 = 130;
 
+/// What is wrong, and what to do about it where there is one thing to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Told {
+    what: String,
+    next: Option<String>,
+}
+
+impl Told {
+    pub(crate) fn new(what: impl Into<String>, next: impl Into<String>) -> Self {
+        Self { what: what.into(), next: Some(next.into()) }
+    }
+}
+
+impl From<String> for Told {
+    fn from(what: String) -> Self {
+        Self { what, next: None }
+    }
+}
+
+impl Display for Told {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.what)
+    }
+}
+
 /// Why a command did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Failure {
     /// The cell, or a check on this machine, says no.
     #[error("{0}")]
-    Refused(String),
+    Refused(Told),
     /// The answer was given, and it is not a good one; everything worth saying has been said.
     #[error("")]
     Unsound,
     /// The command line makes no sense.
     #[error("{0}")]
-    Usage(String),
-    /// The cell answers, and cannot do what it is asked at present; nothing was decided. Its own words say what to do.
+    Usage(Told),
+    /// The cell answers, and cannot do what it is asked at present; nothing was decided.
     #[error("{0}")]
-    Unable(String),
+    Unable(Told),
     /// No connection.
     #[error("cannot reach the cell at {endpoint}: {problem}")]
     Unreachable {
@@ -84,6 +111,16 @@ pub(crate) enum Failure {
 }
 
 impl Failure {
+    /// The cell, or a check on this machine, says no.
+    pub(crate) fn refused(what: impl Into<String>, next: impl Into<String>) -> Self {
+        Self::Refused(Told::new(what, next))
+    }
+
+    /// The command line makes no sense.
+    pub(crate) fn usage(what: impl Into<String>, next: impl Into<String>) -> Self {
+        Self::Usage(Told::new(what, next))
+    }
+
     pub(crate) fn io(action: impl Into<String>, source: std::io::Error) -> Self {
         Self::Io { action: action.into(), source }
     }
@@ -116,40 +153,36 @@ impl Failure {
         })
     }
 
-    /// What to do about it, where that is not in the sentence itself.
-    const fn next(&self) -> Option<&'static str> {
+    /// What to do about it, where there is one thing to do.
+    fn next(&self, target: Target) -> Option<String> {
         match self {
-            Self::Unreachable { .. } => {
-                Some("Is rientro-orchestrator running, and is --endpoint (or RIENTRO_ENDPOINT) right?")
-            }
+            Self::Refused(told) | Self::Unable(told) | Self::Usage(told) => told.next.clone(),
+            Self::Unreachable { .. } => Some(format!("Is rientro-orchestrator running, and {}", target.question())),
             Self::Silent { .. } => Some(
-                "It may be stopped, or out of memory or disk: look at its process and its log; then try again. Agents go on with what they have.",
+                "It may be stopped, or out of memory or disk: look at its process and its log; then try again. \
+                 Agents go on with what they have."
+                    .to_owned(),
             ),
-            Self::Foreign { .. } => Some(
-                "Is --endpoint (or RIENTRO_ENDPOINT) right? The orchestrator logs at its start where it listens for operators.",
-            ),
-            Self::AnswerLost { .. } => Some("Look at `rientro journal tail` before you try again."),
-            Self::Refused(_)
-            | Self::Unable(_)
-            | Self::Unsound
-            | Self::Usage(_)
-            | Self::Io { .. }
-            | Self::OutputClosed
-            | Self::Interrupted => None,
+            Self::Foreign { .. } => Some(format!(
+                "The orchestrator logs at its start where it listens for operators; {}",
+                target.question()
+            )),
+            Self::AnswerLost { .. } => Some("Look at `rientro journal tail` before you try again.".to_owned()),
+            Self::Unsound | Self::Io { .. } | Self::OutputClosed | Self::Interrupted => None,
         }
     }
 
     /// What people read; `None` when everything has been said.
-    pub(crate) fn told(&self) -> Option<String> {
+    pub(crate) fn told(&self, target: Target) -> Option<String> {
         self.code()?;
-        let next = self.next().map(|next| format!("\n{next}")).unwrap_or_default();
+        let next = self.next(target).map(|next| format!("\n{next}")).unwrap_or_default();
         Some(format!("rientro: {self}{next}"))
     }
 
     /// What machines read; `None` when everything has been said.
-    pub(crate) fn json(&self) -> Option<Value> {
+    pub(crate) fn json(&self, target: Target) -> Option<Value> {
         let code = self.code()?;
-        Some(json!({ "error": { "code": code, "what": self.to_string(), "next": self.next() } }))
+        Some(json!({ "error": { "code": code, "what": self.to_string(), "next": self.next(target) } }))
     }
 
     /// Whether it may pass by itself, so that trying again later helps.
@@ -191,17 +224,20 @@ impl Failure {
     pub(crate) fn of_status(endpoint: &str, status: &Status) -> Self {
         let endpoint = endpoint.to_owned();
         let problem = clean(status.message());
+        let next = advice(status).map(|next| clean(&next));
+        let told = |what| Told { what, next };
         // A status with a source was made on this side, of a connection that broke.
         if status.source().is_some() {
             return Self::Unreachable { endpoint, problem: format!("the connection broke ({problem})") };
         }
         match status.code() {
-            Code::Unavailable => Self::Unable(problem),
+            Code::Unavailable => Self::Unable(told(problem)),
             Code::DeadlineExceeded | Code::Unknown | Code::Cancelled => {
                 Self::Unreachable { endpoint, problem }
             }
-            Code::Unimplemented => Self::Refused(
-                "the orchestrator does not know this call; it is older than this rientro".into(),
+            Code::Unimplemented => Self::refused(
+                "the orchestrator does not know this call; it is older than this rientro",
+                "use the rientro of the orchestrator's version, which `rientro cell show` tells",
             ),
             Code::Ok
             | Code::InvalidArgument
@@ -214,30 +250,58 @@ impl Failure {
             | Code::OutOfRange
             | Code::Internal
             | Code::DataLoss
-            | Code::Unauthenticated => Self::Refused(problem),
+            | Code::Unauthenticated => Self::Refused(told(problem)),
         }
     }
 }
 
 impl From<ConvertError> for Failure {
     fn from(error: ConvertError) -> Self {
-        Self::Refused(format!(
-            "the orchestrator's answer cannot be understood ({error}); it may be of another version"
-        ))
+        let what = format!("the orchestrator's answer cannot be understood ({error})");
+        Self::refused(what, "it may be of another version: `rientro --version`, and `rientro cell show`")
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use rientro_wire::advised;
+
     use super::*;
 
     /// A cell whose disk is full answers; nobody is sent to look for a process that runs, or for a decision that was not made.
     #[test]
     fn a_cell_that_answers_is_not_one_that_cannot_be_reached() {
-        let why = "the cell decides nothing at present: no room left; free some space";
-        let failure = Failure::of_status("here", &Status::unavailable(why)).after_a_decision();
-        assert_eq!(failure.told().as_deref(), Some(format!("rientro: {why}").as_str()));
+        let status = advised(Code::Unavailable, "no room left", "free some space");
+        let failure = Failure::of_status("here", &status).after_a_decision();
+        let told = failure.told(Target::Default);
+        assert_eq!(told.as_deref(), Some("rientro: no room left\nfree some space"));
         assert_eq!((failure.code(), failure.exit_code()), (Some("unable"), ExitCode::from(EXIT_REFUSED)));
         assert!(failure.may_pass(), "a watch waits for it");
+    }
+
+    /// What to do is a key of its own, whoever said it.
+    #[test]
+    fn machines_are_told_apart_what_is_wrong_and_what_to_do() {
+        let failure =
+            Failure::of_status("here", &advised(Code::NotFound, "no shard x", "`rientro shard list`"));
+        let json = failure.json(Target::Default).expect("told");
+        assert_eq!(
+            (&json["error"]["what"], &json["error"]["next"]),
+            (&json!("no shard x"), &json!("`rientro shard list`"))
+        );
+    }
+
+    /// Whoever set where the cell is finds the name of that setting in the hint.
+    #[test]
+    fn the_hint_names_what_was_set() {
+        let failure = Failure::Unreachable { endpoint: "here".to_owned(), problem: "refused".to_owned() };
+        for (target, named) in [
+            (Target::Flag, "is --endpoint (or RIENTRO_ENDPOINT) right"),
+            (Target::StateDir, "is RIENTRO_STATE_DIR right"),
+            (Target::Default, "does it listen there"),
+        ] {
+            let told = failure.told(target).expect("told");
+            assert!(told.contains(named), "{told}");
+        }
     }
 }

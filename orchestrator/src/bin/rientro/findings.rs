@@ -101,7 +101,7 @@ impl<'a> List<'a> {
     fn finish(self) -> Result<(), Failure> {
         self.session.out.grid(&self.grid)?;
         let Some((total, shown)) = self.end else {
-            return Err(Failure::Refused("the list broke off before its end; ask again".to_owned()));
+            return Err(Failure::refused("the list broke off before its end", "ask again"));
         };
         if !self.missing.is_empty() {
             return Err(self.incomplete());
@@ -126,7 +126,7 @@ impl<'a> List<'a> {
         } else {
             String::new()
         };
-        Failure::Refused(format!("{}{more}", named.join("; ")))
+        Failure::Refused(format!("{}{more}", named.join("; ")).into())
     }
 }
 

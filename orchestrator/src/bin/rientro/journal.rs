@@ -83,7 +83,7 @@ pub(crate) async fn run(session: &Session, command: JournalCommand) -> Result<()
 }
 
 async fn restore(session: &Session, state_dir: &Path, from: &Restore) -> Result<(), Failure> {
-    let refused = |error: &dyn std::error::Error| Failure::Refused(error.to_string());
+    let refused = |error: &dyn std::error::Error| Failure::Refused(error.to_string().into());
     let dir = StateDir::open(state_dir, RedbOptions::default(), false).map_err(|error| refused(&error))?;
     let restored = dir.restore(from).await.map_err(|error| refused(&error))?;
     session.out.line(format_args!(
@@ -186,10 +186,8 @@ fn show(session: &Session, tailed: &TailedEntry, from: Seq) -> Result<(), Failur
 
 async fn backup(session: &Session, path: &Path) -> Result<(), Failure> {
     if path.exists() {
-        return Err(Failure::Refused(format!(
-            "{} exists; a backup never overwrites a file",
-            file_name(path)
-        )));
+        let what = format!("{} exists; a backup never overwrites a file", file_name(path));
+        return Err(Failure::refused(what, "choose another name"));
     }
     let mut partial = path.as_os_str().to_owned();
     partial.push(".partial");
@@ -286,5 +284,5 @@ impl Received {
 }
 
 fn incomplete(why: &str) -> Failure {
-    Failure::Refused(format!("the copy of the journal is not whole: {why}; take it again"))
+    Failure::refused(format!("the copy of the journal is not whole: {why}"), "take it again")
 }

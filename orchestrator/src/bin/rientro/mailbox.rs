@@ -64,18 +64,16 @@ async fn find(client: &mut Client, mailbox: &str) -> Result<MailboxAnswer, Failu
     let query = match mailbox.parse::<MailboxId>() {
         Ok(id) => MailboxQuery::Mailbox(id),
         Err(_) if mailbox.is_empty() => {
-            return Err(Failure::Usage("an address has at least one letter".into()));
+            return Err(Failure::Usage("an address has at least one letter".to_owned().into()));
         }
         Err(_) => MailboxQuery::Address(mailbox.as_bytes().to_vec()),
     };
     let answer = client.mailbox(query).await?;
     if answer.views.is_empty() && answer.gone.is_empty() {
-        return Err(Failure::Refused(format!(
-            "no shard lists the mailbox {} ({})\nIs the address spelled as the provider writes it? \
-             Has the node that holds it enrolled (rientro node list)?",
-            clean(mailbox),
-            answer.mailbox
-        )));
+        return Err(Failure::refused(
+            format!("no shard lists the mailbox {} ({})", clean(mailbox), answer.mailbox),
+            "Is the address spelled as the provider writes it? Has the node that holds it enrolled (rientro node list)?",
+        ));
     }
     Ok(answer)
 }
@@ -84,13 +82,15 @@ async fn except(session: &Session, client: &mut Client, args: ExceptArgs) -> Res
     let ExceptArgs { mailbox, keep_closed, accept, lift: _, reason } = args;
     let answer = find(client, &mailbox).await?;
     if answer.views.is_empty() {
-        let problem = format!("no shard lists it any more; see rientro mailbox show {}", answer.mailbox);
-        return Err(Failure::Refused(problem));
+        let next = format!("rientro mailbox show {} tells where it was", answer.mailbox);
+        return Err(Failure::refused("no shard lists it any more", next));
     }
     let [view] = answer.views.as_slice() else {
         let shards: Vec<_> = answer.views.iter().map(|view| view.shard.shard.shard.to_string()).collect();
-        let problem = format!("more than one shard lists it ({}); settle them first", shards.join(", "));
-        return Err(Failure::Refused(problem));
+        let problem = format!("more than one shard lists it: {}", shards.join(", "));
+        let next =
+            format!("rientro shard show {} tells what is in question, and what can be done", shards[0]);
+        return Err(Failure::refused(problem, next));
     };
     let exception = match (keep_closed, accept) {
         (true, _) => Some(Exception::Closed),

@@ -39,7 +39,7 @@ use clap_complete::Shell;
 use failure::Failure;
 use foreign::clean;
 use output::{Output, note, note_json};
-use session::{GlobalArgs, Session};
+use session::{GlobalArgs, Session, Target};
 
 /// Bring closed mailbox shards back, in verified waves
 #[derive(Debug, Parser)]
@@ -64,6 +64,9 @@ one line on stderr: {\"error\": {\"code\": ..., \"what\": ..., \"next\": ...}}, 
 
 Why is a mailbox still closed, and until when?   rientro mailbox show ADDRESS
 What comes back, how fast, what is held?         rientro watch";
+
+/// How the parser ends its complaints.
+const MORE_HELP: &str = "For more information, try '--help'.";
 
 #[derive(Debug, Subcommand)]
 enum Noun {
@@ -109,22 +112,22 @@ enum Noun {
 fn main() -> ExitCode {
     let Cli { global, noun } = Cli::try_parse().unwrap_or_else(|error| misused(error));
     let session = Session::new(global);
-    let out = session.out;
+    let (out, target) = (session.out, session.target);
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
-        Err(source) => return end(out, &Failure::io("start the runtime", source)),
+        Err(source) => return end(out, target, &Failure::io("start the runtime", source)),
     };
     match runtime.block_on(run(session, noun)) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => end(out, &failure),
+        Err(failure) => end(out, target, &failure),
     }
 }
 
-fn end(out: Output, failure: &Failure) -> ExitCode {
+fn end(out: Output, target: Target, failure: &Failure) -> ExitCode {
     if out.is_json() {
-        failure.json().iter().for_each(note_json);
+        failure.json(target).iter().for_each(note_json);
     } else {
-        failure.told().into_iter().for_each(note);
+        failure.told(target).into_iter().for_each(note);
     }
     failure.exit_code()
 }
@@ -139,8 +142,9 @@ fn misused(error: clap::Error) -> ! {
         || words.iter().any(|word| matches!(word.as_str(), "-ojson" | "-o=json" | "--output=json"));
     if json && error.use_stderr() {
         let what = error.to_string();
-        let what = what.trim_start_matches("error: ").trim_end().to_owned();
-        Failure::Usage(what).json().iter().for_each(note_json);
+        let what = what.trim_start_matches("error: ").trim_end();
+        let what = what.strip_suffix(MORE_HELP).unwrap_or(what).trim_end();
+        Failure::usage(what, MORE_HELP).json(Target::Default).iter().for_each(note_json);
         std::process::exit(error.exit_code());
     }
     error.exit()

@@ -89,7 +89,7 @@ fn open_regular(path: &Path) -> Result<File, Failure> {
         () if kind.is_fifo() => ("a pipe", "write `-` and let it be stdin"),
         () => ("a device", "name a file"),
     };
-    Err(Failure::Refused(format!("the plan {} is {what}, not a regular file; {instead}", file_name(path))))
+    Err(Failure::refused(format!("the plan {} is {what}, not a regular file", file_name(path)), instead))
 }
 
 /// One byte more than allowed is enough for the reader to refuse it.
@@ -122,7 +122,9 @@ pub(crate) fn refusal(path: &Path, plan: &PlanFile, refusal: &Refusal) -> Failur
         | Refusal::WaveNotCurrent { .. }
         | Refusal::ReasonMissing
         | Refusal::TooMany { .. }
-        | Refusal::LimitInvalid { .. } => refused(refusal),
+        | Refusal::LimitInvalid { .. }
+        | Refusal::NotClaimed { .. }
+        | Refusal::ByNameOnly { .. } => refused(refusal),
     }
 }
 
@@ -132,7 +134,7 @@ fn rejected(path: &Path, faults: &[PlanFault]) -> Failure {
     for fault in faults {
         text.push_str(&format!("\n{}:{}", file_name(path), clean(&fault.to_string())));
     }
-    Failure::Refused(text)
+    Failure::Refused(text.into())
 }
 
 fn reject(session: &Session, path: &Path, faults: &[PlanFault]) -> Failure {

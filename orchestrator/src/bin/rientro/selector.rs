@@ -6,14 +6,16 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use rientro_types::{
-    CampaignId, FindingKind, FindingKinds, LabelKey, LabelValue, SHARDS_NAMED_MAX, Selector, ShardId,
-    ShardState, WaveNo,
+    CampaignId, FindingKind, FindingKinds, LabelKey, LabelValue, Refusal, SHARDS_NAMED_MAX, Selector,
+    ShardId, ShardState, WaveNo,
 };
 use rientro_wire::operator::ShardsQuery;
 
 use crate::client::Client;
 use crate::failure::Failure;
 use crate::foreign::{clean, file_name};
+use crate::human::plural;
+use crate::session::refused;
 
 /// Longest list of shards that is read: each name with a line end, and as much again for comments.
 const LIST_BYTES_MAX: u64 = 2 * 48 * SHARDS_NAMED_MAX as u64;
@@ -60,9 +62,8 @@ impl SelectorArgs {
         let mut labels = BTreeMap::new();
         for (key, value) in &self.labels {
             if labels.insert(*key, *value).is_some_and(|before| before != *value) {
-                return Err(Failure::Usage(format!(
-                    "--label {key} is given with two values; no node has both"
-                )));
+                let what = format!("--label {key} is given with two values; no node has both");
+                return Err(Failure::Usage(what.into()));
             }
         }
         let mut findings = FindingKinds::NONE;
@@ -84,14 +85,16 @@ pub(crate) async fn known(client: &mut Client, selector: &Selector) -> Result<()
     if let Some(campaign) = selector.campaign {
         let view = client.campaign(campaign).await?;
         if let Some(wave) = selector.wave.filter(|wave| view.waves.iter().all(|known| known.wave != *wave)) {
-            return Err(Failure::Refused(format!("campaign {campaign} has no wave {wave}")));
+            let next = format!("it has {}, from 0", plural(view.waves.len() as u64, "wave"));
+            return Err(Failure::refused(format!("campaign {campaign} has no wave {wave}"), next));
         }
     }
     if !selector.labels.is_empty() {
         let nodes = client.nodes().await?;
         let carried = |key, value| nodes.iter().any(|node| node.labels.get(key) == Some(value));
         if let Some((key, value)) = selector.labels.iter().find(|(key, value)| !carried(key, value)) {
-            return Err(Failure::Refused(format!("no node has the label {key}={value}")));
+            let what = format!("no node has the label {key}={value}");
+            return Err(Failure::refused(what, "`rientro node list` shows the labels"));
         }
     }
     if !selector.shards.is_empty() {
@@ -99,7 +102,7 @@ pub(crate) async fn known(client: &mut Client, selector: &Selector) -> Result<()
         let found = client.shards(ShardsQuery { selector: named, after: None, max: 0 }).await?;
         let found: BTreeSet<ShardId> = found.iter().map(|view| view.shard.shard).collect();
         if let Some(shard) = selector.shards.iter().find(|shard| !found.contains(shard)) {
-            return Err(Failure::Refused(format!("there is no shard {shard}")));
+            return Err(refused(&Refusal::ShardUnknown(*shard)));
         }
     }
     Ok(())
@@ -115,8 +118,8 @@ fn listed(path: &Path) -> Result<Vec<ShardId>, Failure> {
     };
     let bytes = read.map_err(|source| Failure::io(format!("read the list of shards {name}"), source))?;
     if bytes as u64 == LIST_BYTES_MAX {
-        let problem = format!("{name} is too long; at most {SHARDS_NAMED_MAX} shards can be named");
-        return Err(Failure::Usage(problem));
+        let next = format!("at most {SHARDS_NAMED_MAX} shards can be named at once");
+        return Err(Failure::usage(format!("{name} is too long"), next));
     }
     let words = text
         .lines()
@@ -125,7 +128,8 @@ fn listed(path: &Path) -> Result<Vec<ShardId>, Failure> {
     words
         .filter(|(_, word)| !word.is_empty())
         .map(|(line, word)| {
-            word.parse().map_err(|error| Failure::Usage(format!("{name}:{line}: {} {error}", clean(word))))
+            word.parse()
+                .map_err(|error| Failure::Usage(format!("{name}:{line}: {} {error}", clean(word)).into()))
         })
         .collect()
 }

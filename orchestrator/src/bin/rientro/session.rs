@@ -43,10 +43,36 @@ pub(crate) struct GlobalArgs {
     yes: bool,
 }
 
+/// What said where the cell is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Target {
+    /// `--endpoint`, or its variable.
+    Flag,
+    /// The orchestrator's state directory, by its variable.
+    StateDir,
+    /// Nothing.
+    Default,
+}
+
+impl Target {
+    /// What to ask oneself when nobody is found there.
+    pub(crate) const fn question(self) -> &'static str {
+        match self {
+            Self::Flag => "is --endpoint (or RIENTRO_ENDPOINT) right?",
+            Self::StateDir => "is RIENTRO_STATE_DIR right? Its socket is looked for in that directory.",
+            Self::Default => {
+                "does it listen there? Where else it may be is said by --endpoint, RIENTRO_ENDPOINT or RIENTRO_STATE_DIR."
+            }
+        }
+    }
+}
+
 /// One run of the command.
 #[derive(Clone, Debug)]
 pub(crate) struct Session {
     endpoint: String,
+    /// What said so.
+    pub(crate) target: Target,
     actor: Option<String>,
     /// Whether to act without asking.
     pub(crate) yes: bool,
@@ -57,8 +83,11 @@ pub(crate) struct Session {
 impl Session {
     pub(crate) fn new(args: GlobalArgs) -> Self {
         let GlobalArgs { endpoint, output, actor, yes } = args;
-        let endpoint = endpoint.unwrap_or_else(|| endpoint_in(std::env::var_os(STATE_DIR_VARIABLE)));
-        Self { endpoint, actor, yes, out: Output::new(output) }
+        let (target, endpoint) = match endpoint {
+            Some(endpoint) => (Target::Flag, endpoint),
+            None => endpoint_in(std::env::var_os(STATE_DIR_VARIABLE)),
+        };
+        Self { endpoint, target, actor, yes, out: Output::new(output) }
     }
 
     pub(crate) fn endpoint(&self) -> &str {
@@ -75,7 +104,8 @@ impl Session {
         let uid = || format!("uid-{}", rustix::process::getuid().as_raw());
         let actor = self.actor.clone().or_else(login).filter(|name| !name.is_empty()).unwrap_or_else(uid);
         if actor.len() > ACTOR_ID_BYTES_MAX {
-            return Err(Failure::Usage(format!("--as takes a name of at most {ACTOR_ID_BYTES_MAX} bytes")));
+            let what = format!("--as takes a name of at most {ACTOR_ID_BYTES_MAX} bytes");
+            return Err(Failure::Usage(what.into()));
         }
         Ok(actor)
     }
@@ -88,16 +118,27 @@ pub(crate) async fn now(client: &mut Client) -> Result<CellTime, Failure> {
 
 /// A refusal, as a failure.
 pub(crate) fn refused(refusal: &Refusal) -> Failure {
-    let Refusal::Plan(problems) = refusal else { return Failure::Refused(clean(&refusal.to_string())) };
-    let lines = problems.iter().map(|p| format!("\n  {}: {}", clean(&p.field), clean(&p.problem)));
-    Failure::Refused(lines.fold("the plan cannot be carried out:".to_owned(), |text, line| text + &line))
+    let what = if let Refusal::Plan(problems) = refusal {
+        // Each on a line of its own, which cleaning the whole would spell out.
+        let lines = problems.iter().map(|p| format!("\n  {}: {}", clean(&p.field), clean(&p.problem)));
+        lines.fold("the plan cannot be carried out:".to_owned(), |text, line| text + &line)
+    } else {
+        clean(&refusal.what())
+    };
+    match refusal.next() {
+        Some(next) => Failure::refused(what, clean(&next)),
+        None => Failure::Refused(what.into()),
+    }
 }
 
 /// Where the cell is when nobody said so: its own socket, if its state directory is known.
-fn endpoint_in(state_dir: Option<OsString>) -> String {
+fn endpoint_in(state_dir: Option<OsString>) -> (Target, String) {
     let socket =
         state_dir.and_then(|dir| std::path::absolute(dir).ok()).map(|dir| dir.join(OPERATORS_SOCKET));
-    socket.map_or_else(|| ENDPOINT_DEFAULT.to_owned(), |socket| format!("unix://{}", socket.display()))
+    match socket {
+        Some(socket) => (Target::StateDir, format!("unix://{}", socket.display())),
+        None => (Target::Default, ENDPOINT_DEFAULT.to_owned()),
+    }
 }
 
 #[cfg(test)]
@@ -106,7 +147,8 @@ mod tests {
 
     #[test]
     fn the_socket_in_the_state_directory_goes_before_the_port() {
-        assert_eq!(endpoint_in(None), ENDPOINT_DEFAULT);
-        assert_eq!(endpoint_in(Some("/var/lib/rientro".into())), "unix:///var/lib/rientro/operators.sock");
+        assert_eq!(endpoint_in(None), (Target::Default, ENDPOINT_DEFAULT.to_owned()));
+        let (target, endpoint) = endpoint_in(Some("/var/lib/rientro".into()));
+        assert_eq!((target, &*endpoint), (Target::StateDir, "unix:///var/lib/rientro/operators.sock"));
     }
 }

@@ -116,12 +116,7 @@ const ADOPT: Telling = telling(
     "Took {} as in service",
     "Nothing verifies them; users see them as they are.",
 );
-const SETTLE: Telling = telling(
-    "settle the place of {}",
-    "Settled the place of {}",
-    "The other claim ends, until its node shows the shard anew. What moves to another volume is closed and verified again; \
-     mailboxes that were known and are not there count as deleted.",
-);
+const SETTLE: Telling = telling("settle {}", "Settled {}", "");
 
 pub(crate) async fn run(session: &Session, command: ShardCommand) -> Result<(), Failure> {
     let (verb, telling) = match command {

@@ -83,8 +83,8 @@ pub(crate) async fn run(session: &Session, command: WaveCommand) -> Result<(), F
                 None => {
                     let view = client.campaign(campaign).await?;
                     let present = view.wave;
-                    let wave =
-                        present.ok_or_else(|| Failure::Refused("every wave has passed already".into()))?;
+                    let wave = present
+                        .ok_or_else(|| Failure::Refused("every wave has passed already".to_owned().into()))?;
                     if session.yes {
                         return Err(unnamed(campaign, wave));
                     }
@@ -99,9 +99,10 @@ pub(crate) async fn run(session: &Session, command: WaveCommand) -> Result<(), F
 
 /// The present wave moves on with each promotion, so a script that is run twice would promote two.
 fn unnamed(campaign: CampaignId, present: WaveNo) -> Failure {
-    Failure::Usage(format!(
-        "with --yes the wave must be named; the present one is wave {present}: rientro --yes wave promote {campaign} {present}"
-    ))
+    Failure::usage(
+        "with --yes the wave must be named",
+        format!("the present one is wave {present}: rientro --yes wave promote {campaign} {present}"),
+    )
 }
 
 fn chosen(view: &CampaignView, wave: Option<WaveNo>) -> Result<&WaveView, Failure> {
@@ -109,7 +110,8 @@ fn chosen(view: &CampaignView, wave: Option<WaveNo>) -> Result<&WaveView, Failur
     let wanted = wave.or(view.wave).or(last).unwrap_or_default();
     view.waves.iter().find(|wave| wave.wave == wanted).ok_or_else(|| {
         let waves = view.waves.len();
-        Failure::Refused(format!("campaign {} has no wave {wanted}; it has {waves}, from 0", view.campaign))
+        let what = format!("campaign {} has no wave {wanted}", view.campaign);
+        Failure::refused(what, format!("it has {}, from 0", plural(waves as u64, "wave")))
     })
 }
 

@@ -74,7 +74,8 @@ fn chosen(campaigns: Vec<CampaignView>) -> Result<CampaignView, Failure> {
     let live: Vec<_> = campaigns.iter().filter(|campaign| campaign.state.is_live()).collect();
     if live.len() > 1 {
         let names: Vec<_> = live.iter().map(|campaign| campaign.campaign.to_string()).collect();
-        return Err(Failure::Usage(format!("several campaigns run; say which: {}", names.join(", "))));
+        let which = format!("say which: {}", names.join(", "));
+        return Err(Failure::usage("several campaigns run", which));
     }
     let one = live.first().map(|campaign| campaign.campaign);
     let mut campaigns = campaigns.into_iter();
@@ -83,7 +84,7 @@ fn chosen(campaigns: Vec<CampaignView>) -> Result<CampaignView, Failure> {
         None => campaigns.next(),
     };
     found.ok_or_else(|| {
-        Failure::Refused("there is no campaign yet; rientro campaign start PLAN.toml begins one".to_owned())
+        Failure::refused("there is no campaign yet", "rientro campaign start PLAN.toml begins one")
     })
 }
 
