@@ -3,9 +3,10 @@
 //! One value a shard: its mailbox ids, ascending, 16 bytes each. Writing a list is one value, whatever its length. Finding a
 //! mailbox looks into every list, which reads 144 MB for nine million mailboxes: well under a second, and asked by people
 //! rather than programs. The file holds no addresses; losing it loses nothing that agents will not tell again, but what they
-//! told before and do not tell any more: see [`gone`].
+//! told before and do not tell any more, and since when: see [`gone`] and [`newcomer`].
 
 mod gone;
+mod newcomer;
 
 use std::fs::OpenOptions;
 use std::os::unix::fs::OpenOptionsExt;
@@ -21,6 +22,7 @@ pub(crate) use gone::Gone;
 
 const LISTS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("lists");
 const ID_BYTES: usize = 16;
+type Id = [u8; ID_BYTES];
 /// Lookups at once: each reads the whole directory.
 const LOOKUPS_MAX: usize = 2;
 /// Who may read the file: its owner.
@@ -69,9 +71,18 @@ pub(crate) struct Listing {
 }
 
 impl Listing {
-    fn has(&self, id: &[u8; ID_BYTES]) -> bool {
+    fn has(&self, id: &Id) -> bool {
         self.mailboxes.binary_search_by(|mailbox| mailbox.raw().cmp(id)).is_ok()
     }
+}
+
+/// A shard that lists a mailbox.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Listed {
+    /// Which shard.
+    pub(crate) shard: ShardId,
+    /// When the first list with the mailbox was told; absent when the shard's first list has it already.
+    pub(crate) since: Option<CellTime>,
 }
 
 /// The directory; clones are the same one.
@@ -103,6 +114,7 @@ impl Directory {
             let txn = database.begin_write()?;
             txn.open_table(LISTS)?;
             gone::prepare(&txn)?;
+            newcomer::prepare(&txn)?;
             txn.commit()?;
             Ok(database)
         };
@@ -140,7 +152,7 @@ impl Directory {
     }
 
     /// Shards that list the mailbox; at most `max`.
-    pub(crate) async fn find(&self, mailbox: MailboxId, max: usize) -> Result<Vec<ShardId>, DirectoryError> {
+    pub(crate) async fn find(&self, mailbox: MailboxId, max: usize) -> Result<Vec<Listed>, DirectoryError> {
         let permit = Arc::clone(&self.lookups).acquire_owned().await;
         self.run("read", move |file| {
             let _permit = permit;
@@ -156,6 +168,15 @@ impl Directory {
         max: usize,
     ) -> Result<Vec<Gone>, DirectoryError> {
         self.run("read", move |file| gone::find(&file.database.begin_read()?, mailbox, max)).await
+    }
+
+    /// Mailboxes that a shard lacks and that count against it: at most `max` of them, and how many there are.
+    pub(crate) async fn missing(
+        &self,
+        shard: ShardId,
+        max: usize,
+    ) -> Result<(Vec<MailboxId>, u64), DirectoryError> {
+        self.run("read", move |file| gone::missing(&file.database.begin_read()?, shard, max)).await
     }
 
     async fn run<T: Send + 'static>(
@@ -188,20 +209,22 @@ impl File {
         txn.set_durability(durability)?;
         for listing in lists {
             gone::note(&txn, listing)?;
+            newcomer::note(&txn, listing)?;
             let ids: Vec<u8> = listing.mailboxes.iter().flat_map(|id| *id.raw()).collect();
             txn.open_table(LISTS)?.insert(listing.shard.as_str(), ids.as_slice())?;
         }
         Ok(txn.commit()?)
     }
 
-    fn find(&self, mailbox: MailboxId, max: usize) -> Result<Vec<ShardId>, redb::Error> {
+    fn find(&self, mailbox: MailboxId, max: usize) -> Result<Vec<Listed>, redb::Error> {
         let txn = self.database.begin_read()?;
         let mut found = Vec::new();
         for row in txn.open_table(LISTS)?.iter()? {
             let (shard, ids) = row?;
             let (ids, _) = ids.value().as_chunks::<ID_BYTES>();
             if ids.binary_search(mailbox.raw()).is_ok() {
-                found.extend(ShardId::new(shard.value()));
+                let Ok(shard) = ShardId::new(shard.value()) else { continue };
+                found.push(Listed { shard, since: newcomer::since(&txn, shard, mailbox)? });
             }
             if found.len() == max {
                 break;
@@ -209,6 +232,11 @@ impl File {
         }
         Ok(found)
     }
+}
+
+/// Every key of one shard.
+fn of_shard(shard: &str) -> std::ops::RangeInclusive<(&str, &'static Id)> {
+    (shard, &[0; ID_BYTES])..=(shard, &[u8::MAX; ID_BYTES])
 }
 
 #[cfg(test)]
@@ -237,6 +265,15 @@ mod tests {
         Listing { at: CellTime::from_unix_ms(at), unlisted, ..list("a", ids(mailboxes)) }
     }
 
+    async fn listing(directory: &Directory, mailbox: MailboxId, max: usize) -> Vec<ShardId> {
+        directory.find(mailbox, max).await.unwrap().into_iter().map(|listed| listed.shard).collect()
+    }
+
+    async fn since(directory: &Directory, id: u8) -> Option<u64> {
+        let found = directory.find(MailboxId::from_raw([id; 16]), 16).await.unwrap();
+        found[0].since.map(CellTime::unix_ms)
+    }
+
     async fn gone(directory: &Directory, id: u8) -> Vec<(u64, u64, bool)> {
         let found = directory.find_gone(MailboxId::from_raw([id; 16]), 16).await.unwrap();
         found.into_iter().map(|gone| (gone.listed.unix_ms(), gone.missed.unix_ms(), gone.served)).collect()
@@ -258,13 +295,13 @@ mod tests {
         let directory = Directory::open(&path).unwrap();
         directory.put(vec![list("a", ids(0..9)), list("b", ids(5..7))]).await.unwrap();
         let five = MailboxId::from_raw([5; 16]);
-        assert_eq!(directory.find(five, 16).await.unwrap(), [shard("a"), shard("b")]);
-        assert_eq!(directory.find(five, 1).await.unwrap(), [shard("a")]);
+        assert_eq!(listing(&directory, five, 16).await, [shard("a"), shard("b")]);
+        assert_eq!(listing(&directory, five, 1).await, [shard("a")]);
         directory.put(vec![list("a", ids(6..9))]).await.unwrap();
         directory.sync().await.unwrap();
         drop(directory);
         let directory = Directory::open(&path).unwrap();
-        assert_eq!(directory.find(five, 16).await.unwrap(), [shard("b")]);
+        assert_eq!(listing(&directory, five, 16).await, [shard("b")]);
         assert!(directory.find(MailboxId::from_raw([200; 16]), 16).await.unwrap().is_empty());
         assert_eq!(gone(&directory, 5).await, [(7, 7, false)]);
     }
@@ -282,6 +319,37 @@ mod tests {
         assert_eq!((gone(&directory, 0).await.len(), gone(&directory, 1).await.len()), (1, 0));
         assert_eq!(told(&directory, listed(0..12, 50, Some(1))).await, 0);
         assert!(gone(&directory, 0).await.is_empty());
+    }
+
+    /// R7: which mailboxes a shard is held for can be told, while it is held for them.
+    #[tokio::test]
+    async fn what_counts_against_a_shard_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let directory = Directory::open(&folder.path().join("directory.redb")).unwrap();
+        told(&directory, listed(0..9, 10, None)).await;
+        told(&directory, Listing { served: true, ..listed(1..9, 20, None) }).await;
+        told(&directory, listed(4..9, 30, None)).await;
+        assert_eq!(directory.missing(shard("a"), 2).await.unwrap(), (ids(1..3), 3));
+        assert_eq!(directory.missing(shard("b"), 2).await.unwrap(), (vec![], 0));
+        told(&directory, listed(3..9, 40, Some(3))).await;
+        assert_eq!(directory.missing(shard("a"), 9).await.unwrap(), (ids(1..3), 2));
+        told(&directory, listed(3..9, 50, None)).await;
+        assert_eq!(directory.missing(shard("a"), 9).await.unwrap(), (vec![], 0), "settled");
+    }
+
+    /// What appears after a shard's first list is known by the time of the list that showed it, until it vanishes.
+    #[tokio::test]
+    async fn a_newcomer_is_listed_since_it_appeared() {
+        let folder = tempfile::tempdir().unwrap();
+        let directory = Directory::open(&folder.path().join("directory.redb")).unwrap();
+        told(&directory, listed(1..4, 10, None)).await;
+        told(&directory, listed(1..6, 20, None)).await;
+        told(&directory, listed(1..7, 30, None)).await;
+        let of = async |id| since(&directory, id).await;
+        assert_eq!([of(3).await, of(4).await, of(6).await], [None, Some(20), Some(30)]);
+        told(&directory, listed(1..3, 40, None)).await;
+        told(&directory, listed(1..6, 50, Some(3))).await;
+        assert_eq!([of(2).await, of(3).await, of(5).await], [None, Some(50), Some(50)], "back after a gap");
     }
 
     /// What a person has settled, and what was deleted in service, is remembered and counts no more.

@@ -53,6 +53,9 @@ pub const NODES_PER_PAGE_MAX: usize = OPERATOR_RESPONSE_BYTES_MAX / NODE_VIEW_BY
 /// Most mailboxes that one address or id is found as: one, and a few more while volumes show up twice.
 pub const MAILBOX_VIEWS_MAX: usize = 16;
 
+/// Most missing mailboxes of a shard that are named: a line or two; whoever must look for more of them compares lists.
+pub const MISSING_NAMED_MAX: usize = 5;
+
 /// Longest run of a journal's copy in one message, in bytes: a quarter of what a response may have.
 pub const BACKUP_CHUNK_BYTES_MAX: usize = OPERATOR_RESPONSE_BYTES_MAX / 4;
 

@@ -4,13 +4,13 @@ use rientro_types::{
     ACTOR_ID_BYTES_MAX, AttemptNo, CampaignId, CampaignView, CellId, CellTime, CellView, Decision, Digest,
     EXPLANATION_BYTES_MAX, Entry, FindingKinds, Incarnation, LocatedFinding, MailboxGone, MailboxId,
     MailboxView, NodeId, PATH_BYTES_MAX, PLAN_PROBLEMS_MAX, PlanProblem, Receipt, Refusal, SHARDS_NAMED_MAX,
-    Selector, Seq, ShardId, Verb, WaveForecast,
+    Selector, Seq, ShardId, ShardView, Verb, WaveForecast,
 };
 
 use crate::convert::{ConvertError, Inside, Problem, Put, Take, TakeWithin, cut_problems};
 use crate::limits::{
     BACKUP_CHUNK_BYTES_MAX, BUILD_BYTES_MAX, DECISIONS_PER_ENTRY_MAX, FINDINGS_PER_PAGE_MAX,
-    MAILBOX_VIEWS_MAX, NODES_AHEAD_MAX,
+    MAILBOX_VIEWS_MAX, MISSING_NAMED_MAX, NODES_AHEAD_MAX,
 };
 use crate::v1;
 
@@ -36,6 +36,17 @@ pub struct ShardsQuery {
     pub after: Option<ShardId>,
     /// Most shards wanted; zero is no limit.
     pub max: u64,
+}
+
+/// One shard, and what is missing in it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ShardAnswer {
+    /// As shown.
+    pub shard: ShardView,
+    /// While it is held for missing mailboxes, some of these; at most [`MISSING_NAMED_MAX`].
+    pub missing: Vec<MailboxId>,
+    /// How many missing mailboxes are known by their ids.
+    pub missing_known: u64,
 }
 
 /// Asks for a mailbox.
@@ -290,6 +301,7 @@ message!(v1::GetCellResponse => CellAnswer {
     nodes_ahead in 0..=NODES_AHEAD_MAX,
 });
 message!(v1::ListShardsRequest => ShardsQuery { selector, after, max });
+message!(v1::GetShardResponse => ShardAnswer { shard, missing in 0..=MISSING_NAMED_MAX, missing_known });
 message!(v1::FindMailboxResponse => MailboxAnswer {
     mailbox,
     views in 0..=MAILBOX_VIEWS_MAX,

@@ -84,6 +84,7 @@ fn questions_and_answers_of_operators_survive_the_wire() {
     there_and_back::<v1::GetCellResponse, _>(&any::<operator::CellAnswer>());
     there_and_back::<v1::ListShardsRequest, _>(&any::<operator::ShardsQuery>());
     each_there_and_back::<v1::FindMailboxRequest, operator::MailboxQuery>();
+    there_and_back::<v1::GetShardResponse, _>(&any::<operator::ShardAnswer>());
     there_and_back::<v1::FindMailboxResponse, _>(&any::<operator::MailboxAnswer>());
     each_there_and_back::<v1::CheckPlanResponse, operator::ForecastPart>();
     there_and_back::<v1::StreamFindingsRequest, _>(&any::<operator::FindingsQuery>());

@@ -4,17 +4,18 @@ use std::str::FromStr;
 
 use rientro_engine::Engine;
 use rientro_types::{
-    CampaignId, MailboxGone, MailboxId, MailboxView, NameError, Refusal, ShardId, ShardView,
+    CampaignId, CellTime, HeldReason, MailboxGone, MailboxId, MailboxView, NameError, Refusal, ShardId,
+    ShardView,
 };
-use rientro_wire::limits::{MAILBOX_VIEWS_MAX, NODES_PER_PAGE_MAX, SHARDS_PER_PAGE_MAX};
+use rientro_wire::limits::{MAILBOX_VIEWS_MAX, MISSING_NAMED_MAX, NODES_PER_PAGE_MAX, SHARDS_PER_PAGE_MAX};
 use rientro_wire::operator::{
-    CellAnswer, ForecastPart, MailboxAnswer, MailboxQuery, ShardsQuery, forecast_pieces,
+    CellAnswer, ForecastPart, MailboxAnswer, MailboxQuery, ShardAnswer, ShardsQuery, forecast_pieces,
 };
 use rientro_wire::{ConvertError, Problem, v1};
 use tonic::{Response, Status};
 
 use super::{Answers, BUILD, Operators};
-use crate::directory::Gone;
+use crate::directory::{Gone, Listed};
 use crate::journal::Journal;
 use crate::{state_dir, status};
 
@@ -76,7 +77,14 @@ impl<J: Journal> Operators<J> {
         let id: ShardId = name("shard", shard)?;
         let view = self.handle.ask(move |engine| engine.shard_view(id)).await?;
         let view = view.ok_or_else(|| status::refused(&Refusal::ShardUnknown(id)))?;
-        Ok(v1::GetShardResponse { shard: Some(view.into()) })
+        let (missing, missing_known) = match view.shard.blocked.as_ref().map(|hold| &hold.reason) {
+            Some(HeldReason::MailboxesMissing { .. }) => {
+                let missing = self.directory.missing(id, MISSING_NAMED_MAX).await;
+                missing.map_err(|error| status::directory(&error))?
+            }
+            _ => (Vec::new(), 0),
+        };
+        Ok(ShardAnswer { shard: view, missing, missing_known }.into())
     }
 
     pub(super) async fn look_mailbox(&self, query: MailboxQuery) -> Result<v1::FindMailboxResponse, Status> {
@@ -89,8 +97,10 @@ impl<J: Journal> Operators<J> {
         let views: Vec<MailboxView> = self
             .handle
             .ask(move |engine| {
-                let views = shards.into_iter().filter_map(|shard| engine.shard_view(shard));
-                views.map(|view| mailbox_view(mailbox, view)).collect()
+                let view = |Listed { shard, since }| {
+                    engine.shard_view(shard).map(|view| mailbox_view(mailbox, since, view))
+                };
+                shards.into_iter().filter_map(view).collect()
             })
             .await?;
         let gone = if views.is_empty() { self.look_gone(mailbox).await? } else { Vec::new() };
@@ -167,9 +177,10 @@ fn inside(outer: &str, field: &str) -> String {
     if field.is_empty() { outer.to_owned() } else { format!("{outer}.{field}") }
 }
 
-/// A mailbox is open as its shard is: only a gate sets one apart, and none is registered.
-fn mailbox_view(mailbox: MailboxId, shard: ShardView) -> MailboxView {
+/// A mailbox is open as its shard is, from when it was there: only a gate sets one apart, and none is registered.
+fn mailbox_view(mailbox: MailboxId, listed: Option<CellTime>, shard: ShardView) -> MailboxView {
     let exception = shard.shard.exceptions.get(&mailbox).copied();
-    let (open, since) = (shard.shard.services, shard.shard.services_since);
-    MailboxView { mailbox, exception, open, since, shard }
+    let open = shard.shard.services;
+    let since = listed.map_or(shard.shard.services_since, |listed| listed.max(shard.shard.services_since));
+    MailboxView { mailbox, exception, open, since, listed, shard }
 }

@@ -10,9 +10,7 @@ use std::collections::BTreeSet;
 use redb::{ReadTransaction, ReadableTable, ReadableTableMetadata, TableDefinition, WriteTransaction};
 use rientro_types::{CellTime, MailboxId, ShardId};
 
-use super::{ID_BYTES, LISTS, Listing};
-
-type Id = [u8; ID_BYTES];
+use super::{ID_BYTES, Id, LISTS, Listing, of_shard};
 
 /// When it was last listed, when it was first not, and whether it counts.
 const GONE: TableDefinition<'_, (&str, &Id), (u64, u64, u8)> = TableDefinition::new("gone");
@@ -32,7 +30,8 @@ const GONE_MAX: u64 = 1 << 16;
 pub(crate) struct Gone {
     /// Which shard.
     pub(crate) shard: ShardId,
-    /// When the last list with it was told.
+    /// When the last list with it was told. A list is told when it changes: it may have been there until shortly before
+    /// `missed`.
     pub(crate) listed: CellTime,
     /// When the first list without it was told.
     pub(crate) missed: CellTime,
@@ -165,6 +164,26 @@ pub(super) fn find(txn: &ReadTransaction, mailbox: MailboxId, max: usize) -> Res
     Ok(found)
 }
 
+/// Mailboxes that count against a shard: at most `max` of them, ascending, and how many there are.
+pub(super) fn missing(
+    txn: &ReadTransaction,
+    shard: ShardId,
+    max: usize,
+) -> Result<(Vec<MailboxId>, u64), redb::Error> {
+    let (mut named, mut count) = (Vec::new(), 0);
+    for row in txn.open_table(GONE)?.range(of_shard(shard.as_str()))? {
+        let (key, value) = row?;
+        if value.value().2 & COUNTS == 0 {
+            continue;
+        }
+        count += 1;
+        if named.len() < max {
+            named.push(MailboxId::from_raw(*key.value().1));
+        }
+    }
+    Ok((named, count))
+}
+
 /// Mailboxes of the list before that this one lacks.
 fn vanished(
     lists: &impl ReadableTable<&'static str, &'static [u8]>,
@@ -173,9 +192,4 @@ fn vanished(
     let Some(before) = lists.get(listing.shard.as_str())? else { return Ok(BTreeSet::new()) };
     let (before, _) = before.value().as_chunks::<ID_BYTES>();
     Ok(before.iter().filter(|id| !listing.has(id)).copied().collect())
-}
-
-/// Every key of one shard.
-fn of_shard(shard: &str) -> std::ops::RangeInclusive<(&str, &'static Id)> {
-    (shard, &[0; ID_BYTES])..=(shard, &[u8::MAX; ID_BYTES])
 }

@@ -5,11 +5,13 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 
 use rientro_types::{
-    CampaignView, Digest, Exception, Incarnation, NodeView, Receipt, Refusal, Seq, ShardView, WaveForecast,
+    CampaignView, CellTime, Digest, Exception, Incarnation, MailboxId, NodeView, Receipt, Refusal, Seq,
+    ShardView, WaveForecast,
 };
 use rientro_wire::operator::{
     Act, ActAnswer, BackupEnd, BackupHeader, BackupPart, CellAnswer, FindingsAnswer, FindingsQuery,
-    ForecastPart, JournalCheck, MailboxAnswer, MailboxQuery, ShardsQuery, TailedEntry, WatchEvent,
+    ForecastPart, JournalCheck, MailboxAnswer, MailboxQuery, ShardAnswer, ShardsQuery, TailedEntry,
+    WatchEvent,
 };
 use rientro_wire::v1;
 use rientro_wire::v1::operator_service_server::{OperatorService, OperatorServiceServer};
@@ -30,6 +32,10 @@ pub(crate) struct Canned {
     pub(crate) mailbox_shard: Option<&'static str>,
     /// Shards that listed it before.
     pub(crate) mailbox_gone: Vec<rientro_types::MailboxGone>,
+    /// When the first list with it was told.
+    pub(crate) mailbox_listed: Option<CellTime>,
+    /// Missing mailboxes of the shard that is asked for, and how many are known.
+    pub(crate) missing: (Vec<MailboxId>, u64),
     pub(crate) exception: Option<Exception>,
     pub(crate) findings: Vec<FindingsAnswer>,
     pub(crate) check: JournalCheck,
@@ -56,6 +62,8 @@ impl Default for Canned {
             }),
             mailbox_shard: Some("vol-07"),
             mailbox_gone: Vec::new(),
+            mailbox_listed: None,
+            missing: (Vec::new(), 0),
             exception: None,
             findings: vec![
                 FindingsAnswer::Page {
@@ -195,7 +203,8 @@ impl OperatorService for Server {
         let shards = self.canned(|canned| canned.shards.clone());
         let found = shards.into_iter().find(|view| view.shard.shard.as_str() == name);
         let shard = found.ok_or_else(|| Status::not_found(format!("there is no shard {name}")))?;
-        Ok(Response::new(v1::GetShardResponse { shard: Some(shard.into()) }))
+        let (missing, missing_known) = self.canned(|canned| canned.missing.clone());
+        Ok(Response::new(ShardAnswer { shard, missing, missing_known }.into()))
     }
 
     async fn find_mailbox(
@@ -203,16 +212,17 @@ impl OperatorService for Server {
         request: Request<v1::FindMailboxRequest>,
     ) -> Result<Response<v1::FindMailboxResponse>, Status> {
         MailboxQuery::try_from(request.into_inner())?;
-        let (views, exception, gone) = self.canned(|canned| {
+        let (views, exception, gone, listed) = self.canned(|canned| {
             let name = canned.mailbox_shard;
             let found = canned.shards.iter().find(|view| Some(view.shard.shard.as_str()) == name).cloned();
-            (found, canned.exception, canned.mailbox_gone.clone())
+            (found, canned.exception, canned.mailbox_gone.clone(), canned.mailbox_listed)
         });
         let views = views.into_iter().map(|shard| rientro_types::MailboxView {
             mailbox: fixtures::mailbox_id(),
             exception,
             open: shard.shard.services,
-            since: shard.shard.services_since,
+            since: listed.map_or(shard.shard.services_since, |at| at.max(shard.shard.services_since)),
+            listed,
             shard,
         });
         let answer = MailboxAnswer { mailbox: fixtures::mailbox_id(), views: views.collect(), gone };

@@ -481,6 +481,56 @@ async fn missing_mailboxes_are_said_with_what_to_do() {
     }
 }
 
+/// R1: a mailbox that came into the list after its shard was verified is not told of with the words of that verification, and
+/// is closed or open since it is there.
+#[tokio::test]
+async fn a_newcomer_is_not_told_as_verified() {
+    let show = ["mailbox", "show", "mario@libero.example"];
+    for (name, minutes, then) in
+        [("vol-09", 1, "verified again before it opens"), ("vol-01", 5, "nothing says that it was read; its")]
+    {
+        let listed = Some(fixtures::at(fixtures::minutes(minutes)));
+        let canned = || Canned { mailbox_shard: Some(name), mailbox_listed: listed, ..Canned::default() };
+        let shown = Cell::new(canned()).await.run(&show).await.stdout;
+        assert!(row(&shown, "since").unwrap_or_default().contains(&format!("({minutes}m ago)")), "{shown}");
+        let why = row(&shown, "why").unwrap_or_default();
+        assert!(why.starts_with("it came into the list after its shard was verified"), "{shown}");
+        assert!(why.contains(then) && why.contains("its shard: "), "{shown}");
+        let verified = row(&shown, "verified").unwrap_or_default();
+        assert!(verified.starts_with("its shard, before it was listed at "), "{shown}");
+        let json = Cell::new(canned()).await.run(&[&show[..], &["--output", "json"]].concat()).await.stdout;
+        assert!(json.contains("\"listed_after_verification\": true"), "{json}");
+        let earlier = Canned { mailbox_listed: Some(fixtures::at(fixtures::minutes(900))), ..canned() };
+        let shown = Cell::new(earlier).await.run(&show).await.stdout;
+        assert!(!shown.contains("came into the list"), "{shown}");
+    }
+}
+
+/// R12: a shard that is held for missing mailboxes names them, as many as can be compared by eye.
+#[tokio::test]
+async fn a_shard_names_the_mailboxes_it_misses() {
+    let id = |n: u8| rientro_types::MailboxId::from_raw([n; 16]);
+    let mut shards = fixtures::shards();
+    let reason = HeldReason::MailboxesMissing { known: 800, shown: 791, unlisted: 8 };
+    shards[5].shard.blocked = Some(Hold { reason, since: fixtures::at(fixtures::minutes(5)) });
+    let show = ["shard", "show", shards[5].shard.shard.as_str()];
+    for (missing, said) in [
+        ((vec![id(1), id(2)], 8), format!("{}, {}, 6 more and 1 whose ids are not known", id(1), id(2))),
+        ((vec![id(1)], 9), format!("{} and 8 more", id(1))),
+        ((vec![id(1)], 1), format!("{} and 8 whose ids are not known", id(1))),
+        ((vec![], 0), "9 whose ids are not known".to_owned()),
+    ] {
+        let canned = || Canned { shards: shards.clone(), missing: missing.clone(), ..Canned::default() };
+        let shown = Cell::new(canned()).await.run(&show).await.stdout;
+        assert_eq!(row(&shown, "missing"), Some(&*said), "{shown}");
+        assert!(shown.contains("rientro shard settle"), "{shown}");
+        let json = Cell::new(canned()).await.run(&[&show[..], &["--output", "json"]].concat()).await.stdout;
+        let known = serde_json::from_str::<serde_json::Value>(&json).expect("it is JSON");
+        assert_eq!(known["missing_known"], missing.1);
+        assert_eq!(known["missing"].as_array().map(Vec::len), Some(missing.0.len()));
+    }
+}
+
 /// R7: of a mailbox that no shard lists any more it is said where it was, until when, and what to do: settle or put back where
 /// its closed shard is held for it; look, where its shard was in service.
 #[tokio::test]

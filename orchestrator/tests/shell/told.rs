@@ -5,16 +5,19 @@ use rientro_types::{
     ShardView, Verb,
 };
 use rientro_wire::bulk::MailboxesPart;
-use rientro_wire::operator::{Act, ActAnswer, ForecastPart, MailboxAnswer, MailboxQuery};
+use rientro_wire::operator::{Act, ActAnswer, ForecastPart, MailboxAnswer, MailboxQuery, ShardAnswer};
 use rientro_wire::v1;
 
 use crate::agent::{Agent, Manner, claim, shard, welcome_of};
 use crate::cell::{Cell, Operator, start_verb, until, within};
 
 async fn shown(operator: &Operator, name: &str) -> ShardView {
+    answered(operator, name).await.shard
+}
+
+async fn answered(operator: &Operator, name: &str) -> ShardAnswer {
     let request = v1::GetShardRequest { shard: name.to_owned() };
-    let answer = within(operator.client.clone().get_shard(request)).await.unwrap().into_inner();
-    answer.shard.unwrap().try_into().unwrap()
+    within(operator.client.clone().get_shard(request)).await.unwrap().into_inner().try_into().unwrap()
 }
 
 async fn contested(operator: &Operator) -> u64 {
@@ -103,6 +106,11 @@ async fn a_mailbox_that_vanishes_from_a_list_holds_its_shard() {
     tell(["anna", "luca"]).await;
     let held = shown(&operator, "a").await.shard.blocked.unwrap().reason;
     assert_eq!(held, HeldReason::MailboxesMissing { known: 10, shown: 10, unlisted: 1 });
+    let answer = answered(&operator, "a").await;
+    assert_eq!((answer.missing, answer.missing_known), (vec![id("mario")], 1));
+    let (anna, luca) = (find("anna").await.views.remove(0), find("luca").await.views.remove(0));
+    assert_eq!((anna.listed, anna.since), (None, anna.shard.shard.services_since));
+    assert!(luca.listed.is_some_and(|listed| luca.since == listed), "it is there since it is listed");
     let mario = find("mario").await;
     assert_eq!((mario.views.len(), mario.gone.len()), (0, 1));
     assert!(!mario.gone[0].served && mario.gone[0].listed <= mario.gone[0].missed);
@@ -116,6 +124,7 @@ async fn a_mailbox_that_vanishes_from_a_list_holds_its_shard() {
         HeldReason::MailboxesMissing { known: 10, shown: 10, unlisted: 1 },
         "luca was there too"
     );
+    assert_eq!(answered(&operator, "a").await.missing, [id("luca")]);
     let settle = Verb::Settle {
         selector: Selector { shards: vec![shard("a")], ..Selector::default() },
         node: agent.node,
@@ -123,7 +132,8 @@ async fn a_mailbox_that_vanishes_from_a_list_holds_its_shard() {
     };
     operator.act(settle).await.unwrap();
     tell(["anna", "mario"]).await;
-    assert_eq!(shown(&operator, "a").await.shard.blocked, None);
+    let answer = answered(&operator, "a").await;
+    assert_eq!((answer.shard.shard.blocked, answer.missing, answer.missing_known), (None, vec![], 0));
     assert_eq!((find("mario").await.views.len(), find("luca").await.gone.len()), (1, 1));
 }
 

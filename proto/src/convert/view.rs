@@ -52,7 +52,14 @@ oneof!(WaitingOn in waiting_on, waiting_on: WaitingOn => WaitingOn {
 
 message!(v1::ShardView => ShardView { shard, waiting_on });
 message!(v1::MailboxGone => MailboxGone { listed as listed_unix_ms, missed as missed_unix_ms, served, shard });
-message!(v1::MailboxView => MailboxView { mailbox, exception, open, since as since_unix_ms, shard });
+message!(v1::MailboxView => MailboxView {
+    mailbox,
+    exception,
+    open,
+    since as since_unix_ms,
+    listed as listed_unix_ms,
+    shard,
+});
 
 message!(v1::Twin => Twin {
     since as since_unix_ms,

@@ -10,8 +10,8 @@ use super::{Generate, Variants, path, some, word};
 use crate::bulk::{FindingsPart, InventoryPart, MailboxesPart};
 use crate::operator::{
     Act, ActAnswer, BackupEnd, BackupHeader, BackupPart, CellAnswer, Decided, FindingsAnswer, FindingsGap,
-    FindingsQuery, ForecastPart, JournalCheck, Lagged, MailboxAnswer, MailboxQuery, ShardsQuery, TailedEntry,
-    WatchEvent, WatchQuery,
+    FindingsQuery, ForecastPart, JournalCheck, Lagged, MailboxAnswer, MailboxQuery, ShardAnswer, ShardsQuery,
+    TailedEntry, WatchEvent, WatchQuery,
 };
 use crate::session::{
     AgentMessage, Hello, OrchestratorMessage, RefuseReason, RunningTask, ServedShard, Welcome,
@@ -119,7 +119,7 @@ generate_struct! {
     }
     ShardView { shard, waiting_on }
     MailboxGone { listed, missed, served, shard }
-    MailboxView { mailbox, exception, open, since, shard }
+    MailboxView { mailbox, exception, open, since, listed, shard }
     NodeView {
         node, incarnation, labels, connected, heard_ago, silent, verifying, confirming, counts,
         twin,
@@ -145,6 +145,7 @@ generate_struct! {
     CellAnswer { cell, build, trouble, nodes_ahead }
     ShardsQuery { selector, after, max }
     MailboxAnswer { mailbox, views, gone }
+    ShardAnswer { shard, missing, missing_known }
     Act { actor = word(), verb, dry_run }
     FindingsQuery { selector, kinds, max, with_addresses }
     WatchQuery { campaign, include_decisions }

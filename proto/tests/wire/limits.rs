@@ -234,6 +234,7 @@ fn the_largest_lists_fit_into_their_responses() {
             knocks: u64::MAX,
             serves: u64::MAX,
             inside: true,
+            quiet: true,
         }),
     });
     let page = v1::ListNodesResponse { nodes: vec![node; NODES_PER_PAGE_MAX] };

@@ -161,16 +161,28 @@ pub struct MailboxView {
     pub exception: Option<Exception>,
     /// Services that are open to it: its shard's. An exception changes that only where a gate enforces it.
     pub open: ServiceSet,
-    /// Since when these are open, or nothing is.
+    /// Since when these are open, or nothing is; not before it was listed.
     pub since: CellTime,
+    /// When the first list with it was told; absent when the first list of its shard has it already.
+    pub listed: Option<CellTime>,
     /// Its shard.
     pub shard: ShardView,
+}
+
+impl MailboxView {
+    /// Since when it is listed, when that is after the verification that stands for its shard: nothing says that it was read.
+    #[must_use]
+    pub fn listed_after_verification(&self) -> Option<CellTime> {
+        let verified = self.shard.shard.standing.as_ref()?.at;
+        self.listed.filter(|listed| *listed >= verified)
+    }
 }
 
 /// A mailbox that a shard listed and lists no more.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MailboxGone {
-    /// When the last list with it was told.
+    /// When the last list with it was told. Nodes tell a list when it changes: it may have been there until shortly before
+    /// `missed`.
     pub listed: CellTime,
     /// When the first list without it was told.
     pub missed: CellTime,

@@ -13,7 +13,7 @@ use rientro_types::{
 use rientro_wire::limits::{OPERATOR_REQUEST_BYTES_MAX, OPERATOR_RESPONSE_BYTES_MAX};
 use rientro_wire::operator::{
     Act, ActAnswer, CellAnswer, FindingsQuery, ForecastPart, JournalCheck, MailboxAnswer, MailboxQuery,
-    ShardsQuery, WatchQuery, join_forecast,
+    ShardAnswer, ShardsQuery, WatchQuery, join_forecast,
 };
 use rientro_wire::v1;
 use rientro_wire::v1::operator_service_client::OperatorServiceClient;
@@ -142,9 +142,9 @@ impl Client {
         Ok(shards)
     }
 
-    pub(crate) async fn shard(&mut self, shard: ShardId) -> Result<ShardView, Failure> {
+    pub(crate) async fn shard(&mut self, shard: ShardId) -> Result<ShardAnswer, Failure> {
         let request = v1::GetShardRequest { shard: shard.to_string() };
-        required(self.ask(async |calls| calls.get_shard(timed(request)).await).await?.shard)
+        Ok(self.ask(async |calls| calls.get_shard(timed(request)).await).await?.try_into()?)
     }
 
     pub(crate) async fn mailbox(&mut self, query: MailboxQuery) -> Result<MailboxAnswer, Failure> {

@@ -4,7 +4,7 @@ use rientro_types::{
     CampaignState, CampaignView, CellTime, Decision, FleetLimits, LocatedFinding, MailboxGone, MailboxView,
     NodeView, Seq, ShardState, ShardView, Standing, StateCounts, WaveForecast, WaveState, WaveView,
 };
-use rientro_wire::operator::CellAnswer;
+use rientro_wire::operator::{CellAnswer, ShardAnswer};
 use serde_json::{Map, Value, json};
 
 use crate::foreign::path;
@@ -142,12 +142,22 @@ pub(crate) fn shard(view: &ShardView) -> Value {
     })
 }
 
+/// One shard, and which mailboxes it misses while it is held for that.
+pub(crate) fn shard_answer(answer: &ShardAnswer) -> Value {
+    let mut value = shard(&answer.shard);
+    value["missing"] = answer.missing.iter().map(ToString::to_string).collect();
+    value["missing_known"] = answer.missing_known.into();
+    value
+}
+
 pub(crate) fn mailbox(view: &MailboxView, until: &str) -> Value {
     json!({
         "mailbox": view.mailbox.to_string(),
         "exception": view.exception.map(words::exception),
         "open": view.open.iter().map(|service| service.name()).collect::<Vec<_>>(),
         "since": rfc3339(view.since),
+        "listed": view.listed.map(rfc3339),
+        "listed_after_verification": view.listed_after_verification().is_some(),
         "until": until,
         "shard": shard(&view.shard),
     })
@@ -155,8 +165,8 @@ pub(crate) fn mailbox(view: &MailboxView, until: &str) -> Value {
 
 pub(crate) fn mailbox_gone(gone: &MailboxGone) -> Value {
     json!({
-        "listed": rfc3339(gone.listed),
-        "missed": rfc3339(gone.missed),
+        "last_list_with": rfc3339(gone.listed),
+        "first_list_without": rfc3339(gone.missed),
         "in_service": gone.served,
         "shard": shard(&gone.shard),
     })

@@ -166,9 +166,17 @@ impl Story {
     fn of(view: &MailboxView, campaign: Option<&CampaignView>, now: CellTime) -> Self {
         let shard = &view.shard.shard;
         let mut more = Vec::new();
+        let newcomer = view.listed_after_verification();
         if let Some(standing) = &shard.standing {
             let ago = span(now.since(standing.at));
-            more.push(("verified", format!("{}, {ago} ago", standing.verification.verdict)));
+            let verified = format!("{}, {ago} ago", standing.verification.verdict);
+            more.push(match newcomer {
+                None => ("verified", verified),
+                Some(listed) => {
+                    let listed = words::since(listed, now);
+                    ("verified", format!("its shard, before it was listed at {listed}: {verified}"))
+                }
+            });
             if standing.damaged.contains(&view.mailbox) {
                 more.push(("damage", "this mailbox is one of those with damage".to_owned()));
             }
@@ -186,7 +194,10 @@ impl Story {
             since: words::since(view.since, now),
             state: format!("{} since {}", shard.state().name(), words::since(shard.state_since(), now)),
             in_doubt: words::disagreement(shard),
-            why: words::why(&view.shard),
+            why: match newcomer {
+                None => words::why(&view.shard),
+                Some(_) => format!("{}; its shard: {}", not_covered(view.open), words::why(&view.shard)),
+            },
             until: words::until(&view.shard, campaign, now),
             waits_for: words::waits_for(&view.shard),
             place: format!("{} on node {}", shard.shard, shard.placement.node),
@@ -219,6 +230,17 @@ impl Story {
         self.more.iter().for_each(|(key, value)| line(key, value));
         line("id", &id.to_string());
         text
+    }
+}
+
+/// What is known of a mailbox that came into the list after its shard was verified. Before a shard opens it is compared with
+/// what its verification read, and what differs is verified again; what comes into an open shard nobody has verified.
+const fn not_covered(open: ServiceSet) -> &'static str {
+    if open.is_empty() {
+        "it came into the list after its shard was verified, so nothing says that it was read; if it was not, the shard is \
+         verified again before it opens"
+    } else {
+        "it came into the list after its shard was verified, so nothing says that it was read"
     }
 }
 

@@ -5,7 +5,7 @@ use rientro_types::{
     CellTime, HeldReason, NodeId, Selector, Service, ServiceSet, ShardId, ShardSnapshot, ShardState,
     ShardView, Verb,
 };
-use rientro_wire::operator::ShardsQuery;
+use rientro_wire::operator::{ShardAnswer, ShardsQuery};
 use serde_json::Value;
 
 use crate::act::{Telling, decide_plainly};
@@ -226,20 +226,22 @@ fn summary(view: &ShardView) -> String {
 
 async fn show(session: &Session, shard: ShardId) -> Result<(), Failure> {
     let mut client = session.connect().await?;
-    let view = client.shard(shard).await?;
+    let answer = client.shard(shard).await?;
     if session.out.is_json() {
-        return session.out.json(&json::shard(&view));
+        return session.out.json(&json::shard_answer(&answer));
     }
+    let view = &answer.shard;
     let now = now(&mut client).await?;
     let campaign = match view.shard.member {
         Some(member) => client.campaign(member.campaign).await.ok(),
         None => None,
     };
-    session.out.grid(&shard_grid(&view, &words::until(&view, campaign.as_ref(), now), now))?;
-    steps::print(session, &steps::of_shard(&view))
+    session.out.grid(&shard_grid(&answer, &words::until(view, campaign.as_ref(), now), now))?;
+    steps::print(session, &steps::of_shard(view))
 }
 
-fn shard_grid(view: &ShardView, until: &str, now: CellTime) -> Grid {
+fn shard_grid(answer: &ShardAnswer, until: &str, now: CellTime) -> Grid {
+    let view = &answer.shard;
     let shard = &view.shard;
     let state = shard.state();
     let mut grid = Grid::new(["", ""]);
@@ -254,6 +256,9 @@ fn shard_grid(view: &ShardView, until: &str, now: CellTime) -> Grid {
     if let Some(on) = words::waits_for(view) {
         row("waits for", on.into());
         row("until", until.to_owned().into());
+    }
+    if let Some(missing) = words::missing(answer) {
+        row("missing", missing.into());
     }
     row("node", format!("{}, volume {}", shard.placement.node, shard.placement.volume).into());
     let size = words::size(shard).map_or_else(String::new, |size| format!(", {}", bytes(size)));

@@ -5,8 +5,9 @@
 use rientro_types::{
     Acceptance, CampaignState, CampaignView, CellTime, CloseCause, HeldReason, PauseCause, Phase,
     PolicyBreach, Ppm, Progress, Promotion, Service, ServiceSet, ShardSnapshot, ShardState, ShardView, Span,
-    Standing, WaitingOn, WaveState, WaveView,
+    Standing, WaitingOn, WaveState, WaveView, mailboxes_missing,
 };
+use rientro_wire::operator::ShardAnswer;
 
 use crate::foreign::clean;
 use crate::human;
@@ -226,6 +227,22 @@ fn released_by(view: &ShardView) -> Option<String> {
         | HeldReason::Contested { .. }
         | HeldReason::Disagreement { .. } => None,
     }
+}
+
+/// Which mailboxes a shard that is held for them misses.
+pub(crate) fn missing(answer: &ShardAnswer) -> Option<String> {
+    let Some(HeldReason::MailboxesMissing { known, shown, unlisted }) =
+        answer.shard.shard.blocked.as_ref().map(|hold| &hold.reason)
+    else {
+        return None;
+    };
+    let mut parts: Vec<_> = answer.missing.iter().map(ToString::to_string).collect();
+    let further = answer.missing_known.saturating_sub(parts.len() as u64);
+    let nameless = mailboxes_missing(*known, *shown, *unlisted).saturating_sub(answer.missing_known);
+    parts.extend((further > 0).then(|| format!("{} more", human::count(further))));
+    parts.extend((nameless > 0).then(|| format!("{} whose ids are not known", human::count(nameless))));
+    let last = parts.pop()?;
+    Some(if parts.is_empty() { last } else { format!("{} and {last}", parts.join(", ")) })
 }
 
 /// Until when a shard stays closed, as far as can be said.

@@ -30,8 +30,8 @@ pub(super) fn show(
         let row = |key: &str, value: &str| session.out.line(format_args!("  {key:9}  {}", clean(value)));
         let shard = &gone.shard.shard;
         row("was in", &format!("shard {} on node {}", shard.shard, shard.placement.node))?;
-        row("listed", &format!("last at {}", words::since(gone.listed, now)))?;
-        row("missing", &format!("the list told at {} does not show it", words::since(gone.missed, now)))?;
+        row("listed", &format!("in the list told at {}", words::since(gone.listed, now)))?;
+        row("missing", &format!("in the next, told when it changed: {}", words::since(gone.missed, now)))?;
         row("then", then(gone))?;
         row("shard is", &format!("{}: {}", shard.state().name(), words::why(&gone.shard)))?;
         row("id", &answer.mailbox.to_string())?;
