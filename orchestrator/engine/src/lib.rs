@@ -64,4 +64,4 @@ pub use contract::{
 pub use engine::{ABSENCE_MIN, CLOCK_MARK_EVERY, Engine, HOUSEKEEPING_EVERY};
 pub use invariant::Violation;
 pub use mutant::Mutant;
-pub use twin::{QUIET_MIN, TWIN_KEPT};
+pub use twin::{QUIET_MIN, TWIN_KEPT, TWIN_QUIET_MIN};

@@ -23,6 +23,9 @@ use crate::state::{Node, ShardIx};
 pub const QUIET_MIN: Span = Span::from_secs(5);
 /// A twin that does not knock any more is forgotten after this: thirty times the longest wait between two of an agent's tries.
 pub const TWIN_KEPT: Span = Span::from_secs(300);
+/// A twin that was refused and has not knocked for this long, or the silence limit where that is longer, is not running any
+/// more, or is cut off: three of the longest waits between two tries.
+pub const TWIN_QUIET_MIN: Span = Span::from_secs(30);
 
 /// Processes of a node's present life, as far as the present leader met them: two, and another one that knocks.
 #[derive(Clone, Debug, Default)]
@@ -93,11 +96,12 @@ impl Boots {
     }
 
     /// The other one of two, while it is inside or has knocked of late.
-    pub(crate) fn twin(&self, now: CellTime) -> Option<Twin> {
+    pub(crate) fn twin(&self, now: CellTime, silence: Span) -> Option<Twin> {
         let met = self.knocking.filter(|knocking| knocking.proven)?;
         let inside = self.present == Some(met.boot);
         let Knocking { boot: _, since, last, knocks, serves, proven: _ } = met;
-        (inside || met.is_recent(now)).then_some(Twin { since, last, knocks, serves, inside })
+        let quiet = !inside && now.since(last) >= silence.max(TWIN_QUIET_MIN);
+        (inside || met.is_recent(now)).then_some(Twin { since, last, knocks, serves, inside, quiet })
     }
 }
 

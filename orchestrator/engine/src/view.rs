@@ -7,7 +7,7 @@ use std::ops::Bound;
 
 use rientro_types::{
     CampaignId, CampaignState, CampaignView, CellView, Digest, NodeId, NodeView, Phase, Selector, ShardId,
-    ShardState, ShardView, TaskKind, WaitingOn, WaveNo, WaveState, WaveView,
+    ShardState, ShardView, TaskKind, Twin, WaitingOn, WaveNo, WaveState, WaveView,
 };
 
 use crate::engine::Engine;
@@ -41,7 +41,12 @@ impl Engine {
 
     /// Nodes whose identity two running agents use.
     fn twins(&self) -> u64 {
-        self.state.nodes.iter().filter(|node| node.boots.twin(self.now).is_some()).count() as u64
+        let running = |node: &&Node| self.twin(node).is_some_and(|twin| !twin.quiet);
+        self.state.nodes.iter().filter(running).count() as u64
+    }
+
+    fn twin(&self, node: &Node) -> Option<Twin> {
+        node.boots.twin(self.now, self.state.limits.silence)
     }
 
     /// Digest of the key of the cell's mailbox ids.
@@ -73,7 +78,7 @@ impl Engine {
             verifying: node.verifying,
             confirming: node.confirming,
             counts: node.counts,
-            twin: node.boots.twin(self.now),
+            twin: self.twin(node),
         }
     }
 

@@ -3,7 +3,7 @@
 
 mod support;
 
-use rientro_engine::{Command, Event, Observation, Origin, QUIET_MIN, TWIN_KEPT, Turnaway};
+use rientro_engine::{Command, Event, Observation, Origin, QUIET_MIN, TWIN_KEPT, TWIN_QUIET_MIN, Turnaway};
 use rientro_types::*;
 use support::*;
 
@@ -34,7 +34,10 @@ fn knock_serving(cell: &mut Cell, boot: u64, served: Vec<(ShardId, ServiceSet)>)
 
 fn twin(cell: &Cell) -> Option<Twin> {
     let twin = cell.engine.node_view(node("a")).expect("it is known").twin;
-    assert_eq!(cell.engine.cell_view().expect("it is founded").nodes_twinned, u64::from(twin.is_some()));
+    assert_eq!(
+        cell.engine.cell_view().expect("it is founded").nodes_twinned,
+        u64::from(twin.is_some_and(|twin| !twin.quiet))
+    );
     twin
 }
 
@@ -54,7 +57,10 @@ fn a_copy_is_refused_while_the_agent_is_heard() {
         cell.pass(1);
     }
     let last = began + Span::from_secs(29);
-    assert_eq!(twin(&cell), Some(Twin { since: began, last, knocks: 30, serves: 1, inside: false }));
+    assert_eq!(
+        twin(&cell),
+        Some(Twin { since: began, last, knocks: 30, serves: 1, inside: false, quiet: false })
+    );
     assert!(cell.engine.node_view(node("a")).unwrap().connected);
     cell.assert_replays();
 }
@@ -157,6 +163,31 @@ fn a_copy_that_was_stopped_is_forgotten() {
     assert!(!knock(&mut cell, SECOND));
     cell.pass(1);
     assert_eq!(twin(&cell).map(|twin| twin.knocks), Some(1));
+}
+
+/// Once it has not knocked for the silence limit, and for three of its longest waits, it counts as quiet; one that is inside
+/// never does.
+#[test]
+fn a_copy_that_was_stopped_is_told_as_quiet() {
+    let mut cell = Cell::with_fleet(1, 1);
+    assert!(!knock(&mut cell, SECOND));
+    let is_quiet = |cell: &Cell| twin(cell).map(|twin| twin.quiet);
+    let silence = FleetLimits::default().silence.ms() / 1_000;
+    cell.pass(silence - 1);
+    assert_eq!(is_quiet(&cell), Some(false));
+    cell.pass(1);
+    assert_eq!(is_quiet(&cell), Some(true));
+    assert!(!knock(&mut cell, SECOND));
+    cell.pass(1);
+    assert_eq!(is_quiet(&cell), Some(false), "it is back");
+    let limits = FleetLimits { silence: Span::from_secs(3), ..FleetLimits::default() };
+    cell.ask(Verb::SetLimits { limits }).unwrap();
+    cell.pass(TWIN_QUIET_MIN.ms() / 1_000 - 2);
+    assert_eq!(is_quiet(&cell), Some(false));
+    cell.disconnect("a");
+    assert!(knock(&mut cell, SECOND));
+    cell.pass(2 * silence);
+    assert_eq!(is_quiet(&cell), Some(false), "it is inside");
 }
 
 /// Processes are observed, never journaled: the next leader lets in who comes first, and learns of the other.

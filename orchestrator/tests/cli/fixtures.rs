@@ -199,7 +199,7 @@ pub(crate) fn counts<'a>(shards: impl IntoIterator<Item = &'a ShardView>) -> Sta
 /// A copy of a node's agent, which knocks.
 pub(crate) fn twin() -> Twin {
     let last = at(Span::from_secs(4));
-    Twin { since: at(minutes(5)), last, knocks: 1_234, serves: 2, inside: false }
+    Twin { since: at(minutes(5)), last, knocks: 1_234, serves: 2, inside: false, quiet: false }
 }
 
 pub(crate) fn nodes() -> Vec<NodeView> {

@@ -88,6 +88,13 @@ async fn a_node_says_that_two_agents_are_it() {
     }
     assert!(row(&shown, "next").unwrap_or_default().starts_with("stop one of the two agents"), "{shown}");
     let mut nodes = fixtures::nodes();
+    nodes[1].twin = Some(rientro_types::Twin { quiet: true, ..fixtures::twin() });
+    let cell = Cell::new(Canned { nodes: nodes.clone(), ..Canned::default() }).await;
+    let shown = cell.run(&["node", "show", "n2"]).await.stdout;
+    assert_eq!(row(&shown, "session"), Some("connected"), "{shown}");
+    let twin = row(&shown, "twin").unwrap_or_default();
+    assert!(twin.contains("has not been heard since; last at ") && twin.contains("(4s ago)"), "{shown}");
+    assert!(row(&shown, "next").unwrap_or_default().starts_with("nothing, if it was stopped"), "{shown}");
     nodes[1].twin = Some(rientro_types::Twin { inside: true, ..fixtures::twin() });
     let cell = Cell::new(Canned { nodes, ..Canned::default() }).await;
     let shown = cell.run(&["node", "show", "n2"]).await.stdout;

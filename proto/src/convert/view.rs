@@ -67,6 +67,7 @@ message!(v1::Twin => Twin {
     knocks,
     serves,
     inside,
+    quiet,
 });
 
 message!(v1::NodeView => NodeView {

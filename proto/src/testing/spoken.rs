@@ -124,7 +124,7 @@ generate_struct! {
         node, incarnation, labels, connected, heard_ago, silent, verifying, confirming, counts,
         twin,
     }
-    Twin { since, last, knocks, serves, inside }
+    Twin { since, last, knocks, serves, inside, quiet }
     WaveView { wave, state, counts, mailboxes_lost, mailboxes_returning, mailboxes_lost_max }
     CampaignView {
         campaign, revision, plan, source, state, started, ended, wave, counts, bytes_verified, waves,

@@ -205,6 +205,8 @@ pub struct Twin {
     pub serves: u64,
     /// Whether it is the one that is let in: the other one was not heard.
     pub inside: bool,
+    /// Whether it was refused and has not knocked for so long that it is not running any more, or is cut off.
+    pub quiet: bool,
 }
 
 /// One node, as shown.

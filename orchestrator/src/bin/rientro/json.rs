@@ -82,6 +82,7 @@ pub(crate) fn node(node: &NodeView) -> Value {
             "tries": twin.knocks,
             "serves": twin.serves,
             "inside": twin.inside,
+            "quiet": twin.quiet,
         })),
     })
 }

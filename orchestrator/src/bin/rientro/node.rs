@@ -50,7 +50,9 @@ pub(crate) async fn run(session: &Session, command: NodeCommand) -> Result<(), F
 fn session_field(node: &NodeView) -> Field {
     match (node.silent, node.connected) {
         (Some(_), _) => Field::toned("silent", Tone::Bad),
-        (None, true) if node.twin.is_some() => Field::toned("connected, twin", Tone::Bad),
+        (None, true) if node.twin.is_some_and(|twin| !twin.quiet) => {
+            Field::toned("connected, twin", Tone::Bad)
+        }
         (None, true) => Field::toned("connected", Tone::Good),
         (None, false) => Field::toned("offline", Tone::Warn),
     }
@@ -93,10 +95,12 @@ fn nodes_grid(nodes: &[NodeView], cell: &CellView) -> Grid {
 }
 
 fn twin_text(twin: &Twin, cell: &CellView) -> String {
-    let Twin { since, last, knocks, serves, inside } = *twin;
+    let Twin { since, last, knocks, serves, inside, quiet } = *twin;
     let ago = |moment_of| format!("{} ({} ago)", moment(moment_of), span(cell.at.since(moment_of)));
     let what = if inside {
         "the connected agent is another one than before, with the same state directory; let in"
+    } else if quiet {
+        "another agent had this node's identity, was refused, and has not been heard since; last"
     } else {
         "another running agent has this node's identity and is refused; last"
     };
@@ -112,6 +116,8 @@ fn twin_text(twin: &Twin, cell: &CellView) -> String {
 const fn twin_next(twin: &Twin) -> &'static str {
     if twin.inside {
         "if this is not the machine to keep, stop its agent; if it is, close and verify what it serves, then restart its agent"
+    } else if twin.quiet {
+        "nothing, if it was stopped; if it is only cut off, keep users away from what it serves"
     } else {
         "stop one of the two agents; a copy that shall stay needs a node name and a state directory of its own"
     }
@@ -127,7 +133,8 @@ fn node_grid(node: &NodeView, cell: &CellView) -> Grid {
         grid.row(["silent".into(), Field::toned(text, Tone::Bad)]);
     }
     if let Some(twin) = node.twin {
-        grid.row(["twin".into(), Field::toned(twin_text(&twin, cell), Tone::Bad)]);
+        let tone = if twin.quiet { Tone::Faint } else { Tone::Bad };
+        grid.row(["twin".into(), Field::toned(twin_text(&twin, cell), tone)]);
         grid.row(["next".into(), twin_next(&twin).into()]);
     }
     let tasks = format!("{} verifications, {} confirmations", node.verifying, node.confirming);
