@@ -7,6 +7,7 @@
 //! Where shards are large beside their waves, an order can leave some over that another one would place. The seed then gives
 //! another order, and the first that places all is taken: whether a plan is refused is no matter of luck.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 use rientro_types::{
@@ -39,6 +40,13 @@ struct Candidate {
 struct Allowance {
     cap: Ppm,
     total: u64,
+}
+
+impl Allowance {
+    /// Mailboxes that one wave may take.
+    fn at_once(&self) -> u64 {
+        self.cap.of_ceil(self.total)
+    }
 }
 
 impl Engine {
@@ -206,7 +214,7 @@ impl State {
                 let weight = classes.map(|class| class.weight).max().unwrap_or(0);
                 let id = self.shard(ix).id;
                 let shuffle = *blake3::keyed_hash(&seed, id.as_str().as_bytes()).as_bytes();
-                (std::cmp::Reverse(weight), shuffle, id, ix)
+                (Reverse(weight), shuffle, id, ix)
             })
             .collect();
         keyed.sort_unstable();
@@ -243,10 +251,7 @@ impl State {
             waves.push(taken);
             left = rest;
         }
-        match left.len() {
-            0 => Ok(waves),
-            some => Err(self.uncovered(plan, some, waves.len() + begun)),
-        }
+        if left.is_empty() { Ok(waves) } else { Err(uncovered(plan, &allowances, waves.len(), begun)) }
     }
 
     /// T15: a domain's cap that no wave could keep is a mistake in the plan, not a reason to pass it.
@@ -255,47 +260,21 @@ impl State {
         ordered: &[Candidate],
         allowances: &BTreeMap<Domain, Allowance>,
     ) -> Result<(), PlanProblem> {
-        for candidate in ordered {
-            for domain in &candidate.domains {
-                let allowance = &allowances[domain];
-                if candidate.weight > allowance.cap.of_ceil(allowance.total) {
-                    let (label, value) = domain;
-                    let text = format!(
-                        "shard {} alone holds {} of the {} mailboxes of {label} {value}; {} of them can never be taken at once",
-                        self.shard(candidate.ix).id,
-                        candidate.weight,
-                        allowance.total,
-                        allowance.cap
-                    );
-                    return Err(problem(&format!("waves.domain_caps.{label}"), text));
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn uncovered(&self, plan: &Plan, left: usize, waves: usize) -> PlanProblem {
-        match plan.waves.schedule {
-            Schedule::List(ref list) if list.last() == Some(&Share::Rest) => problem(
-                "waves.domain_caps",
-                format!(
-                    "a domain's cap leaves {} over that no wave may take; add waves before \"rest\"",
-                    counted(left, "shard")
-                ),
-            ),
-            Schedule::List(_) => problem(
-                "waves.list",
-                format!(
-                    "after {} {} over; end the list with \"rest\"",
-                    counted(waves, "wave"),
-                    is_left(left)
-                ),
-            ),
-            Schedule::Growth { .. } => problem(
-                "waves",
-                format!("after {WAVES_MAX} waves {} over; make the waves larger", is_left(left)),
-            ),
-        }
+        let too_large =
+            |candidate: &Candidate, domain: &Domain| candidate.weight > allowances[domain].at_once();
+        let found =
+            ordered.iter().flat_map(|candidate| candidate.domains.iter().map(move |d| (candidate, d)));
+        let found = found.filter(|(candidate, domain)| too_large(candidate, domain));
+        // The same one in whatever order they were drawn.
+        let first = found.min_by_key(|(candidate, domain)| (self.shard(candidate.ix).id, **domain));
+        let Some((candidate, domain @ (label, value))) = first else { return Ok(()) };
+        let Allowance { cap, total } = &allowances[domain];
+        let text = format!(
+            "shard {} alone holds {} of the {total} mailboxes of {label} {value}; {cap} of them can never be taken at once",
+            self.shard(candidate.ix).id,
+            candidate.weight,
+        );
+        Err(problem(&format!("waves.domain_caps.{label}"), text))
     }
 
     /// Whether a campaign exists under the plan's name and can still be changed.
@@ -304,15 +283,49 @@ impl State {
     }
 }
 
-/// A count with its noun.
-fn counted(count: usize, noun: &str) -> String {
-    let ending = if count == 1 { "" } else { "s" };
-    format!("{count} {noun}{ending}")
+/// Why shards are left over after all waves. Says nothing that depends on the order drawn: asked again, a plan is refused in the
+/// same words.
+fn uncovered(
+    plan: &Plan,
+    allowances: &BTreeMap<Domain, Allowance>,
+    waves: usize,
+    begun: usize,
+) -> PlanProblem {
+    match plan.waves.schedule {
+        Schedule::List(ref list) if list.last() == Some(&Share::Rest) => {
+            problem("waves.domain_caps", over_caps(allowances, waves))
+        }
+        Schedule::List(_) => {
+            let waves = waves + begun;
+            let ending = if waves == 1 { "" } else { "s" };
+            let text =
+                format!("after {waves} wave{ending} some shards are left over; end the list with \"rest\"");
+            problem("waves.list", text)
+        }
+        Schedule::Growth { .. } => {
+            let text = format!("after {WAVES_MAX} waves some shards are left over; make the waves larger");
+            problem("waves", text)
+        }
+    }
 }
 
-fn is_left(shards: usize) -> String {
-    let verb = if shards == 1 { "is" } else { "are" };
-    format!("{} {verb} left", counted(shards, "shard"))
+/// Why caps leave shards over: the domain that needs most waves, where no order could do with these; else that none was found.
+fn over_caps(allowances: &BTreeMap<Domain, Allowance>, waves: usize) -> String {
+    let needed = |allowance: &Allowance| allowance.total.div_ceil(allowance.at_once().max(1));
+    let most = allowances.iter().max_by_key(|(domain, allowance)| (needed(allowance), Reverse(**domain)));
+    match most.filter(|(_, allowance)| needed(allowance) > waves as u64) {
+        Some(((label, value), allowance)) => format!(
+            "{label} {value} has {} mailboxes, of which a wave may take {} ({}): that needs {} waves, and there are {waves}; \
+             add waves before \"rest\"",
+            allowance.total,
+            allowance.at_once(),
+            allowance.cap,
+            needed(allowance)
+        ),
+        None => "no order was found in which every shard has a place under the caps; add waves before \"rest\", or let a \
+                 wave take more"
+            .to_owned(),
+    }
 }
 
 fn allowances(caps: &[DomainCap], ordered: &[Candidate]) -> BTreeMap<Domain, Allowance> {
@@ -384,6 +397,6 @@ fn within_caps(
     candidate.domains.iter().all(|domain| {
         let allowance = &allowances[domain];
         let used = used.get(domain).copied().unwrap_or(0);
-        used + candidate.weight <= allowance.cap.of_ceil(allowance.total)
+        used + candidate.weight <= allowance.at_once()
     })
 }
