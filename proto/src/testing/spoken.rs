@@ -1,9 +1,10 @@
 //! What operators, agents and the orchestrator say to each other.
 
+use proptest::collection::vec;
 use proptest::prelude::{BoxedStrategy, Just, Strategy};
 use rientro_types::{
-    CampaignView, CellView, MailboxGone, MailboxView, NodeView, Receipt, Refusal, ShardState, ShardView,
-    StateCounts, Twin, Verb, WaitingOn, WaveForecast, WaveView,
+    CLAIMANTS_MAX, CampaignView, CellView, MailboxGone, MailboxView, NodeId, NodeView, Receipt, Refusal,
+    ShardState, ShardView, StateCounts, Twin, Verb, WaitingOn, WaveForecast, WaveView,
 };
 
 use super::{Generate, Variants, path, some, word};
@@ -48,7 +49,7 @@ generate_enum! {
         ReasonMissing,
         TooMany { what, max },
         LimitInvalid { problem },
-        NotClaimed { shard, node, claimed_by = some() },
+        NotClaimed { shard, node, claimed_by = vec(NodeId::any(), 1..=CLAIMANTS_MAX) },
         ByNameOnly { node, shards = some(), total },
     }
     WaitingOn {
