@@ -26,6 +26,8 @@ pub struct Entry {
     pub place: Place,
     /// On which volume.
     pub volume: VolumeId,
+    /// On which volume it is a second time, where two roots show it.
+    pub second: Option<VolumeId>,
     /// How many mailboxes.
     pub mailboxes: u64,
     /// Digest of their addresses in order.
@@ -69,9 +71,10 @@ fn scan_root(root: &Arc<Root>, volume: VolumeId, control: &Control, scan: &mut S
 }
 
 fn add(scan: &mut Scan, id: ShardId, entry: Entry) {
-    if let Some(first) = scan.shards.get(&id) {
-        let (kept, second) = (first.place.root.path.display(), entry.place.root.path.display());
-        tracing::warn!(shard = %id, %kept, %second, "shard is on two roots; the first one counts");
+    if let Some(first) = scan.shards.get_mut(&id) {
+        let (one, other) = (first.place.root.path.display(), entry.place.root.path.display());
+        tracing::warn!(shard = %id, %one, %other, "shard is on two roots; it is held until one of them lets go of it");
+        first.second = first.second.or(Some(entry.volume));
     } else {
         scan.shards.insert(id, entry);
     }
@@ -83,7 +86,7 @@ fn entry(place: Place, volume: VolumeId, control: &Control) -> io::Result<Entry>
     let mut each = |mailbox: Mailbox<'_>| list = list.chained(mailbox.address);
     let Root { path, layout, .. } = &*place.root;
     let counted = inventory(path, layout, &place.path, control, &mut each)?;
-    Ok(Entry { volume, mailboxes: counted.mailboxes, list, place })
+    Ok(Entry { volume, second: None, mailboxes: counted.mailboxes, list, place })
 }
 
 impl Scan {
@@ -93,6 +96,7 @@ impl Scan {
         let claim = |(id, entry): (&ShardId, &Entry)| Claim {
             shard: *id,
             volume: entry.volume,
+            second: entry.second,
             mailboxes: entry.mailboxes,
             bytes: 0,
             services: served.get(id).copied().unwrap_or(ServiceSet::NONE),
@@ -105,7 +109,8 @@ impl Scan {
     pub fn digest(&self) -> Digest {
         let mut text = Vec::new();
         for (id, entry) in &self.shards {
-            for name in [id.as_str(), entry.volume.as_str()] {
+            let second = entry.second.as_ref().map_or("", VolumeId::as_str);
+            for name in [id.as_str(), entry.volume.as_str(), second] {
                 text.extend_from_slice(name.as_bytes());
                 text.push(0);
             }

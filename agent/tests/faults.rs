@@ -7,6 +7,7 @@ mod support;
 use std::fs;
 
 use rientro_types::{Outcome, ServiceSet, TaskEnd, TaskFailure, UnknownCause};
+use rientro_wire::bulk::InventoryPart;
 use rientro_wire::session::{AgentMessage, OrchestratorMessage, RefuseReason};
 use rientro_wire::v1;
 use support::orchestrator::{Orchestrator, Session, within};
@@ -46,6 +47,32 @@ async fn a_volume_that_is_not_the_one_is_never_clean() {
     assert!(matches!(end, TaskEnd::Verified { .. }), "{end:?}");
     session.start(order(4), verify("s9", 1, node.volume.id)).await;
     assert_eq!(session.result().await.2, TaskEnd::Failed(TaskFailure::ShardMissing));
+}
+
+/// T28: a shard that two roots show is told as that, with both volumes; what only one of them shows is told as before.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_shard_on_two_roots_is_told_with_both() {
+    let mut node = Node::new();
+    node.volume.shard("s1", 2, 2);
+    node.volume.shard("s2", 2, 2);
+    let snapshot = Volume::enrolled(&node.dir.path().join("snapshot"), 2);
+    snapshot.shard("s1", 2, 1);
+    node.beside(&snapshot);
+    let mut orchestrator = Orchestrator::start().await;
+    let _agent = node.start(&[&orchestrator.endpoint()]);
+    let (_session, _) = orchestrator.greeted(&welcome()).await;
+    let mut told = async |second| {
+        let parts = within(orchestrator.inventories.recv()).await.unwrap();
+        let claims = parts.into_iter().flat_map(|part| match part {
+            InventoryPart::Page { claims, .. } => claims,
+            InventoryPart::Header { .. } => Vec::new(),
+        });
+        let seen: Vec<_> = claims.map(|claim| (claim.shard, claim.volume, claim.second)).collect();
+        assert_eq!(seen, [(shard("s1"), node.volume.id, second), (shard("s2"), node.volume.id, None)]);
+    };
+    told(Some(snapshot.id)).await;
+    fs::remove_dir_all(snapshot.path.join("s1")).unwrap();
+    told(None).await;
 }
 
 /// T24: the volume is taken away, or the shard vanishes, while it is being read.

@@ -56,6 +56,14 @@ impl Node {
         self.root = format!("expected = {path:?}\n");
     }
 
+    /// From the next start on, has a second root.
+    pub(crate) fn beside(&mut self, other: &volume::Volume) {
+        let path = &other.path;
+        self.root += &format!(
+            "\n[[roots]]\npath = {path:?}\nlayout = \"{{shard}}/{{domain}}/{{user}}\"\nshard = \"{{shard}}\"\nvolume = \"marker\"\n"
+        );
+    }
+
     pub(crate) fn state(&self) -> PathBuf {
         self.dir.path().join("state")
     }

@@ -140,6 +140,7 @@ async fn agent(address: &Address, at: usize) -> watch::Receiver<Told> {
     let mut inbound = client.session(ReceiverStream::new(said)).await.unwrap().into_inner();
     inbound.message().await.unwrap().unwrap();
     let claims = (0..SHARDS).map(|no| Claim {
+        second: None,
         shard: shard(at, no),
         volume: VolumeId::new("fs:1").unwrap(),
         mailboxes: 1_000,

@@ -108,7 +108,8 @@ pub(crate) async fn enrol(rig: &Rig, shards: usize) {
 
 fn claim(name: usize, at: usize) -> Claim {
     let shard = ShardId::new(&format!("shard-{name:07}")).unwrap();
-    Claim { shard, volume: volume(at), mailboxes: MAILBOXES, bytes: 1 << 30, services: ServiceSet::NONE }
+    let (volume, services) = (volume(at), ServiceSet::NONE);
+    Claim { shard, volume, second: None, mailboxes: MAILBOXES, bytes: 1 << 30, services }
 }
 
 /// Runs a campaign over everything, from its start until every shard is open; gives the sorted times from each result's

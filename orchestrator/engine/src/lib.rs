@@ -23,7 +23,8 @@
 //! | `waves` | when a wave settles, passes or pauses its campaign |
 //! | `forming` | how a fleet is cut into waves |
 //! | `checks` | what is wrong with a plan |
-//! | `reconcile` | what agents say of themselves: sessions, results, inventories |
+//! | `reconcile` | what agents say of themselves: sessions, results |
+//! | `claims` | inventories: which node has a shard, and what two claims on it mean |
 //! | `missing` | what becomes of a closed shard that shows fewer mailboxes than were known |
 //! | `requests`, `sweep`, `forward`, `settle` | what operators ask for |
 //! | `apply`, `apply_campaign`, `progress` | what each record does to durable state |
@@ -34,6 +35,7 @@
 mod apply;
 mod apply_campaign;
 mod checks;
+mod claims;
 mod contract;
 mod engine;
 mod forming;

@@ -7,8 +7,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use rientro_types::{
-    Action, AttemptNo, Busy, CampaignState, Claim, HeldReason, NodeId, NodeIncarnation, Phase, Placement,
-    Record, ServiceSet, ShardId, Task, TaskEnd, TaskFailure, TaskKind,
+    Action, AttemptNo, Busy, CampaignState, HeldReason, NodeId, NodeIncarnation, Phase, Record, ServiceSet,
+    ShardId, Task, TaskEnd, TaskFailure, TaskKind,
 };
 
 use crate::contract::{Command, Hello, OrderKind, Turnaway};
@@ -195,18 +195,7 @@ impl Engine {
         }
     }
 
-    /// A shard is met on one node. Others that said they serve it, when nobody knew it, hold it no more.
-    fn meet(&mut self, ix: NodeIx, claim: &Claim) {
-        let node = self.state.node(ix).id;
-        self.decide_for(ix, Record::ShardMet { node, claim: *claim });
-        for other in self.state.node_ixs() {
-            if self.state.node_mut(other).strangers.remove(&claim.shard) && other != ix {
-                self.send(other, OrderKind::Serve { shard: claim.shard, services: ServiceSet::NONE });
-            }
-        }
-    }
-
-    fn reconcile_service(&mut self, ix: NodeIx, shard: ShardIx, services: ServiceSet) {
+    pub(crate) fn reconcile_service(&mut self, ix: NodeIx, shard: ShardIx, services: ServiceSet) {
         let s = self.state.shard(shard);
         let (id, doubted, journal) = (s.id, s.doubted, s.services);
         let differs = s.seen != services;
@@ -278,137 +267,6 @@ impl Engine {
             self.state.ignored.late += 1;
         } else {
             self.decide_for(ix, Record::ServicesSeen { shard, services });
-        }
-    }
-
-    pub(crate) fn inventory(&mut self, ix: NodeIx, first: bool, claims: &[Claim], last: bool) {
-        let mut listing = self.state.node_mut(ix).listing.take().filter(|_| !first).unwrap_or_default();
-        for claim in claims {
-            match self.state.shard_ix.get(&claim.shard).copied() {
-                Some(shard) => self.claimed(ix, shard, claim),
-                None => self.meet(ix, claim),
-            }
-            listing.insert(self.state.shard_ix[&claim.shard]);
-        }
-        if last {
-            self.miss(ix, &listing);
-            self.state.node_mut(ix).listed = Some(listing);
-        } else {
-            self.state.node_mut(ix).listing = Some(listing);
-        }
-    }
-
-    /// A node shows a shard that is known.
-    fn claimed(&mut self, ix: NodeIx, shard: ShardIx, claim: &Claim) {
-        let s = self.state.shard(shard);
-        if s.node != ix {
-            self.claimed_elsewhere(ix, shard, claim);
-            return;
-        }
-        let id = s.id;
-        if s.volume != claim.volume {
-            let reason = HeldReason::VolumeWrong { expected: s.volume, found: Some(claim.volume) };
-            let to_hold = match s.held_by() {
-                None | Some(HeldReason::ShardMissing { .. } | HeldReason::MailboxesMissing { .. }) => true,
-                Some(held) => matches!(held, HeldReason::VolumeWrong { .. }) && *held != reason,
-            };
-            if to_hold {
-                self.decide_for(ix, Record::ShardHeld { shard: id, reason });
-            }
-            return;
-        }
-        self.count(ix, shard, claim);
-        // T29: it may have moved here after its node's session began; then nobody has agreed on it yet.
-        if self.state.shard(shard).doubted {
-            self.reconcile_service(ix, shard, claim.services);
-        }
-    }
-
-    /// T28: the same volume on a node while the old one no longer shows it was remounted; anything else is contested.
-    fn claimed_elsewhere(&mut self, ix: NodeIx, shard: ShardIx, claim: &Claim) {
-        let s = self.state.shard(shard);
-        let holder = self.state.node(s.node);
-        let id = s.id;
-        if s.volume == claim.volume && holder.is_without(shard) {
-            let placement =
-                Placement { no: s.placement_no.next(), node: self.state.node(ix).id, volume: claim.volume };
-            self.place(ix, shard, placement);
-            self.count(ix, shard, claim);
-            return;
-        }
-        if !s.is_contested() {
-            let reason = HeldReason::Contested {
-                holder: holder.id,
-                claimant: self.state.node(ix).id,
-                volume: claim.volume,
-            };
-            self.decide_for(ix, Record::ShardHeld { shard: id, reason });
-        }
-    }
-
-    /// T28: what a node that has fallen silent held, another one shows on the same volume: it was remounted there, be it
-    /// before the silence was noticed.
-    pub(crate) fn yield_claims(&mut self, from: NodeIx) {
-        for shard in self.state.node(from).shards.clone() {
-            let s = self.state.shard(shard);
-            let Some(HeldReason::Contested { claimant, volume, .. }) = s.held_by() else { continue };
-            let Some(to) = self.state.node_ix.get(claimant).copied() else { continue };
-            let shown = self.state.node(to).listed.as_ref().is_some_and(|listed| listed.contains(&shard));
-            if *volume == s.volume && shown && self.state.node(from).is_without(shard) {
-                let placement = Placement { no: s.placement_no.next(), node: *claimant, volume: *volume };
-                self.place(to, shard, placement);
-            }
-        }
-    }
-
-    fn place(&mut self, by: NodeIx, shard: ShardIx, placement: Placement) {
-        let from = self.state.shard(shard).node;
-        let shard_id = self.state.shard(shard).id;
-        self.decide_for(by, Record::ShardPlaced { shard: shard_id, placement });
-        self.withdraw(from, shard);
-    }
-
-    /// A shard that has moved is served by its new node alone.
-    pub(crate) fn withdraw(&mut self, from: NodeIx, shard: ShardIx) {
-        let s = self.state.shard(shard);
-        if s.node != from {
-            let order = OrderKind::Serve { shard: s.id, services: ServiceSet::NONE };
-            self.send(from, order);
-        }
-    }
-
-    /// A listing is complete: what this node held and does not show is missing; what it claimed and shows no more is no
-    /// longer contested.
-    fn miss(&mut self, ix: NodeIx, listing: &BTreeSet<ShardIx>) {
-        let node = self.state.node(ix).id;
-        for shard in self.state.shard_ixs() {
-            if listing.contains(&shard) {
-                continue;
-            }
-            let s = self.state.shard(shard);
-            let id = s.id;
-            match s.held_by() {
-                Some(HeldReason::Contested { claimant, .. }) if *claimant == node => {
-                    self.decide_for(ix, Record::ShardReleased { shard: id });
-                }
-                Some(HeldReason::Contested { claimant, volume, .. })
-                    if s.node == ix && *volume == s.volume =>
-                {
-                    let placement = Placement { no: s.placement_no.next(), node: *claimant, volume: *volume };
-                    self.place(ix, shard, placement);
-                }
-                // The wrong volume that was there is gone too, and so are the mailboxes that were left.
-                None
-                | Some(
-                    HeldReason::VolumeWrong { found: Some(_), .. } | HeldReason::MailboxesMissing { .. },
-                ) if s.node == ix => {
-                    self.decide_for(
-                        ix,
-                        Record::ShardHeld { shard: id, reason: HeldReason::ShardMissing { node } },
-                    );
-                }
-                _ => {}
-            }
         }
     }
 

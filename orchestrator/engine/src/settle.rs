@@ -36,7 +36,10 @@ impl Engine {
         let record = Record::Settled { selector: selector.clone(), node, reason };
         let receipt = self.sweep(actor, sweep, selector, record, rehearse)?;
         if !rehearse {
-            from.into_iter().for_each(|(before, ix)| self.withdraw(before, ix));
+            for (before, ix) in from {
+                self.withdraw(before, ix);
+                self.forget_rivals(ix);
+            }
         }
         let Receipt { claims_ended, volumes_changed, mailboxes_given_up, .. } = settled;
         let by_name = unnamed.len() as u64;

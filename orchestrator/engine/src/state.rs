@@ -12,6 +12,7 @@ use rientro_types::{
     Span, Standing, StateCounts, TaskKind, VolumeId, WAVE_UNASSIGNED, WaveNo, WaveState, shard_state,
 };
 
+use crate::claims::Listing;
 use crate::contract::{Ignored, SessionNo};
 use crate::mutant::Mutant;
 use crate::twin::Boots;
@@ -212,9 +213,9 @@ pub(crate) struct Node {
     /// Its processes, and whether another one uses its identity.
     pub(crate) boots: Boots,
     pub(crate) cancelled: BTreeSet<(ShardIx, AttemptNo)>,
-    pub(crate) listing: Option<BTreeSet<ShardIx>>,
-    /// Shards in its newest complete inventory under the present leader.
-    pub(crate) listed: Option<BTreeSet<ShardIx>>,
+    pub(crate) listing: Option<Listing>,
+    /// Its newest complete inventory under the present leader.
+    pub(crate) listed: Option<Listing>,
     /// Shards it said it serves that no node has shown yet.
     pub(crate) strangers: BTreeSet<ShardId>,
 }
@@ -223,7 +224,7 @@ impl Node {
     /// Whether nobody says that it has the shard: it has listed its shards without it, or has listed none and is silent.
     pub(crate) fn is_without(&self, shard: ShardIx) -> bool {
         match &self.listed {
-            Some(listed) => !listed.contains(&shard),
+            Some(listed) => !listed.shows(shard),
             None => self.silent.is_some(),
         }
     }

@@ -186,6 +186,90 @@ fn a_remounted_volume_moves_once_its_node_is_silent() {
     assert!(matches!(held(&cell, "a1"), Some(HeldReason::Contested { .. })), "another volume is other data");
 }
 
+/// T28: a second rival is not forgotten because another one came first: it is looked for when that one lets go, and when the
+/// shard has moved.
+#[test]
+fn the_next_claim_follows_the_one_that_ends() {
+    let claimed_by = |cell: &Cell| match held(cell, "a1") {
+        Some(HeldReason::Contested { claimant, .. }) => Some(claimant),
+        _ => None,
+    };
+    let contested = || {
+        let mut cell = Cell::with_fleet(3, 1);
+        cell.start(generous());
+        for name in ["b", "c"] {
+            cell.inventory(name, vec![claim(&format!("{name}1"), name), claim_on("a1", "a")]);
+        }
+        assert_eq!(claimed_by(&cell), Some(node("b")));
+        cell
+    };
+    let mut cell = contested();
+    cell.inventory("b", vec![claim("b1", "b")]);
+    assert_eq!(claimed_by(&cell), Some(node("c")), "it shows the shard as before");
+    cell.inventory("c", vec![claim("c1", "c")]);
+    assert_eq!(held(&cell, "a1"), None);
+    cell.assert_replays();
+
+    let mut cell = contested();
+    cell.inventory("a", vec![]);
+    assert_eq!(cell.view("a1").shard.placement.node, node("b"), "the same volume was remounted");
+    assert_eq!(claimed_by(&cell), Some(node("c")));
+    let settle = Verb::Settle { selector: only("a1"), node: node("b"), reason: "cable".to_owned() };
+    cell.ask(settle).unwrap();
+    cell.inventory("a", vec![claim_on("a1", "a")]);
+    assert_eq!(claimed_by(&cell), Some(node("a")));
+    cell.inventory("a", vec![]);
+    assert_eq!(held(&cell, "a1"), None, "what was settled stays settled");
+    cell.assert_replays();
+}
+
+/// T28: a node that shows a shard on two of its roots does not know which one counts, and nobody else does.
+#[test]
+fn a_shard_on_two_roots_of_one_node_is_contested() {
+    let twice =
+        |volume: &str, second: &str| Claim { second: Some(volume_of(second)), ..claim_on("a1", volume) };
+    let within = |volume: &str| HeldReason::Contested {
+        holder: node("a"),
+        claimant: node("a"),
+        volume: volume_of(volume),
+    };
+    let mut cell = Cell::new();
+    cell.connect("a", 1);
+    cell.inventory("a", vec![twice("a", "z")]);
+    assert_eq!(held(&cell, "a1"), Some(within("z")), "when it is met");
+    cell.start(generous());
+    cell.play();
+    assert_eq!(cell.state("a1"), ShardState::Held);
+    let records = cell.journal.len();
+    cell.inventory("a", vec![twice("z", "a")]);
+    assert_eq!(cell.journal.len(), records, "the order of its roots makes no difference");
+    cell.inventory("a", vec![claim_on("a1", "z")]);
+    assert!(matches!(held(&cell, "a1"), Some(HeldReason::VolumeWrong { .. })), "the other one is left");
+    cell.inventory("a", vec![twice("a", "a")]);
+    assert_eq!(held(&cell, "a1"), Some(within("a")), "two folders of one volume");
+    cell.inventory("a", vec![]);
+    assert_eq!(held(&cell, "a1"), Some(HeldReason::ShardMissing { node: node("a") }));
+    cell.inventory("a", vec![claim("a1", "a")]);
+    assert_eq!(held(&cell, "a1"), None);
+    cell.assert_replays();
+}
+
+/// T28: a volume that another node shows beside a copy of its shard does not move there by itself.
+#[test]
+fn a_remounted_volume_beside_a_copy_does_not_move() {
+    let mut cell = Cell::with_fleet(2, 1);
+    cell.start(generous());
+    cell.disconnect("a");
+    let twice = Claim { second: Some(volume_of("b")), ..claim_on("a1", "a") };
+    cell.inventory("b", vec![claim("b1", "b"), twice]);
+    cell.pass_with(60, &["b"]);
+    assert!(matches!(held(&cell, "a1"), Some(HeldReason::Contested { .. })));
+    assert_eq!(cell.view("a1").shard.placement.node, node("a"));
+    cell.inventory("b", vec![claim("b1", "b"), claim_on("a1", "a")]);
+    assert_eq!(cell.view("a1").shard.placement.node, node("b"), "the copy is gone");
+    cell.assert_replays();
+}
+
 /// T33, T28: what a wrong mount has put into question is settled as one decision, for the node that is named.
 #[test]
 fn every_claim_of_a_node_is_settled_at_once() {

@@ -50,6 +50,7 @@ enum Happens {
         last: bool,
         shards: u16,
         elsewhere: bool,
+        twice: bool,
         serves: u8,
         mailboxes: u64,
     },
@@ -109,9 +110,9 @@ fn happens() -> impl Strategy<Value = Happens> {
         2 => (node.clone(), life.clone(), running, served)
             .prop_map(|(node, life, running, served)| Happens::Connects { node, life, running, served }),
         1 => node.clone().prop_map(|node| Happens::Disconnects { node }),
-        2 => (node.clone(), life.clone(), any::<(bool, bool)>(), any::<(u16, bool, u8)>(), mailboxes).prop_map(
-            |(node, life, (first, last), (shards, elsewhere, serves), mailboxes)| {
-                Happens::Lists { node, life, first, last, shards, elsewhere, serves, mailboxes }
+        2 => (node.clone(), life.clone(), any::<(bool, bool)>(), any::<(u16, bool, bool, u8)>(), mailboxes).prop_map(
+            |(node, life, (first, last), (shards, elsewhere, twice, serves), mailboxes)| {
+                Happens::Lists { node, life, first, last, shards, elsewhere, twice, serves, mailboxes }
             }
         ),
         1 => (node.clone(), life.clone(), shard.clone(), 0..3_u64)
@@ -242,10 +243,10 @@ fn happen(cell: &mut Cell, what: &Happens) {
             cell.connect_as(node_name(*node), *boot, all_served(served));
         }
         Happens::Disconnects { node } => cell.disconnect(node_name(*node)),
-        Happens::Lists { node: at, life, first, last, shards, elsewhere, serves, mailboxes } => {
+        Happens::Lists { node: at, life, first, last, shards, elsewhere, twice, serves, mailboxes } => {
             let volume = volume_of(if *elsewhere { "z" } else { node_name(*at) });
-            let like =
-                Claim { volume, mailboxes: *mailboxes, services: services(*serves), ..claim("a1", "a") };
+            let (second, services) = (twice.then(|| volume_of("y")), services(*serves));
+            let like = Claim { volume, second, mailboxes: *mailboxes, services, ..claim("a1", "a") };
             let shown = (0..SHARDS).filter(|at| shards & (1 << at) != 0);
             let claims = shown.map(|no| Claim { shard: shard(&shard_name(no)), ..like }).collect();
             let (node, incarnation) = (node(node_name(*at)), lives(*life));

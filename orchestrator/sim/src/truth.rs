@@ -131,7 +131,12 @@ impl Truth {
         let mut claims = BTreeMap::new();
         for (shard, volume, content) in self.shown(host) {
             let (mailboxes, bytes) = (content.mailboxes, content.messages * 4096);
-            claims.entry(shard).or_insert(Claim { shard, volume, mailboxes, bytes, services: served(shard) });
+            let services = served(shard);
+            let first = Claim { shard, volume, second: None, mailboxes, bytes, services };
+            claims
+                .entry(shard)
+                .and_modify(|claim: &mut Claim| claim.second = claim.second.or(Some(volume)))
+                .or_insert(first);
         }
         claims.into_values().collect()
     }

@@ -303,7 +303,14 @@ fn limits() -> FleetLimits {
 }
 
 fn claim() -> Claim {
-    Claim { shard: shard(), volume: volume(), mailboxes: 812, bytes: 0, services: services() }
+    Claim {
+        shard: shard(),
+        volume: volume(),
+        second: Some(volume()),
+        mailboxes: 812,
+        bytes: 0,
+        services: services(),
+    }
 }
 
 fn placement() -> Placement {

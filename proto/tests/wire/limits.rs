@@ -184,6 +184,7 @@ fn the_largest_pages_fit_into_their_messages() {
     assert!(session(AgentMessage::Served(vec![served; SESSION_PAGE_MAX])) <= SESSION_BYTES_MAX);
 
     let claim = Claim {
+        second: None,
         shard: shard(0),
         volume: volume(),
         mailboxes: u64::MAX,

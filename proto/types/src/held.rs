@@ -40,13 +40,13 @@ pub enum HeldReason {
         /// Known by their ids and not listed any more; zero when only the counts are told.
         unlisted: u64,
     },
-    /// Two nodes claim it. Released by `settle`.
+    /// Two nodes claim it, or its node shows it on two roots. Released by `settle`, and by an inventory without the other one.
     Contested {
         /// The node of its placement.
         holder: NodeId,
-        /// The other node.
+        /// The other node, or the same one.
         claimant: NodeId,
-        /// The other node's volume.
+        /// The volume of the other claim.
         volume: VolumeId,
     },
     /// The journal, restored from a backup, and the node disagree about what is open. Released by a person.
@@ -164,6 +164,9 @@ impl fmt::Display for HeldReason {
             Self::MailboxesMissing { known, shown, unlisted } => {
                 let missing = mailboxes_missing(*known, *shown, *unlisted);
                 write!(f, "{missing} of {known} mailboxes that were known are not there any more")
+            }
+            Self::Contested { holder, claimant, volume } if holder == claimant => {
+                write!(f, "node {holder} shows it twice, the second time on volume {volume}")
             }
             Self::Contested { holder, claimant, volume } => {
                 write!(f, "node {claimant} (volume {volume}) claims it too, beside {holder}")

@@ -164,6 +164,8 @@ pub struct Claim {
     pub shard: ShardId,
     /// The volume it is on.
     pub volume: VolumeId,
+    /// The volume of another of the node's roots that shows it too; it may be the same one.
+    pub second: Option<VolumeId>,
     /// Mailboxes in it.
     pub mailboxes: u64,
     /// Bytes in it as far as known without reading; zero when unknown.

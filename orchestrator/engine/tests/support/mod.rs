@@ -364,6 +364,7 @@ impl Cell {
 
 pub fn claim(id: &str, node: &str) -> Claim {
     Claim {
+        second: None,
         shard: shard(id),
         volume: volume_of(node),
         mailboxes: 100,

@@ -140,7 +140,7 @@ fn cell_grid(answer: &CellAnswer, endpoint: &str) -> Grid {
     }
     if cell.shards_contested > 0 {
         let shards = plural(cell.shards_contested, "shard");
-        let text = format!("{shards} claimed by two nodes; rientro shard list --contested");
+        let text = format!("{shards} shown in two places; rientro shard list --contested");
         grid.row(["contested".into(), Field::toned(text, Tone::Bad)]);
     }
     if cell.shards_impaired > 0 {

@@ -96,6 +96,15 @@ fn held_steps(view: &ShardView, reason: &HeldReason) -> Vec<NextStep> {
             let (command, _) = settle(node);
             vec![(format!("rientro node show {node}"), look), (command, "say that the deletion was intended")]
         }
+        HeldReason::Contested { holder, claimant, volume } if holder == claimant => {
+            let look = "unmount one of the two there, or take its root out of the agent's settings";
+            let mut steps = vec![(format!("rientro node show {holder}"), look)];
+            if *volume != view.shard.placement.volume {
+                let (command, _) = settle(*holder);
+                steps.push((command, "say that the one on the volume shown above counts"));
+            }
+            steps
+        }
         HeldReason::Contested { holder, claimant, .. } => vec![settle(*holder), settle(*claimant)],
         HeldReason::Disagreement { journal, node } => {
             let close = format!("rientro shard close {id} --reason '...'");

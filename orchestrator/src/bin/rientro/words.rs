@@ -222,6 +222,9 @@ fn released_by(view: &ShardView) -> Option<String> {
         HeldReason::MailboxesMissing { known, .. } => {
             Some(format!("node {} to show all {known} mailboxes again", view.shard.placement.node))
         }
+        HeldReason::Contested { holder, claimant, .. } if holder == claimant => {
+            Some(format!("node {holder} to show it once"))
+        }
         HeldReason::Policy(_)
         | HeldReason::Unknown(_)
         | HeldReason::Contested { .. }
@@ -422,7 +425,7 @@ pub(crate) fn sort_of_reason(shard: &ShardSnapshot) -> &'static str {
         HeldReason::VolumeWrong { .. } => "held: the wrong volume is mounted, or none",
         HeldReason::ShardMissing { .. } => "held: the node no longer has it",
         HeldReason::MailboxesMissing { .. } => "held: mailboxes that were known are missing",
-        HeldReason::Contested { .. } => "held: two nodes claim it",
+        HeldReason::Contested { .. } => "held: two nodes claim it, or one shows it twice",
         HeldReason::Disagreement { .. } => "held: the node and the restored journal disagree",
     }
 }

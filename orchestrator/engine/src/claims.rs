@@ -1,0 +1,257 @@
+//! Which node has a shard, on which volume: what inventories say, and what is held because they contradict each other.
+//!
+//! T28: one shard is served from one place. Who shows it beside that place is a *rival*: another node, or the same node that
+//! has it on two of its roots. While there is a rival the shard is contested; when one lets go the next one is looked for, so
+//! that a claim is never forgotten because another one came first. Rivals are what connected nodes show, and are not kept: a
+//! node that connects lists anew.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use rientro_types::{Claim, HeldReason, NodeId, Placement, Record, ServiceSet, VolumeId};
+
+use crate::contract::OrderKind;
+use crate::engine::Engine;
+use crate::state::{NodeIx, Shard, ShardIx};
+
+/// What a node shows in one inventory.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Listing {
+    shown: BTreeSet<ShardIx>,
+    /// Those among them that speak against the place a shard has.
+    rivals: BTreeMap<ShardIx, Rival>,
+}
+
+/// A claim beside the place of a shard.
+#[derive(Clone, Copy, Debug)]
+struct Rival {
+    volume: VolumeId,
+    /// The node shows the shard on two roots: even when it is the only node that does, it is not known which one counts.
+    twice: bool,
+}
+
+impl Listing {
+    pub(crate) fn shows(&self, shard: ShardIx) -> bool {
+        self.shown.contains(&shard)
+    }
+
+    fn is_twice(&self, shard: ShardIx) -> bool {
+        self.rivals.get(&shard).is_some_and(|rival| rival.twice)
+    }
+}
+
+impl Rival {
+    /// Of a claim by `ix`, where it speaks against the place that the shard has.
+    fn of(shard: &Shard, ix: NodeIx, claim: &Claim) -> Option<Self> {
+        let twice = claim.second.is_some();
+        match claim.second {
+            Some(second) if second != shard.volume => Some(Self { volume: second, twice }),
+            None if shard.node == ix => None,
+            _ => Some(Self { volume: claim.volume, twice }),
+        }
+    }
+}
+
+impl Engine {
+    pub(crate) fn inventory(&mut self, ix: NodeIx, first: bool, claims: &[Claim], last: bool) {
+        let mut listing = self.state.node_mut(ix).listing.take().filter(|_| !first).unwrap_or_default();
+        for claim in claims {
+            if !self.state.shard_ix.contains_key(&claim.shard) {
+                self.meet(ix, claim);
+            }
+            let shard = self.state.shard_ix[&claim.shard];
+            self.claimed(ix, shard, claim);
+            listing.shown.insert(shard);
+            match Rival::of(self.state.shard(shard), ix, claim) {
+                Some(rival) => listing.rivals.insert(shard, rival),
+                None => listing.rivals.remove(&shard),
+            };
+        }
+        if last {
+            self.miss(ix, &listing);
+            let rivals: Vec<ShardIx> = listing.rivals.keys().copied().collect();
+            self.state.node_mut(ix).listed = Some(listing);
+            // One that was passed over because another contest was on, which ended before this listing did.
+            rivals.into_iter().for_each(|shard| self.contest_again(shard));
+        } else {
+            self.state.node_mut(ix).listing = Some(listing);
+        }
+    }
+
+    /// A shard is met on one node. Others that said they serve it, when nobody knew it, hold it no more.
+    fn meet(&mut self, ix: NodeIx, claim: &Claim) {
+        let node = self.state.node(ix).id;
+        self.decide_for(ix, Record::ShardMet { node, claim: *claim });
+        for other in self.state.node_ixs() {
+            if self.state.node_mut(other).strangers.remove(&claim.shard) && other != ix {
+                self.send(other, OrderKind::Serve { shard: claim.shard, services: ServiceSet::NONE });
+            }
+        }
+    }
+
+    /// A node shows a shard that is known.
+    fn claimed(&mut self, ix: NodeIx, shard: ShardIx, claim: &Claim) {
+        let s = self.state.shard(shard);
+        let node = self.state.node(ix).id;
+        if let Some(rival) = Rival::of(s, ix, claim) {
+            if s.node != ix
+                && !rival.twice
+                && s.volume == claim.volume
+                && self.state.node(s.node).is_without(shard)
+            {
+                // The same volume, on a node while the old one no longer shows it, was remounted.
+                let placement = Placement { no: s.placement_no.next(), node, volume: claim.volume };
+                self.place(ix, shard, placement);
+                self.count(ix, shard, claim);
+            } else {
+                self.contest(ix, shard, rival.volume);
+            }
+            return;
+        }
+        if s.held_by().is_some_and(|held| is_contest_within(held, node)) {
+            self.let_go(ix, shard);
+        }
+        let s = self.state.shard(shard);
+        let id = s.id;
+        if s.volume != claim.volume {
+            let reason = HeldReason::VolumeWrong { expected: s.volume, found: Some(claim.volume) };
+            let to_hold = match s.held_by() {
+                None | Some(HeldReason::ShardMissing { .. } | HeldReason::MailboxesMissing { .. }) => true,
+                Some(held) => matches!(held, HeldReason::VolumeWrong { .. }) && *held != reason,
+            };
+            if to_hold {
+                self.decide_for(ix, Record::ShardHeld { shard: id, reason });
+            }
+            return;
+        }
+        self.count(ix, shard, claim);
+        // T29: it may have moved here after its node's session began; then nobody has agreed on it yet.
+        if self.state.shard(shard).doubted {
+            self.reconcile_service(ix, shard, claim.services);
+        }
+    }
+
+    /// Anything but a remounted volume is contested, once.
+    fn contest(&mut self, by: NodeIx, shard: ShardIx, volume: VolumeId) {
+        let s = self.state.shard(shard);
+        if !s.is_contested() {
+            let (holder, claimant) = (self.state.node(s.node).id, self.state.node(by).id);
+            let reason = HeldReason::Contested { holder, claimant, volume };
+            self.decide_for(by, Record::ShardHeld { shard: s.id, reason });
+        }
+    }
+
+    /// A rival shows the shard no more.
+    fn let_go(&mut self, by: NodeIx, shard: ShardIx) {
+        if let Some(listed) = &mut self.state.node_mut(by).listed {
+            listed.rivals.remove(&shard);
+        }
+        let id = self.state.shard(shard).id;
+        self.decide_for(by, Record::ShardReleased { shard: id });
+        self.contest_again(shard);
+    }
+
+    /// Looks for a rival of a shard that is not contested any more.
+    fn contest_again(&mut self, shard: ShardIx) {
+        let holder = self.state.shard(shard).node;
+        let rival = self.state.node_ixs().find_map(|ix| {
+            let rival = self.state.node(ix).listed.as_ref()?.rivals.get(&shard)?;
+            (ix != holder || rival.twice).then_some((ix, rival.volume))
+        });
+        if let Some((claimant, volume)) = rival {
+            self.contest(claimant, shard, volume);
+        }
+    }
+
+    /// An operator has said where the shard is: what was shown beside it counts no more, until it is shown anew.
+    pub(crate) fn forget_rivals(&mut self, shard: ShardIx) {
+        for ix in self.state.node_ixs() {
+            if let Some(listed) = &mut self.state.node_mut(ix).listed {
+                listed.rivals.remove(&shard);
+            }
+        }
+    }
+
+    /// What a node that has fallen silent held, another one shows on the same volume: it was remounted there, be it before
+    /// the silence was noticed.
+    pub(crate) fn yield_claims(&mut self, from: NodeIx) {
+        for shard in self.state.node(from).shards.clone() {
+            let s = self.state.shard(shard);
+            let Some(HeldReason::Contested { claimant, volume, .. }) = s.held_by() else { continue };
+            let Some(to) = self.state.node_ix.get(claimant).copied().filter(|to| *to != from) else {
+                continue;
+            };
+            let listed = self.state.node(to).listed.as_ref();
+            let shown = listed.is_some_and(|listed| listed.shows(shard) && !listed.is_twice(shard));
+            if *volume == s.volume && shown && self.state.node(from).is_without(shard) {
+                let placement = Placement { no: s.placement_no.next(), node: *claimant, volume: *volume };
+                self.place(to, shard, placement);
+            }
+        }
+    }
+
+    fn place(&mut self, by: NodeIx, shard: ShardIx, placement: Placement) {
+        let from = self.state.shard(shard).node;
+        let shard_id = self.state.shard(shard).id;
+        self.decide_for(by, Record::ShardPlaced { shard: shard_id, placement });
+        self.withdraw(from, shard);
+        self.contest_again(shard);
+    }
+
+    /// A shard that has moved is served by its new node alone.
+    pub(crate) fn withdraw(&mut self, from: NodeIx, shard: ShardIx) {
+        let s = self.state.shard(shard);
+        if s.node != from {
+            let order = OrderKind::Serve { shard: s.id, services: ServiceSet::NONE };
+            self.send(from, order);
+        }
+    }
+
+    /// A listing is complete: what this node held and does not show is missing; what it claimed and shows no more is no
+    /// longer contested.
+    fn miss(&mut self, ix: NodeIx, listing: &Listing) {
+        let node = self.state.node(ix).id;
+        for shard in self.state.shard_ixs() {
+            if listing.shows(shard) {
+                continue;
+            }
+            let s = self.state.shard(shard);
+            let id = s.id;
+            match s.held_by() {
+                Some(HeldReason::Contested { claimant, .. }) if s.node != ix && *claimant == node => {
+                    self.let_go(ix, shard);
+                }
+                Some(HeldReason::Contested { claimant, volume, .. })
+                    if s.node == ix
+                        && *claimant != node
+                        && *volume == s.volume
+                        && !self.is_twice_on(*claimant, shard) =>
+                {
+                    let placement = Placement { no: s.placement_no.next(), node: *claimant, volume: *volume };
+                    self.place(ix, shard, placement);
+                }
+                held if s.node == ix && held.is_none_or(|held| is_gone_too(held, node)) => {
+                    let reason = HeldReason::ShardMissing { node };
+                    self.decide_for(ix, Record::ShardHeld { shard: id, reason });
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn is_twice_on(&self, node: NodeId, shard: ShardIx) -> bool {
+        let ix = self.state.node_ix.get(&node).copied();
+        ix.and_then(|ix| self.state.node(ix).listed.as_ref()).is_some_and(|listed| listed.is_twice(shard))
+    }
+}
+
+/// Whether a node contradicts itself about a shard: it is there on two roots.
+fn is_contest_within(held: &HeldReason, node: NodeId) -> bool {
+    matches!(held, HeldReason::Contested { holder, claimant, .. } if *holder == node && *claimant == node)
+}
+
+/// Whether what holds a shard is over when its node does not show it at all: the wrong volume that was there is gone too, and
+/// so are the mailboxes that were left, and both of two copies.
+fn is_gone_too(held: &HeldReason, node: NodeId) -> bool {
+    matches!(held, HeldReason::VolumeWrong { found: Some(_), .. } | HeldReason::MailboxesMissing { .. })
+        || is_contest_within(held, node)
+}
