@@ -86,6 +86,7 @@ impl State {
     fn claimants(&self, ix: ShardIx) -> Option<Vec<NodeId>> {
         let shard = self.shard(ix);
         match shard.held_by()? {
+            HeldReason::Contested { holder, claimant, .. } if holder == claimant => Some(vec![*holder]),
             HeldReason::Contested { holder, claimant, .. } => Some(vec![*holder, *claimant]),
             HeldReason::VolumeWrong { found: Some(_), .. } | HeldReason::MailboxesMissing { .. } => {
                 Some(vec![self.node(shard.node).id])
