@@ -312,6 +312,26 @@ fn a_uidlist_that_is_no_file() {
     );
 }
 
+/// Dovecot cannot use a folder in which a directory stands in the place of one of its files.
+#[test]
+fn an_index_or_keywords_that_are_a_directory() {
+    for name in [
+        "dovecot-keywords",
+        "dovecot.index",
+        "dovecot.index.cache",
+        "dovecot.index.log",
+        "dovecot.index.log.2",
+    ] {
+        let covered = |anna: &store::Maildir| {
+            let path = anna.0.join(name);
+            // Some of them are there, some are not.
+            let _absent = fs::remove_file(&path);
+            fs::create_dir(path).unwrap();
+        };
+        damaged(covered, &[Kind::IndexMalformed]);
+    }
+}
+
 /// One file has one UID, unless the index knows the earlier one as expunged: then the file was put back.
 #[test]
 fn a_file_with_two_uids() {

@@ -77,7 +77,7 @@ finding_kinds! {
     UidlistMalformed = 15, "uidlist-malformed", Damage;
     /// The uidlist is older than the index: UIDs the index has handed out are not in it.
     UidlistStale = 16, "uidlist-stale", Damage;
-    /// `dovecot.index`, its log or `dovecot-keywords` does not parse, or they do not fit together.
+    /// `dovecot.index`, its log or `dovecot-keywords` does not parse or is a directory, or they do not fit together.
     IndexMalformed = 17, "index-malformed", Damage;
     /// Two files in one folder carry the same unique name.
     DuplicateName = 18, "duplicate-name", Damage;

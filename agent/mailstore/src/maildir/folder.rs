@@ -31,6 +31,15 @@ const CUR: u8 = 1;
 /// The directories of messages, by their number in a listing of both.
 const PLACES: [&CStr; 2] = [c"new", c"cur"];
 
+/// Files that Dovecot keeps in a folder beside the uidlist.
+const KEPT: [&[u8]; 5] = [
+    b"dovecot-keywords",
+    b"dovecot.index",
+    b"dovecot.index.cache",
+    b"dovecot.index.log",
+    b"dovecot.index.log.2",
+];
+
 /// What the uidlist adds to names: sizes they do not hold, or that an odd name is a message all the same.
 type Listings = BTreeMap<usize, Sizes>;
 
@@ -65,6 +74,7 @@ impl<'a> Folder<'a> {
         if notes.depth > Depth::Stat {
             listings = self.check_uids(notes)?;
             self.check_keywords(notes);
+            self.check_covered(notes);
         }
         self.check_messages(&listings, tools, notes)
     }
@@ -154,6 +164,14 @@ impl<'a> Folder<'a> {
             Ok(None) => {}
             Ok(Some(fault)) => notes.add(FindingKind::IndexMalformed, path, fault),
             Err(error) => notes.add(FindingKind::FileUnreadable, path, io_name(&error)),
+        }
+    }
+
+    /// Directories in the place of a file that Dovecot keeps, under which it cannot use the folder. Links and special files are
+    /// named where the folder's own entries are looked at.
+    fn check_covered(&self, notes: &mut Notes<'_>) {
+        for name in KEPT.iter().filter(|name| self.find(name) == Some(Kind::Directory)) {
+            notes.add(FindingKind::IndexMalformed, join(self.path, name), "a directory stands in its place");
         }
     }
 
