@@ -7,14 +7,19 @@
 //! A cell is founded only in a directory that has nothing of a cell. Before anything of the cell is made a mark says that it is
 //! being founded, and the first leader takes the mark away: a journal that is gone is then never taken for one not begun yet.
 
+mod error;
+
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use rientro_engine::Origin;
 use rientro_types::{Digest, Epoch, Record};
 use rientro_wire::codec;
+
+pub(crate) use error::ForeignKey;
+pub use error::StateDirError;
 
 use crate::driver::Source;
 use crate::journal::{self, JournalError, RedbJournal, RedbOptions, Restored, SealedEntry};
@@ -23,69 +28,6 @@ const DIR_MODE: u32 = 0o700;
 const FILE_MODE: u32 = 0o600;
 /// Length of the cell's mailbox key.
 const KEY_BYTES: usize = 32;
-
-/// The key beside a journal is another cell's, or of another founding of this one.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "{path} is not the key that this journal's cell was founded with: under it every mailbox would have another id, and what was \
-     decided about single mailboxes would be lost from sight; put the cell's own mailbox.key there, from the state directory in \
-     which the cell was led before or from where it is kept with the backups"
-)]
-pub struct ForeignKey {
-    /// The key file.
-    pub path: PathBuf,
-}
-
-/// The state directory could not be used.
-#[derive(Debug, thiserror::Error)]
-pub enum StateDirError {
-    /// The operating system refused.
-    #[error("could not {what} {path}")]
-    Io {
-        /// What was tried.
-        what: &'static str,
-        /// On what.
-        path: PathBuf,
-        /// What it said.
-        source: io::Error,
-    },
-    /// The key is damaged.
-    #[error(
-        "{path} has {bytes} bytes and a mailbox key has 32; put the cell's key there again, from a backup"
-    )]
-    KeyDamaged {
-        /// The key file.
-        path: PathBuf,
-        /// Its length.
-        bytes: usize,
-    },
-    /// The key is not the cell's.
-    #[error(transparent)]
-    ForeignKey(#[from] ForeignKey),
-    /// There is a journal and no key.
-    #[error(
-        "{path} is missing beside a journal that has begun; put the cell's key there again, from the state directory in which the \
-         cell was led before or from where it is kept with the backups"
-    )]
-    KeyMissing {
-        /// Where it was looked for.
-        path: PathBuf,
-    },
-    /// There is something of a cell and no journal.
-    #[error(
-        "{journal} is missing beside {beside}: this is a cell's state directory without its journal; restore the newest \
-         backup with `rientro journal restore`, or move the whole directory away to found a new, empty cell"
-    )]
-    JournalMissing {
-        /// Where it was looked for.
-        journal: PathBuf,
-        /// What is there of the cell.
-        beside: PathBuf,
-    },
-    /// The journal could not be restored.
-    #[error(transparent)]
-    Journal(#[from] JournalError),
-}
 
 /// Where an orchestrator keeps what must survive it.
 #[derive(Clone, Debug)]
@@ -190,13 +132,23 @@ impl StateDir {
 
     fn read_key(&self) -> Result<Option<[u8; KEY_BYTES]>, StateDirError> {
         let path = self.key_path();
-        let bytes = match fs::read(&path) {
-            Ok(bytes) => bytes,
+        let unreadable = |why: String| StateDirError::KeyUnreadable { path: path.clone(), why };
+        // Nothing but a file is opened: a pipe would be waited for without end.
+        let meta = match fs::metadata(&path) {
+            Ok(meta) => meta,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(source) => return Err(StateDirError::Io { what: "read", path, source }),
+            Err(error) => return Err(unreadable(error.to_string())),
         };
-        let damaged = StateDirError::KeyDamaged { path, bytes: bytes.len() };
-        <[u8; KEY_BYTES]>::try_from(bytes).map(Some).map_err(|_| damaged)
+        if !meta.is_file() {
+            let what = if meta.is_dir() { "it is a directory" } else { "it is no regular file" };
+            return Err(unreadable(what.to_owned()));
+        }
+        let mut key = [0; KEY_BYTES];
+        if meta.len() != KEY_BYTES as u64 {
+            return Err(StateDirError::KeyDamaged { path, bytes: meta.len() });
+        }
+        let read = File::open(&path).and_then(|mut file| file.read_exact(&mut key));
+        read.map(|()| Some(key)).map_err(|error| unreadable(error.to_string()))
     }
 
     fn make_key(&self) -> Result<[u8; KEY_BYTES], StateDirError> {
@@ -366,7 +318,19 @@ mod tests {
         let refused = state.check_key(as_founded(key)).unwrap_err();
         assert!(matches!(refused, StateDirError::ForeignKey(_)), "{refused}");
         fs::write(state.key_path(), b"short").unwrap();
-        assert!(matches!(state.check_key(as_founded(key)), Err(StateDirError::KeyDamaged { .. })));
+        let damaged = state.check_key(as_founded(key)).unwrap_err();
+        assert!(matches!(damaged, StateDirError::KeyDamaged { bytes: 5, .. }));
+        fs::remove_file(state.key_path()).unwrap();
+        fs::create_dir(state.key_path()).unwrap();
+        let covered = state.check_key(as_founded(key)).unwrap_err();
+        assert!(covered.advice().what.ends_with("cannot be read as a mailbox key: it is a directory"));
+        for error in [refused, damaged, covered] {
+            let next = error.advice().next.unwrap();
+            assert!(
+                next.contains("a backup holds none"),
+                "no advice names a place where there is no key: {next}"
+            );
+        }
     }
 
     /// T29: a restore that fails leaves nothing that would make a journal put there later a restored one.

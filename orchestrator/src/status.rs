@@ -1,7 +1,7 @@
 //! How failures are answered over gRPC: one place maps each kind to a code.
 
 use rientro_types::Refusal;
-use rientro_wire::advised;
+use rientro_wire::{advised, advising};
 use tonic::{Code, Status};
 
 use crate::directory::DirectoryError;
@@ -16,10 +16,7 @@ pub(crate) fn unavailable(why: &Unavailable) -> Status {
         }
         Unavailable::InDoubt(_) => Code::Unknown,
     };
-    match why.next() {
-        Some(next) => advised(code, why.what(), next),
-        None => Status::new(code, why.what()),
-    }
+    advising(code, why.advice())
 }
 
 /// What is asked for is not there, in the words of a decision about it.
@@ -65,7 +62,7 @@ pub(crate) fn journal(error: &JournalError) -> Status {
         | JournalError::Poisoned { .. }
         | JournalError::Io { .. } => Code::Internal,
     };
-    Status::new(code, error.to_string())
+    advising(code, error.advice())
 }
 
 /// The directory failed.

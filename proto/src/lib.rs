@@ -25,7 +25,7 @@ pub mod testing;
 mod tests;
 
 pub use convert::{ConvertError, Problem};
-pub use status::{advice, advised, invalid_argument};
+pub use status::{advice, advised, advising, invalid_argument};
 
 /// Messages and services of package `rientro.v1`, as generated from `proto/rientro/v1`.
 #[allow(

@@ -1,8 +1,8 @@
 //! What operators ask of the orchestrator, and what it answers, where that is more than one word of `rientro-types`.
 
 use rientro_types::{
-    ACTOR_ID_BYTES_MAX, AttemptNo, CampaignId, CampaignView, CellId, CellTime, CellView, Decision, Digest,
-    EXPLANATION_BYTES_MAX, Entry, FindingKinds, Incarnation, LocatedFinding, MailboxGone, MailboxId,
+    ACTOR_ID_BYTES_MAX, Advice, AttemptNo, CampaignId, CampaignView, CellId, CellTime, CellView, Decision,
+    Digest, EXPLANATION_BYTES_MAX, Entry, FindingKinds, Incarnation, LocatedFinding, MailboxGone, MailboxId,
     MailboxView, NodeId, PATH_BYTES_MAX, PLAN_PROBLEMS_MAX, PlanProblem, Receipt, Refusal, SHARDS_NAMED_MAX,
     Selector, Seq, ShardId, ShardView, Verb, WaveForecast,
 };
@@ -219,7 +219,7 @@ pub enum JournalCheck {
         /// Digest of the last entry.
         chain: Digest,
         /// What is wrong with the key of mailbox ids beside the journal; absent when it is the cell's.
-        key_problem: Option<String>,
+        key_problem: Option<Advice>,
     },
     /// The chain is broken.
     Broken {
@@ -246,12 +246,14 @@ pub struct BackupHeader {
 }
 
 /// The end of a copy of the journal.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BackupEnd {
     /// Bytes sent in all chunks.
     pub bytes: u64,
     /// Digest of all chunks together.
     pub digest: Digest,
+    /// What is wrong with the key of mailbox ids beside the journal; absent when it is the cell's.
+    pub key_problem: Option<Advice>,
 }
 
 /// Part of a copy of the journal.
@@ -318,7 +320,8 @@ message!(v1::watch_response::Decided => Decided {
 message!(v1::watch_response::Lagged => Lagged { missed });
 message!(v1::TailJournalResponse => TailedEntry { entry, digest });
 message!(v1::backup_journal_response::Header => BackupHeader { cell, incarnation, seq_next, chain });
-message!(v1::backup_journal_response::End => BackupEnd { bytes, digest });
+message!(v1::backup_journal_response::End => BackupEnd { bytes, digest, key_problem });
+message!(v1::Advice => Advice { what in 0..=EXPLANATION_BYTES_MAX, next in 0..=EXPLANATION_BYTES_MAX });
 
 envelope!(FindMailboxRequest in find_mailbox_request, who: Who => MailboxQuery {
     Address in 1..=PATH_BYTES_MAX,
@@ -344,7 +347,7 @@ oneof!(StreamFindingsResponse in stream_findings_response, part: Part => Finding
 });
 
 oneof!(VerifyJournalResponse in verify_journal_response, result: Result => JournalCheck {
-    Intact { entries, records, seq_first, seq_last, chain, key_problem in 0..=EXPLANATION_BYTES_MAX },
+    Intact { entries, records, seq_first, seq_last, chain, key_problem },
     Broken { entries, seq, problem in 0..=EXPLANATION_BYTES_MAX },
 });
 

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use rientro_types::Advice;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 
@@ -28,6 +29,15 @@ const NEXT: &str = "next";
 pub fn advised(code: Code, what: impl Into<String>, next: impl Into<String>) -> Status {
     let advice = HashMap::from([(NEXT.to_owned(), next.into())]);
     Status::with_error_details(code, what, ErrorDetails::with_error_info(ADVISED, DOMAIN, advice))
+}
+
+/// The status of a call that failed, with the advice about it.
+#[must_use]
+pub fn advising(code: Code, advice: Advice) -> Status {
+    match advice.next {
+        Some(next) => advised(code, advice.what, next),
+        None => Status::new(code, advice.what),
+    }
 }
 
 /// What to do about a failure, when whoever answered said so.

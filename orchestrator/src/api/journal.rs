@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use rientro_types::{CellView, Digest, Seq};
+use rientro_types::{Advice, CellView, Digest, Seq};
 use rientro_wire::limits::BACKUP_CHUNK_BYTES_MAX;
 use rientro_wire::operator::{BackupEnd, BackupHeader, BackupPart, JournalCheck, TailedEntry};
 use rientro_wire::{advised, codec, v1};
@@ -52,14 +52,14 @@ impl<J: Journal> Operators<J> {
     }
 
     /// What is wrong with the key file at present: it may have been replaced since the start.
-    async fn key_problem(&self) -> Result<Option<String>, Status> {
+    async fn key_problem(&self) -> Result<Option<Advice>, Status> {
         let Some(founded_with) = self.handle.ask(rientro_engine::Engine::mailbox_key).await? else {
             return Ok(None);
         };
         Ok(match self.state.check_key(founded_with) {
             Ok(true) => None,
-            Ok(false) => Some(StateDirError::KeyMissing { path: self.state.key_path() }.to_string()),
-            Err(problem) => Some(problem.to_string()),
+            Ok(false) => Some(StateDirError::KeyMissing { path: self.state.key_path() }.advice()),
+            Err(problem) => Some(problem.advice()),
         })
     }
 
@@ -68,9 +68,11 @@ impl<J: Journal> Operators<J> {
         let view = self.handle.ask(rientro_engine::Engine::cell_view).await?;
         let view = view.ok_or_else(status::being_founded)?;
         let (shelf, handle) = (self.shelf.clone(), self.handle.clone());
+        let key_problem = self.key_problem().await?;
         self.stream(|sink| async move {
             let _place = place;
-            let copy = shelf.with(|journal| async move { send_copy(&sink, &journal, &view).await }).await;
+            let send = |journal| async move { send_copy(&sink, &journal, &view, key_problem).await };
+            let copy = shelf.with(send).await;
             match copy.map_err(|NotLent| handle.why_dropped())? {
                 // The reader may have left.
                 Ok(()) | Err(Ended::Gone) => Ok(()),
@@ -112,7 +114,7 @@ fn inspect(sealed: &SealedEntry) -> Result<(), String> {
     if says == sealed { Ok(()) } else { Err("the entry says other numbers than its seal".to_owned()) }
 }
 
-fn checked(verified: Verified, key_problem: Option<String>) -> JournalCheck {
+fn checked(verified: Verified, key_problem: Option<Advice>) -> JournalCheck {
     let Verified { head, entries, records, broken, archived: _, snapshot: _ } = verified;
     if let Some(journal::Break { seq, what }) = broken {
         return JournalCheck::Broken { entries, seq, problem: what };
@@ -132,11 +134,12 @@ async fn send_copy<J: Journal>(
     sink: &Sink<v1::BackupJournalResponse>,
     journal: &J,
     of: &CellView,
+    key_problem: Option<Advice>,
 ) -> Result<(), Ended> {
     let mut copy = Copy { sink, of, hasher: blake3::Hasher::new(), bytes: 0 };
     journal::backup(journal, &mut copy).await?;
     let digest = Digest::from_raw(*copy.hasher.finalize().as_bytes());
-    copy.send(BackupPart::End(BackupEnd { bytes: copy.bytes, digest })).await
+    copy.send(BackupPart::End(BackupEnd { bytes: copy.bytes, digest, key_problem })).await
 }
 
 /// A copy of the journal on its way to whoever asked for it.

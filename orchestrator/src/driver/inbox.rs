@@ -7,7 +7,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use rientro_engine::{Engine, Event, Hello, Observation, SessionNo};
-use rientro_types::{Actor, CellId, Epoch, Incarnation, NodeId, NodeIncarnation, Receipt, Refusal, Verb};
+use rientro_types::{
+    Actor, Advice, CellId, Epoch, Incarnation, NodeId, NodeIncarnation, Receipt, Refusal, Verb,
+};
 use rientro_wire::session::OrchestratorMessage;
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -40,7 +42,7 @@ pub enum Status {
         ahead: Ahead,
     },
     /// It knows its state and decides nothing, for this reason.
-    Stalled(String),
+    Stalled(Advice),
     /// It is being stopped, or has failed.
     Stopped,
 }

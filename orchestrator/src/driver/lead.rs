@@ -4,7 +4,7 @@ use std::future::Future;
 
 use bytes::Bytes;
 use rientro_engine::{Engine, Inconsistent, Origin};
-use rientro_types::{CellId, Digest, Seq};
+use rientro_types::{Advice, CellId, Digest, Seq};
 use rientro_wire::{ConvertError, codec};
 
 use super::DriverSettings;
@@ -81,6 +81,20 @@ pub enum LeadError {
 }
 
 impl LeadError {
+    /// What is wrong, and what a person does about it.
+    pub(super) fn advice(&self) -> Advice {
+        match self {
+            Self::Journal(error) => error.advice(),
+            Self::ForeignKey(foreign) => foreign.advice(),
+            Self::Unreadable { .. }
+            | Self::Inconsistent(_)
+            | Self::Broken { .. }
+            | Self::ForeignCell { .. }
+            | Self::InDoubt(_)
+            | Self::Abnormal(_) => Advice::none(self.to_string()),
+        }
+    }
+
     pub(super) fn recourse(&self) -> Recourse {
         match self {
             Self::Journal(error) => error.recourse(),

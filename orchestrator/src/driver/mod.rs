@@ -23,7 +23,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use rientro_engine::{Command, Engine, Event, RequestNo};
-use rientro_types::{CellId, CellTime, Decision, Digest, Seq};
+use rientro_types::{Advice, CellId, CellTime, Decision, Digest, Seq};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -58,7 +58,7 @@ pub enum Unavailable {
     /// The journal is being read.
     Starting,
     /// The cell decides nothing at present; why, and what to do.
-    Stalled(String),
+    Stalled(Advice),
     /// The orchestrator stops.
     Stopped,
     /// The engine was rebuilt, or the session replaced, before this was handled. Nothing was decided.
@@ -68,35 +68,29 @@ pub enum Unavailable {
 }
 
 impl Unavailable {
-    /// What happened.
+    /// What happened, and what to do about it.
     #[must_use]
-    pub fn what(&self) -> String {
+    pub fn advice(&self) -> Advice {
         match self {
-            Self::Starting => "the cell is starting and reads its journal".to_owned(),
-            Self::Stalled(why) => format!("the cell decides nothing at present: {why}"),
-            Self::Stopped => "the orchestrator is stopping".to_owned(),
-            Self::Interrupted => "it was interrupted before anything was decided".to_owned(),
-            Self::InDoubt(why) => format!("whether this was decided is not known ({why})"),
-        }
-    }
-
-    /// What to do about it, where that is not in what happened.
-    #[must_use]
-    pub const fn next(&self) -> Option<&'static str> {
-        match self {
-            Self::Starting => Some("try again in a moment"),
-            Self::Stopped => Some("try again once it is back"),
-            Self::Interrupted => Some("try again"),
-            Self::InDoubt(_) => Some("look at the campaign or the journal before asking again"),
-            Self::Stalled(_) => None,
+            Self::Starting => {
+                Advice::new("the cell is starting and reads its journal", "try again in a moment")
+            }
+            Self::Stalled(Advice { what, next }) => {
+                Advice { what: format!("the cell decides nothing at present: {what}"), next: next.clone() }
+            }
+            Self::Stopped => Advice::new("the orchestrator is stopping", "try again once it is back"),
+            Self::Interrupted => Advice::new("it was interrupted before anything was decided", "try again"),
+            Self::InDoubt(why) => Advice::new(
+                format!("whether this was decided is not known ({why})"),
+                "look at the campaign or the journal before asking again",
+            ),
         }
     }
 }
 
 impl fmt::Display for Unavailable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.what())?;
-        self.next().map_or(Ok(()), |next| write!(f, "; {next}"))
+        self.advice().fmt(f)
     }
 }
 
@@ -306,7 +300,7 @@ impl<S: Source, C: Clock> Driver<S, C> {
                 Append::Failed(error)
                     if error.recourse() == Recourse::WaitForRoom && settle.seq() == durable =>
                 {
-                    return Err(Unavailable::Stalled(error.to_string()));
+                    return Err(Unavailable::Stalled(error.advice()));
                 }
                 Append::Failed(error) => return doubt(error.to_string()),
                 Append::Fenced { by } => return doubt(format!("epoch {by} writes the journal")),

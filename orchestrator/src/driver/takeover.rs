@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use rientro_engine::{Engine, Event, Origin};
-use rientro_types::Epoch;
+use rientro_types::{Advice, Epoch};
 use rientro_wire::session::RefuseReason;
 use tokio_util::sync::CancellationToken;
 
@@ -46,7 +46,7 @@ impl<S: Source, C: Clock> Driver<S, C> {
                 return Err(trouble);
             }
             tracing::warn!(error = %trouble, "cannot lead; trying again");
-            if !self.stall(trouble.to_string(), None).await {
+            if !self.stall(trouble.advice(), None).await {
                 return Ok(None);
             }
         }
@@ -93,7 +93,7 @@ impl<S: Source, C: Clock> Driver<S, C> {
                     break epoch;
                 }
                 Err(error) if error.recourse() == Recourse::WaitForRoom => {
-                    if !self.stall(error.to_string(), Some(&loaded.engine)).await {
+                    if !self.stall(error.advice(), Some(&loaded.engine)).await {
                         return Ok(None);
                     }
                 }
@@ -148,12 +148,12 @@ impl<S: Source, C: Clock> Driver<S, C> {
     }
 
     /// Answers what can be answered for a while without deciding anything. False when asked to stop.
-    async fn stall(&mut self, why: String, engine: Option<&Engine>) -> bool {
+    async fn stall(&mut self, why: Advice, engine: Option<&Engine>) -> bool {
         self.inbox.status.send_if_modified(|status| {
             let stalled = Status::Stalled(why.clone());
             let changed = *status != stalled;
             if changed {
-                tracing::error!(why, "the cell decides nothing until this is mended");
+                tracing::error!(%why, "the cell decides nothing until this is mended");
                 *status = stalled;
             }
             changed
@@ -167,7 +167,7 @@ impl<S: Source, C: Clock> Driver<S, C> {
                 () = self.stop.cancelled() => return false,
                 () = &mut retry => return true,
                 Some(act) = self.inbox.acts.recv() => refuse_act(act.what, Unavailable::Stalled(why.clone())),
-                Some(input) = self.inbox.inputs.recv() => idle_input(input.what, engine, &why),
+                Some(input) = self.inbox.inputs.recv() => idle_input(input.what, engine, &why.to_string()),
             }
         }
     }

@@ -1,9 +1,10 @@
 //! What can go wrong with a journal, and what to do then.
 
+use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use rientro_types::{Epoch, Seq};
+use rientro_types::{Advice, Epoch, Seq};
 
 /// What the caller of a failed operation does next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,33 +25,26 @@ pub enum Recourse {
 #[derive(Debug, thiserror::Error)]
 pub enum JournalError {
     /// There is no journal at the path.
-    #[error("no journal at {path}; found a cell there first, or restore one with `rientro journal restore`")]
     Missing {
         /// Where it was looked for.
         path: PathBuf,
     },
     /// Something is at the path already, and nothing is ever overwritten.
-    #[error("{path} exists already and is not overwritten; move it away or choose another path")]
     Exists {
         /// What is there.
         path: PathBuf,
     },
     /// Another process has the journal open.
-    #[error(
-        "the journal {path} is open in another process; stop the orchestrator that uses it (`fuser -v {path}` names it)"
-    )]
     Locked {
         /// The journal.
         path: PathBuf,
     },
     /// The disk is full. What was acknowledged is safe.
-    #[error("no room left for {path}; free some space on its file system, and the cell goes on by itself")]
     Full {
         /// What could not be written.
         path: PathBuf,
     },
     /// A handle may not write: a higher epoch did.
-    #[error("epoch {asked} may not write: epoch {by} did; only an epoch above it may")]
     Fenced {
         /// The epoch that asked.
         asked: Epoch,
@@ -58,12 +52,8 @@ pub enum JournalError {
         by: Epoch,
     },
     /// The handle never became writer.
-    #[error("this handle is not the writer; call become_writer first")]
     NotWriter,
     /// The entry's epoch is not the writer's.
-    #[error(
-        "the entry at record {seq} is of epoch {found}, its writer of epoch {expected}; rebuild by replay"
-    )]
     WrongEpoch {
         /// First record of the entry.
         seq: Seq,
@@ -73,7 +63,6 @@ pub enum JournalError {
         found: Epoch,
     },
     /// The entry is not the one that comes next.
-    #[error("the entry begins at record {found}, but record {expected} comes next; rebuild by replay")]
     WrongSeq {
         /// The record that comes next.
         expected: Seq,
@@ -81,19 +70,16 @@ pub enum JournalError {
         found: Seq,
     },
     /// The entry does not follow the stored one.
-    #[error("the entry at record {seq} does not carry the digest of the entry before; rebuild by replay")]
     WrongChain {
         /// First record of the entry.
         seq: Seq,
     },
     /// There is nothing in it.
-    #[error("{what} holds nothing; leave it out")]
     Empty {
         /// What is empty.
         what: &'static str,
     },
     /// It is longer than the bound.
-    #[error("{what} has {bytes} bytes, more than {bytes_max}; split it")]
     TooLarge {
         /// What is too long.
         what: &'static str,
@@ -103,7 +89,6 @@ pub enum JournalError {
         bytes_max: usize,
     },
     /// The record is in the archive.
-    #[error("record {from} is archived; the journal itself begins at record {first}")]
     Trimmed {
         /// The record asked for.
         from: Seq,
@@ -111,7 +96,6 @@ pub enum JournalError {
         first: Seq,
     },
     /// The record does not exist yet.
-    #[error("record {from} does not exist; the journal ends before record {seq_next}")]
     Beyond {
         /// The record asked for.
         from: Seq,
@@ -119,7 +103,6 @@ pub enum JournalError {
         seq_next: Seq,
     },
     /// No entry ends where a snapshot says it stands, or a newer snapshot exists.
-    #[error("a snapshot of everything before record {seq_next} is not taken: {why}")]
     SnapshotPoint {
         /// Number of the first record it would not contain.
         seq_next: Seq,
@@ -127,10 +110,8 @@ pub enum JournalError {
         why: &'static str,
     },
     /// Another snapshot, or draft, took the place of this one.
-    #[error("the snapshot was replaced by a newer one meanwhile; begin again")]
     SnapshotReplaced,
     /// No snapshot stands for what was to be trimmed.
-    #[error("records before {before} are not trimmed: the snapshot stands for those before {covered} only")]
     NotCovered {
         /// The trim asked for.
         before: Seq,
@@ -138,9 +119,6 @@ pub enum JournalError {
         covered: Seq,
     },
     /// An entry or snapshot is damaged.
-    #[error(
-        "{path} is damaged at record {seq}: {what}; restore the newest whole backup with `rientro journal restore`"
-    )]
     Broken {
         /// The file.
         path: PathBuf,
@@ -150,9 +128,6 @@ pub enum JournalError {
         what: String,
     },
     /// The file as a whole is damaged.
-    #[error(
-        "{path} is damaged: {what}; keep a copy of it and restore the newest whole backup with `rientro journal restore`"
-    )]
     Corrupt {
         /// The file.
         path: PathBuf,
@@ -160,7 +135,6 @@ pub enum JournalError {
         what: String,
     },
     /// The file was written by another version.
-    #[error("{path} has format {found}, this program reads format {known}; use the version that wrote it")]
     Format {
         /// The file.
         path: PathBuf,
@@ -170,7 +144,6 @@ pub enum JournalError {
         known: u64,
     },
     /// An earlier error left the handle unusable: nothing is tried again on it.
-    #[error("the journal {path} must be opened again after: {why}")]
     Poisoned {
         /// The journal.
         path: PathBuf,
@@ -178,7 +151,6 @@ pub enum JournalError {
         why: String,
     },
     /// The operating system refused.
-    #[error("could not {what} {path}; look at the disk and at the rights on it")]
     Io {
         /// What was tried.
         what: &'static str,
@@ -190,7 +162,93 @@ pub enum JournalError {
     },
 }
 
+impl fmt::Display for JournalError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.advice().fmt(f)
+    }
+}
+
 impl JournalError {
+    /// What is wrong, without what the system said, and what a person does about it.
+    #[must_use]
+    pub fn advice(&self) -> Advice {
+        match self {
+            Self::Missing { path } => Advice::new(
+                format!("no journal at {}", path.display()),
+                "found a cell there first, or restore one with `rientro journal restore`",
+            ),
+            Self::Exists { path } => Advice::new(
+                format!("{} exists already and is not overwritten", path.display()),
+                "move it away or choose another path",
+            ),
+            Self::Locked { path } => Advice::new(
+                format!("the journal {} is open in another process", path.display()),
+                format!("stop the orchestrator that uses it (`fuser -v {}` names it)", path.display()),
+            ),
+            Self::Full { path } => Advice::new(
+                format!("no room left for {}", path.display()),
+                "free some space on its file system, and the cell goes on by itself",
+            ),
+            Self::Fenced { asked, by } => Advice::new(
+                format!("epoch {asked} may not write: epoch {by} did"),
+                "only an epoch above it may",
+            ),
+            Self::NotWriter => Advice::new("this handle is not the writer", "call become_writer first"),
+            Self::WrongEpoch { seq, expected, found } => Advice::new(
+                format!("the entry at record {seq} is of epoch {found}, its writer of epoch {expected}"),
+                "rebuild by replay",
+            ),
+            Self::WrongSeq { expected, found } => Advice::new(
+                format!("the entry begins at record {found}, but record {expected} comes next"),
+                "rebuild by replay",
+            ),
+            Self::WrongChain { seq } => Advice::new(
+                format!("the entry at record {seq} does not carry the digest of the entry before"),
+                "rebuild by replay",
+            ),
+            Self::Empty { what } => Advice::new(format!("{what} holds nothing"), "leave it out"),
+            Self::TooLarge { what, bytes, bytes_max } => {
+                Advice::new(format!("{what} has {bytes} bytes, more than {bytes_max}"), "split it")
+            }
+            Self::Trimmed { from, first } => Advice::new(
+                format!("record {from} is archived"),
+                format!("the journal itself begins at record {first}"),
+            ),
+            Self::Beyond { from, seq_next } => Advice::new(
+                format!("record {from} does not exist"),
+                format!("the journal ends before record {seq_next}"),
+            ),
+            Self::SnapshotPoint { seq_next, why } => {
+                Advice::none(format!("a snapshot of everything before record {seq_next} is not taken: {why}"))
+            }
+            Self::SnapshotReplaced => {
+                Advice::new("the snapshot was replaced by a newer one meanwhile", "begin again")
+            }
+            Self::NotCovered { before, covered } => Advice::none(format!(
+                "records before {before} are not trimmed: the snapshot stands for those before {covered} only"
+            )),
+            Self::Broken { path, seq, what } => Advice::new(
+                format!("{} is damaged at record {seq}: {what}", path.display()),
+                "restore the newest whole backup with `rientro journal restore`",
+            ),
+            Self::Corrupt { path, what } => Advice::new(
+                format!("{} is damaged: {what}", path.display()),
+                "keep a copy of it and restore the newest whole backup with `rientro journal restore`",
+            ),
+            Self::Format { path, found, known } => Advice::new(
+                format!("{} has format {found}, this program reads format {known}", path.display()),
+                "use the version that wrote it",
+            ),
+            Self::Poisoned { path, why } => {
+                Advice::none(format!("the journal {} must be opened again after: {why}", path.display()))
+            }
+            Self::Io { what, path, .. } => Advice::new(
+                format!("could not {what} {}", path.display()),
+                "look at the disk and at the rights on it",
+            ),
+        }
+    }
+
     /// What to do next.
     #[must_use]
     pub const fn recourse(&self) -> Recourse {

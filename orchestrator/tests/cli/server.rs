@@ -5,8 +5,8 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 
 use rientro_types::{
-    CampaignView, CellTime, Digest, Exception, Incarnation, MailboxId, NodeView, Receipt, Refusal, Seq,
-    ShardView, WaveForecast,
+    Advice, CampaignView, CellTime, Digest, Exception, Incarnation, MailboxId, NodeView, Receipt, Refusal,
+    Seq, ShardView, WaveForecast,
 };
 use rientro_wire::operator::{
     Act, ActAnswer, BackupEnd, BackupHeader, BackupPart, CellAnswer, FindingsAnswer, FindingsQuery,
@@ -40,6 +40,7 @@ pub(crate) struct Canned {
     pub(crate) findings: Vec<FindingsAnswer>,
     pub(crate) check: JournalCheck,
     pub(crate) backup_whole: bool,
+    pub(crate) backup_key: Option<Advice>,
     pub(crate) watches: VecDeque<Vec<WatchEvent>>,
 }
 
@@ -83,6 +84,7 @@ impl Default for Canned {
                 key_problem: None,
             },
             backup_whole: true,
+            backup_key: None,
             watches: VecDeque::new(),
         }
     }
@@ -325,7 +327,8 @@ impl OperatorService for Server {
             seq_next: Seq::from_raw(4_712),
             chain: Digest::of(b"chain"),
         };
-        let end = BackupEnd { bytes: 10, digest: Digest::of(b"abcdefghij") };
+        let key_problem = self.canned(|canned| canned.backup_key.clone());
+        let end = BackupEnd { bytes: 10, digest: Digest::of(b"abcdefghij"), key_problem };
         let mut parts = vec![
             BackupPart::Header(header),
             BackupPart::Chunk(b"of a copy that begins anew".to_vec()),

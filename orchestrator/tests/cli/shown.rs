@@ -1,8 +1,8 @@
 //! What is shown of each noun, as tables and as JSON.
 
 use rientro_types::{
-    Acceptance, CloseCause, Exception, HeldReason, Hold, MailboxGone, Phase, Promotion, Seq, ServiceSet,
-    ShardView, Span, VolumeId, WaitingOn, WaveNo,
+    Acceptance, Advice, CloseCause, Exception, HeldReason, Hold, MailboxGone, Phase, Promotion, Seq,
+    ServiceSet, ShardView, Span, VolumeId, WaitingOn, WaveNo, WaveState,
 };
 use rientro_wire::operator::{FindingsAnswer, FindingsGap, JournalCheck};
 
@@ -255,12 +255,51 @@ async fn the_journal_is_verified_and_told() {
     assert!(broken.stdout.contains("BROKEN at record 40: the digest does not follow"));
     let mut canned = Canned::default();
     if let JournalCheck::Intact { key_problem, .. } = &mut canned.check {
-        *key_problem = Some("/x/mailbox.key is another cell's".to_owned());
+        *key_problem = Some(Advice::new("/x/mailbox.key is another cell's", "put the own one there"));
     }
     let keyless = Cell::new(canned).await.run(&["journal", "verify"]).await;
     assert_eq!(keyless.code, 1);
     assert!(keyless.stdout.contains("is intact"));
-    assert!(keyless.stderr.contains("/x/mailbox.key"));
+    assert!(keyless.stderr.contains("/x/mailbox.key is another cell's\nput the own one there"));
+}
+
+/// A wave whose bake is over waits for its checks or for a person: JSON says so as the table does.
+#[tokio::test]
+async fn a_bake_that_is_over_is_told_alike_in_table_and_json() {
+    let mut campaign = fixtures::campaign();
+    campaign.waves[1].state = WaveState::Baking { until: fixtures::at(fixtures::minutes(1)) };
+    let cell = Cell::new(Canned { campaigns: vec![campaign], ..Canned::default() }).await;
+    assert!(cell.run(&["wave", "list", "return-1"]).await.stdout.contains(" baked "));
+    for command in [
+        &["wave", "list", "return-1"][..],
+        &["campaign", "show", "return-1"],
+        &["wave", "show", "return-1", "1"],
+    ] {
+        let args: Vec<&str> = command.iter().chain(&["-o", "json"]).copied().collect();
+        let run = cell.run(&args).await;
+        let told: serde_json::Value = serde_json::from_str(&run.stdout).expect("JSON");
+        let wave = match command[0] {
+            "campaign" => &told["waves"][1],
+            _ if command[1] == "show" => &told["wave"],
+            _ => &told[1],
+        };
+        assert_eq!((&wave["state"], &wave["bakes_until"]), (&"baked".into(), &serde_json::Value::Null));
+    }
+}
+
+/// The journal is copied whatever the key beside it is, as it is the part that nobody else has; but nobody relies on it unwarned.
+#[tokio::test]
+async fn a_backup_beside_a_wrong_key_is_taken_and_fails() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let key_problem = Some(Advice::new("/x/mailbox.key is another cell's", "put the own one there"));
+    let cell = Cell::new(Canned { backup_key: key_problem, ..Canned::default() }).await;
+    for form in ["table", "json"] {
+        let file = dir.path().join(form);
+        let run = cell.run(&["journal", "backup", file.to_str().expect("UTF-8"), "-o", form]).await;
+        assert_eq!((run.code, file.exists()), (1, true), "{}", run.stderr);
+        let told = format!("{}{}", run.stdout, run.stderr);
+        assert!(told.contains("/x/mailbox.key is another cell's") && told.contains("put the own one there"));
+    }
 }
 
 #[tokio::test]

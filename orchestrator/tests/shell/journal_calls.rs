@@ -8,7 +8,8 @@ use rientro_types::{
 };
 use rientro_wire::bulk::MailboxesPart;
 use rientro_wire::operator::{
-    BackupPart, FindingsAnswer, FindingsGap, FindingsQuery, MailboxQuery, TailedEntry,
+    BackupEnd, BackupHeader, BackupPart, FindingsAnswer, FindingsGap, FindingsQuery, MailboxQuery,
+    TailedEntry,
 };
 use rientro_wire::session::{AgentMessage, OrchestratorMessage};
 use rientro_wire::v1;
@@ -32,14 +33,7 @@ pub(crate) async fn records(operator: &Operator) -> BTreeMap<u64, Record> {
     records
 }
 
-/// T29: a copy taken while the cell runs is restored elsewhere, and begins a new life there.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_backup_is_restored_into_a_new_life() {
-    let cell = Cell::start().await;
-    let agent = Agent::connect(cell.address(), "n1", Manner::Slow).await;
-    agent.report(vec![claim("a")]).await.unwrap();
-    let operator = cell.operator().await;
-    operator.start("k").await.unwrap();
+async fn backup(operator: &Operator) -> (BackupHeader, Vec<u8>, BackupEnd) {
     let mut parts = within(operator.client.clone().backup_journal(v1::BackupJournalRequest {}))
         .await
         .unwrap()
@@ -52,8 +46,42 @@ async fn a_backup_is_restored_into_a_new_life() {
             BackupPart::End(found) => end = Some(found),
         }
     }
-    let (header, end) = (header.unwrap(), end.unwrap());
+    (header.unwrap(), copy, end.unwrap())
+}
+
+/// A copy is told to be of no use while the key beside the journal is not the cell's, in whatever way it is not.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backup_tells_of_a_wrong_key() {
+    let cell = Cell::start().await;
+    let operator = cell.operator().await;
+    let key = cell.folder.path().join("state/mailbox.key");
+    for (write, named) in
+        [(Some(&[9; 32][..]), "is not the key"), (Some(b"short"), "has 5 bytes"), (None, "is missing")]
+    {
+        match write {
+            Some(bytes) => std::fs::write(&key, bytes).unwrap(),
+            None => std::fs::remove_file(&key).unwrap(),
+        }
+        let problem = backup(&operator).await.2.key_problem.unwrap();
+        assert!(problem.what.contains(named), "{problem}");
+        assert!(problem.next.is_some_and(|next| next.contains("a backup holds none")));
+    }
+    std::fs::create_dir(&key).unwrap();
+    let problem = backup(&operator).await.2.key_problem.unwrap();
+    assert!(problem.what.contains("it is a directory"), "{problem}");
+}
+
+/// T29: a copy taken while the cell runs is restored elsewhere, and begins a new life there.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backup_is_restored_into_a_new_life() {
+    let cell = Cell::start().await;
+    let agent = Agent::connect(cell.address(), "n1", Manner::Slow).await;
+    agent.report(vec![claim("a")]).await.unwrap();
+    let operator = cell.operator().await;
+    operator.start("k").await.unwrap();
+    let (header, copy, end) = backup(&operator).await;
     assert_eq!((end.bytes, end.digest), (copy.len() as u64, Digest::of(&copy)));
+    assert_eq!(end.key_problem, None);
 
     let folder = tempfile::tempdir().unwrap();
     let backup = folder.path().join("copy");

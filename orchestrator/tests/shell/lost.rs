@@ -2,6 +2,7 @@
 
 use rientro_orchestrator::Status;
 use rientro_types::{CampaignId, CampaignState, Verb};
+use rientro_wire::advice;
 use rientro_wire::operator::ActAnswer;
 use tonic::Code;
 
@@ -47,7 +48,7 @@ async fn a_lost_append_is_given_up_and_everything_agrees() {
         let operator = cell.operator().await;
         let refused = operator.start("k").await.unwrap_err();
         assert_eq!(refused.code(), Code::Unknown, "{refused}");
-        let next = rientro_wire::advice(&refused).unwrap();
+        let next = advice(&refused).unwrap();
         assert!(next.contains("look at the campaign"), "{next}");
         leads(&cell, 2).await;
         assert_eq!(operator.campaign("k").await.unwrap_err().code(), Code::NotFound);
@@ -74,13 +75,13 @@ async fn a_full_journal_stalls_the_cell_until_there_is_room() {
     cell.script.set_full(true);
     let refused = operator.act(pause()).await.unwrap_err();
     assert_eq!(refused.code(), Code::Unavailable, "{refused}");
-    assert!(refused.message().contains("free some space"), "{refused}");
+    assert!(advice(&refused).unwrap().contains("free some space"), "{refused}");
     agent.heard_that(|heard| heard.end.is_some()).await;
     let stalled = until(|| operator.cell(), |cell| matches!(cell, Ok(cell) if cell.trouble.is_some())).await;
     assert!(stalled.unwrap().trouble.unwrap().contains("free some space"));
     assert_eq!(operator.campaign("k").await.unwrap().state, CampaignState::Running);
     let again = operator.act(pause()).await.unwrap_err();
-    assert!(again.message().contains("free some space"), "{again}");
+    assert!(advice(&again).unwrap().contains("free some space"), "{again}");
 
     cell.script.set_full(false);
     let mut changes = cell.running.handle().status_changes();

@@ -105,11 +105,14 @@ async fn another_mailbox_key_is_refused_wherever_it_can_be_known() {
     std::fs::write(&key, [9; 32]).unwrap();
     let (code, out, told) = rientro(folder.path(), &["journal", "verify"]);
     assert!(code == Some(1) && out.contains("intact") && told.contains("was founded with"), "{out}{told}");
+    let late = folder.path().join("late").display().to_string();
+    let (code, _, told) = rientro(folder.path(), &["journal", "backup", &late]);
+    assert!(code == Some(1) && told.contains("NO CELL CAN BE LED FROM IT"), "{told}");
     process.kill();
 
     let text = Process::refused(folder.path());
     assert!(text.contains(&key.display().to_string()) && text.contains("was founded with"), "{text}");
-    assert!(text.contains("kept with the backups"), "{text}");
+    assert!(text.contains("keep beside the backups (a backup holds none)"), "{text}");
     let elsewhere = folder.path().join("elsewhere");
     std::fs::create_dir(&elsewhere).unwrap();
     std::fs::write(elsewhere.join("mailbox.key"), [9; 32]).unwrap();

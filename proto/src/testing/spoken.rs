@@ -3,8 +3,8 @@
 use proptest::collection::vec;
 use proptest::prelude::{BoxedStrategy, Just, Strategy};
 use rientro_types::{
-    CLAIMANTS_MAX, CampaignView, CellView, MailboxGone, MailboxView, NodeId, NodeView, Receipt, Refusal,
-    ShardState, ShardView, StateCounts, Twin, Verb, WaitingOn, WaveForecast, WaveView,
+    Advice, CLAIMANTS_MAX, CampaignView, CellView, MailboxGone, MailboxView, NodeId, NodeView, Receipt,
+    Refusal, ShardState, ShardView, StateCounts, Twin, Verb, WaitingOn, WaveForecast, WaveView,
 };
 
 use super::{Generate, Variants, path, some, word};
@@ -154,7 +154,8 @@ generate_struct! {
     Lagged { missed }
     TailedEntry { entry, digest }
     BackupHeader { cell, incarnation, seq_next, chain }
-    BackupEnd { bytes, digest }
+    BackupEnd { bytes, digest, key_problem }
+    Advice { what, next }
 }
 
 impl Generate for StateCounts {

@@ -4,6 +4,7 @@
 //! no IO, no clock, no async and no protobuf; the wire crate turns them into messages and back.
 
 mod actor;
+mod advice;
 mod digest;
 mod finding;
 mod held;
@@ -23,6 +24,7 @@ mod verdict;
 mod view;
 
 pub use actor::*;
+pub use advice::Advice;
 pub use digest::{Digest, DigestError};
 pub use finding::*;
 pub use held::*;

@@ -161,9 +161,9 @@ fn settled(receipt: &Receipt) -> Vec<String> {
     let mut clauses = Vec::new();
     match receipt.claims_ended {
         0 => {}
-        1 => clauses.push("the other node's claim ends, until that node shows the shard anew".to_owned()),
+        1 => clauses.push("the other claim ends, until the shard is shown there anew".to_owned()),
         more => {
-            clauses.push(format!("{} claims of other nodes end, until those show them anew", count(more)));
+            clauses.push(format!("{} other claims end, until the shards are shown there anew", count(more)));
         }
     }
     if receipt.volumes_changed > 0 {

@@ -155,15 +155,16 @@ fn follow_up(session: &Session, campaign: CampaignId, outcome: Outcome) -> Resul
 async fn list(session: &Session) -> Result<(), Failure> {
     let mut client = session.connect().await?;
     let campaigns = client.campaigns().await?;
+    let now = now(&mut client).await?;
     if session.out.is_json() {
-        return session.out.json(&campaigns.iter().map(json::campaign).collect::<Value>());
+        let campaigns = campaigns.iter().map(|campaign| json::campaign(campaign, now));
+        return session.out.json(&campaigns.collect::<Value>());
     }
     if campaigns.is_empty() {
         return session
             .out
             .line("No campaign has been started; rientro campaign start PLAN.toml begins one.");
     }
-    let now = now(&mut client).await?;
     session.out.grid(&campaigns_grid(&campaigns, now))
 }
 
@@ -193,10 +194,10 @@ fn campaigns_grid(campaigns: &[CampaignView], now: CellTime) -> Grid {
 async fn show(session: &Session, campaign: CampaignId) -> Result<(), Failure> {
     let mut client = session.connect().await?;
     let view = client.campaign(campaign).await?;
-    if session.out.is_json() {
-        return session.out.json(&json::campaign(&view));
-    }
     let now = now(&mut client).await?;
+    if session.out.is_json() {
+        return session.out.json(&json::campaign(&view, now));
+    }
     session.out.grid(&campaign_grid(&view, now))?;
     session.out.line("")?;
     show_waves(session, &view, now)?;

@@ -8,6 +8,7 @@ use std::fmt::{self, Display, Formatter};
 use std::process::ExitCode;
 use std::time::Duration;
 
+use rientro_types::Advice;
 use rientro_wire::{ConvertError, advice};
 use serde_json::{Value, json};
 use tonic::{Code, Status};
@@ -119,6 +120,11 @@ impl Failure {
     /// The command line makes no sense.
     pub(crate) fn usage(what: impl Into<String>, next: impl Into<String>) -> Self {
         Self::Usage(Told::new(what, next))
+    }
+
+    /// Refused, with what is to be done about it.
+    pub(crate) fn advised(advice: Advice) -> Self {
+        Self::Refused(Told { what: clean(&advice.what), next: advice.next.map(|next| clean(&next)) })
     }
 
     pub(crate) fn io(action: impl Into<String>, source: std::io::Error) -> Self {

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
 use rientro_orchestrator::journal::RedbOptions;
-use rientro_orchestrator::{Restore, StateDir};
-use rientro_types::{Digest, Epoch, Seq};
+use rientro_orchestrator::{Restore, StateDir, StateDirError};
+use rientro_types::{Advice, Digest, Epoch, Seq};
 use rientro_wire::operator::{BackupEnd, BackupHeader, BackupPart, JournalCheck, TailedEntry};
 use serde_json::json;
 
@@ -83,7 +83,7 @@ pub(crate) async fn run(session: &Session, command: JournalCommand) -> Result<()
 }
 
 async fn restore(session: &Session, state_dir: &Path, from: &Restore) -> Result<(), Failure> {
-    let refused = |error: &dyn std::error::Error| Failure::Refused(error.to_string().into());
+    let refused = |error: &StateDirError| Failure::advised(error.advice());
     let dir = StateDir::open(state_dir, RedbOptions::default(), false).map_err(|error| refused(&error))?;
     let restored = dir.restore(from).await.map_err(|error| refused(&error))?;
     session.out.line(format_args!(
@@ -118,7 +118,7 @@ async fn verify(session: &Session) -> Result<(), Failure> {
                 "seq_first": seq_first.raw(),
                 "seq_last": seq_last.raw(),
                 "chain": chain.to_string(),
-                "key_problem": key_problem,
+                "key_problem": key_problem.as_ref().map(json::advice),
             }))?;
         }
         JournalCheck::Broken { entries, seq, problem } if session.out.is_json() => {
@@ -133,7 +133,7 @@ async fn verify(session: &Session) -> Result<(), Failure> {
                 count(*entries)
             ))?;
             if let Some(problem) = key_problem {
-                note(format_args!("But no later start would lead from it: {}", clean(problem)));
+                unled("But no later start would lead from it", problem);
             }
         }
         JournalCheck::Broken { entries, seq, problem } => {
@@ -205,7 +205,7 @@ async fn backup(session: &Session, path: &Path) -> Result<(), Failure> {
     std::fs::rename(&partial, path)
         .map_err(|source| Failure::io(format!("name the backup {}", file_name(path)), source))?;
     if session.out.is_json() {
-        return session.out.json(&json!({
+        session.out.json(&json!({
             "file": path.display().to_string(),
             "cell": header.cell.as_str(),
             "incarnation": header.incarnation.raw(),
@@ -213,11 +213,10 @@ async fn backup(session: &Session, path: &Path) -> Result<(), Failure> {
             "chain": header.chain.to_string(),
             "bytes": end.bytes,
             "digest": end.digest.to_string(),
-        }));
+            "key_problem": end.key_problem.as_ref().map(json::advice),
+        }))?;
+        return if end.key_problem.is_none() { Ok(()) } else { Err(Failure::Unsound) };
     }
-    note(
-        "It does not hold the cell's mailbox.key: keep a copy of that beside it, from the orchestrator's state directory.",
-    );
     let last = header.seq_next.raw().saturating_sub(1);
     session.out.line(format_args!(
         "Copied the journal of cell {} up to record {last} into {} ({}, {}).",
@@ -225,7 +224,25 @@ async fn backup(session: &Session, path: &Path) -> Result<(), Failure> {
         file_name(path),
         bytes(end.bytes),
         plural(end.bytes, "byte")
-    ))
+    ))?;
+    match &end.key_problem {
+        None => {
+            note(
+                "It does not hold the cell's mailbox.key: keep a copy of that beside it, from the orchestrator's state directory.",
+            );
+            Ok(())
+        }
+        Some(problem) => {
+            unled("But NO CELL CAN BE LED FROM IT with the key that is there", problem);
+            Err(Failure::Unsound)
+        }
+    }
+}
+
+/// Tells of a key with which a journal, though it is whole, is of no use.
+fn unled(so: &str, Advice { what, next }: &Advice) {
+    note(format_args!("{so}: {}", clean(what)));
+    next.iter().for_each(|next| note(clean(next)));
 }
 
 /// Writes the copy and checks that it is whole.

@@ -173,13 +173,17 @@ pub(crate) fn mailbox_gone(gone: &MailboxGone) -> Value {
     })
 }
 
-pub(crate) fn wave(campaign: &CampaignView, wave: &WaveView) -> Value {
+pub(crate) fn wave(campaign: &CampaignView, wave: &WaveView, now: CellTime) -> Value {
     let given_up = campaign.state == CampaignState::Aborted && wave.state != WaveState::Passed;
     json!({
         "wave": wave.wave.raw(),
-        "state": if given_up { "given-up" } else { wave.state.name() },
+        "state": match wave.state {
+            _ if given_up => "given-up",
+            WaveState::Baking { until } if until <= now => "baked",
+            WaveState::Waiting | WaveState::Opening | WaveState::Baking { .. } | WaveState::Passed => wave.state.name(),
+        },
         "bakes_until": match wave.state {
-            WaveState::Baking { until } if !given_up => Some(rfc3339(until)),
+            WaveState::Baking { until } if !given_up && until > now => Some(rfc3339(until)),
             WaveState::Waiting | WaveState::Opening | WaveState::Baking { .. } | WaveState::Passed => None,
         },
         "mailboxes_lost": wave.mailboxes_lost,
@@ -189,7 +193,7 @@ pub(crate) fn wave(campaign: &CampaignView, wave: &WaveView) -> Value {
     })
 }
 
-pub(crate) fn campaign(campaign: &CampaignView) -> Value {
+pub(crate) fn campaign(campaign: &CampaignView, now: CellTime) -> Value {
     json!({
         "campaign": campaign.campaign.as_str(),
         "revision": campaign.revision.raw(),
@@ -201,7 +205,7 @@ pub(crate) fn campaign(campaign: &CampaignView) -> Value {
         "wave": campaign.wave.map(rientro_types::WaveNo::raw),
         "bytes_verified": campaign.bytes_verified,
         "counts": counts(&campaign.counts),
-        "waves": campaign.waves.iter().map(|w| wave(campaign, w)).collect::<Vec<_>>(),
+        "waves": campaign.waves.iter().map(|w| wave(campaign, w, now)).collect::<Vec<_>>(),
         "next": next(&steps::of_campaign(campaign)),
     })
 }
@@ -246,4 +250,10 @@ pub(crate) fn decision(seq: Seq, at: CellTime, decision: &Decision) -> Value {
         "campaign": told.about.campaign.map(|campaign| campaign.to_string()),
         "wave": told.about.wave.map(rientro_types::WaveNo::raw),
     })
+}
+
+/// What is wrong, and what to do about it.
+pub(crate) fn advice(advice: &rientro_types::Advice) -> Value {
+    let rientro_types::Advice { what, next } = advice;
+    json!({ "what": what, "next": next })
 }

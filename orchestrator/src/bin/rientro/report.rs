@@ -45,7 +45,7 @@ pub(crate) async fn run(session: &Session, campaign: CampaignId) -> Result<(), F
     if session.out.is_json() {
         let away = shards_in(&mut client, &view, &away()).await?;
         session.out.json(&json!({
-            "campaign": json::campaign(&view),
+            "campaign": json::campaign(&view, now),
             "not_back": away.iter().map(json::shard).collect::<Value>(),
         }))?;
     } else {

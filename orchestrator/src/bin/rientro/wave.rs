@@ -55,12 +55,12 @@ pub(crate) async fn run(session: &Session, command: WaveCommand) -> Result<(), F
     match command {
         WaveCommand::List { campaign } => {
             let view = client.campaign(campaign).await?;
+            let now = now(&mut client).await?;
             if session.out.is_json() {
-                return session
-                    .out
-                    .json(&view.waves.iter().map(|wave| json::wave(&view, wave)).collect::<Value>());
+                let waves = view.waves.iter().map(|wave| json::wave(&view, wave, now));
+                return session.out.json(&waves.collect::<Value>());
             }
-            show_waves(session, &view, now(&mut client).await?)
+            show_waves(session, &view, now)
         }
         WaveCommand::Show { campaign, wave } => {
             let view = client.campaign(campaign).await?;
@@ -68,11 +68,11 @@ pub(crate) async fn run(session: &Session, command: WaveCommand) -> Result<(), F
             let selector =
                 Selector { campaign: Some(campaign), wave: Some(wave.wave), ..Selector::default() };
             let shards = client.shards(ShardsQuery { selector, after: None, max: 0 }).await?;
+            let now = now(&mut client).await?;
             if session.out.is_json() {
                 let shards: Value = shards.iter().map(json::shard).collect();
-                return session.out.json(&json!({ "wave": json::wave(&view, wave), "shards": shards }));
+                return session.out.json(&json!({ "wave": json::wave(&view, wave, now), "shards": shards }));
             }
-            let now = now(&mut client).await?;
             session.out.grid(&grid(&view, std::iter::once(wave), now))?;
             session.out.line("")?;
             session.out.grid(&shards_grid(&shards, now))

@@ -79,11 +79,11 @@ fn show_json(out: Output, last: &mut String, picture: &mut Picture) -> Result<()
     if let Some(lost) = &picture.lost {
         return out.json_line(&json!({ "event": "lost", "problem": lost }));
     }
-    let campaign = json::campaign(&picture.campaign).to_string();
+    let view = json::campaign(&picture.campaign, picture.now());
+    let campaign = view.to_string();
     if campaign != *last {
         let at = rfc3339(picture.now());
         let rate = picture.pace.bytes_per_second();
-        let view = json::campaign(&picture.campaign);
         out.json_line(&json!({ "event": "campaign", "at": at, "bytes_per_second": rate, "campaign": view }))?;
         *last = campaign;
     }
