@@ -98,7 +98,6 @@ impl Scan {
             volume: entry.volume,
             second: entry.second,
             mailboxes: entry.mailboxes,
-            bytes: 0,
             services: served.get(id).copied().unwrap_or(ServiceSet::NONE),
         };
         self.shards.iter().map(claim).collect()

@@ -144,7 +144,6 @@ async fn agent(address: &Address, at: usize) -> watch::Receiver<Told> {
         shard: shard(at, no),
         volume: VolumeId::new("fs:1").unwrap(),
         mailboxes: 1_000,
-        bytes: 0,
         services: ServiceSet::NONE,
     });
     let header = InventoryPart::Header { node: node(at), incarnation: LIFE };

@@ -109,7 +109,7 @@ pub(crate) async fn enrol(rig: &Rig, shards: usize) {
 fn claim(name: usize, at: usize) -> Claim {
     let shard = ShardId::new(&format!("shard-{name:07}")).unwrap();
     let (volume, services) = (volume(at), ServiceSet::NONE);
-    Claim { shard, volume, second: None, mailboxes: MAILBOXES, bytes: 1 << 30, services }
+    Claim { shard, volume, second: None, mailboxes: MAILBOXES, services }
 }
 
 /// Runs a campaign over everything, from its start until every shard is open; gives the sorted times from each result's

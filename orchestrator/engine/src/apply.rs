@@ -77,10 +77,7 @@ impl State {
             Record::NodeSilent { node, silent_for } => self.silence(*node, *silent_for),
             Record::NodeHeard { node } => self.hear(*node),
             Record::ShardMet { node, claim } => self.meet(*node, claim),
-            Record::ShardMeasured { shard, mailboxes, bytes } => self.edit(*shard, |s| {
-                s.mailboxes = *mailboxes;
-                s.bytes = *bytes;
-            }),
+            Record::ShardMeasured { shard, mailboxes } => self.edit(*shard, |s| s.mailboxes = *mailboxes),
             Record::ShardPlaced { shard, placement } => self.place(*shard, *placement),
             Record::ShardHeld { shard, reason } => {
                 let at = self.at;
@@ -242,7 +239,7 @@ impl State {
             node,
             volume: claim.volume,
             mailboxes: claim.mailboxes,
-            bytes: claim.bytes,
+            bytes: 0,
             services: claim.services,
             services_since: self.at,
             seen: claim.services,
@@ -284,6 +281,7 @@ impl State {
             if s.volume != placement.volume {
                 s.standing = None;
                 s.accepted = None;
+                s.bytes = 0;
             }
             if cut_off && attempts_max.is_some_and(|max| s.failures >= max) {
                 s.charged = true;

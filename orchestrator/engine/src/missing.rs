@@ -25,10 +25,9 @@ impl Engine {
         let follows = serving || self.state.mutant == Mutant::ForgetMissing;
         let unlisted = s.missing_mailboxes().map_or(0, |missing| missing.unlisted);
         let fewer = claim.mailboxes < s.mailboxes;
-        let (id, measured) = (s.id, (s.mailboxes, s.bytes) != (claim.mailboxes, claim.bytes));
+        let (id, measured) = (s.id, s.mailboxes != claim.mailboxes);
         if measured && (follows || !fewer) {
-            let (mailboxes, bytes) = (claim.mailboxes, claim.bytes);
-            self.decide_for(ix, Record::ShardMeasured { shard: id, mailboxes, bytes });
+            self.decide_for(ix, Record::ShardMeasured { shard: id, mailboxes: claim.mailboxes });
         }
         if !follows && (fewer || unlisted > 0) {
             self.hold_missing(ix, shard, claim.mailboxes, unlisted);

@@ -1,7 +1,7 @@
 //! Applies the records of tasks and openings.
 
 use rientro_types::{
-    AttemptNo, HeldReason, MailboxId, NodeId, Outcome, Phase, PolicyBreach, Record, ServiceSet, ShardId,
+    AttemptNo, HeldReason, MailboxId, NodeId, Outcome, Phase, PolicyBreach, Ppm, Record, ServiceSet, ShardId,
     Span, Standing, TaskEnd, TaskFailure, TaskKind, Verification,
 };
 
@@ -151,6 +151,9 @@ impl State {
         let standing =
             Standing { verification: verification.clone(), at, attempt, policy, damaged: damaged.to_vec() };
         self.change(ix, |s| {
+            if verdict.coverage == Ppm::ONE {
+                s.bytes = verdict.tally.bytes;
+            }
             s.charged |= matches!(next, Phase::Held { .. });
             s.standing = Some(Box::new(standing));
             if matches!(next, Phase::Verified) {

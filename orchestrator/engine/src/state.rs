@@ -89,6 +89,7 @@ pub(crate) struct Shard {
     pub(crate) node: NodeIx,
     pub(crate) volume: VolumeId,
     pub(crate) mailboxes: u64,
+    /// What the last verification of all of it read: closing it again does not make it another size.
     pub(crate) bytes: u64,
     pub(crate) services: ServiceSet,
     pub(crate) services_since: CellTime,

@@ -113,6 +113,34 @@ fn closing_forgets_the_verification() {
     cell.assert_replays();
 }
 
+/// The size that was read outlasts the verification that read it: what is verified again is about as large. Nothing is known of a
+/// part that was read, nor of another volume.
+#[test]
+fn a_size_outlasts_its_verification() {
+    let mut cell = Cell::with_fleet(1, 1);
+    let bytes = |cell: &Cell| cell.view("a1").shard.bytes;
+    let close = || Verb::Close { selector: only("a1"), reason: "array alarm".to_owned() };
+    let mut generous = plan("return");
+    generous.waves.error_budget_canary = Ppm::ONE;
+    cell.start(generous);
+    let mut part = verification(Outcome::Clean, "a");
+    part.verdict.coverage = percent("99%");
+    cell.result("a", "a1", 1, TaskEnd::Verified { verification: part, damaged: vec![] });
+    assert_eq!(bytes(&cell), 0);
+    cell.ask(Verb::Retry { selector: only("a1") }).unwrap();
+    cell.play();
+    assert_eq!((cell.state("a1"), bytes(&cell)), (ShardState::Open, 1_000_000));
+    cell.ask(close()).unwrap();
+    cell.seen("a", "a1", ServiceSet::NONE);
+    cell.inventory("a", vec![Claim { mailboxes: 101, ..claim("a1", "a") }]);
+    assert_eq!((cell.view("a1").shard.standing, bytes(&cell)), (None, 1_000_000));
+    cell.assert_replays();
+    cell.inventory("a", vec![Claim { volume: volume_of("z"), ..claim("a1", "a") }]);
+    cell.ask(Verb::Settle { selector: only("a1"), node: node("a"), reason: "copied".to_owned() }).unwrap();
+    assert_eq!((cell.view("a1").shard.placement.volume, bytes(&cell)), (volume_of("z"), 0));
+    cell.assert_replays();
+}
+
 #[test]
 fn failed_tries_wait_longer_and_then_fail_the_shard() {
     let mut cell = Cell::with_fleet(1, 1);

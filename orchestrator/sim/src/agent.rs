@@ -446,6 +446,6 @@ fn claim(scene: &mut Scene<'_>, host: Host, shard: ShardId) {
     let of = || truth.volumes.iter().find(|(_, on)| on.shards.contains_key(&shard)).map(|(id, _)| *id);
     let volume = shown.or_else(of).unwrap_or_else(|| crate::names::volume(9_998));
     let mailboxes = scene.rng.one_of(&[7, 7_000]);
-    let claim = Claim { shard, volume, second: None, mailboxes, bytes: 7, services: ServiceSet::ALL };
+    let claim = Claim { shard, volume, second: None, mailboxes, services: ServiceSet::ALL };
     scene.out.push(FromAgent::Inventory { first: false, claims: vec![claim], last: false });
 }

@@ -75,7 +75,7 @@ fn about(record: &Record) -> String {
         Record::ShardMet { node, claim } => {
             format!(" {} on {node} ({}), serves {}", claim.shard, claim.volume, claim.services)
         }
-        Record::ShardMeasured { shard, mailboxes, .. } => format!(" {shard}: {mailboxes} mailboxes"),
+        Record::ShardMeasured { shard, mailboxes } => format!(" {shard}: {mailboxes} mailboxes"),
         Record::ShardPlaced { shard, placement } => {
             format!(" {shard} on {} ({})", placement.node, placement.volume)
         }

@@ -130,9 +130,9 @@ impl Truth {
     pub fn claims(&self, host: Host, served: impl Fn(ShardId) -> ServiceSet) -> Vec<Claim> {
         let mut claims = BTreeMap::new();
         for (shard, volume, content) in self.shown(host) {
-            let (mailboxes, bytes) = (content.mailboxes, content.messages * 4096);
+            let mailboxes = content.mailboxes;
             let services = served(shard);
-            let first = Claim { shard, volume, second: None, mailboxes, bytes, services };
+            let first = Claim { shard, volume, second: None, mailboxes, services };
             claims
                 .entry(shard)
                 .and_modify(|claim: &mut Claim| claim.second = claim.second.or(Some(volume)))

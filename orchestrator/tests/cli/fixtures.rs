@@ -126,6 +126,12 @@ fn clean() -> Standing {
     standing
 }
 
+/// A verification of all of it has passed or found something.
+fn stands(view: &mut ShardView, standing: Standing) {
+    view.shard.bytes = standing.verification.verdict.tally.bytes;
+    view.shard.standing = Some(standing);
+}
+
 fn waits(mut view: ShardView, on: WaitingOn) -> ShardView {
     view.waiting_on = Some(on);
     view
@@ -138,7 +144,7 @@ pub(crate) fn shards() -> Vec<ShardView> {
         shard("vol-07", "n1", 0, Phase::Held { reason: Box::new(HeldReason::Policy(breach)) }),
         WaitingOn::Operator,
     );
-    held.shard.standing = Some(damaged());
+    stands(&mut held, damaged());
     let verifying =
         Phase::Verifying { attempt: AttemptNo::from_raw(3), deadline: ActiveTime::from_ms(1_000_000) };
     let progress = Progress { mailboxes: 200, messages: 2_500, bytes: 16 << 30, findings: 0 };
@@ -151,9 +157,9 @@ pub(crate) fn shards() -> Vec<ShardView> {
             earlier: Some(WaveNo::from_raw(1)),
         },
     );
-    verified.shard.standing = Some(clean());
+    stands(&mut verified, clean());
     let mut open = shard("vol-01", "n1", 0, Phase::Open { adopted: false });
-    open.shard.standing = Some(clean());
+    stands(&mut open, clean());
     let mut silent = waits(shard("vol-11", "n3", 2, Phase::Waiting), WaitingOn::Operator);
     silent.shard.blocked = Some(Hold {
         reason: HeldReason::NodeSilent { node: node_id("n3"), silent_for: Span::from_ms(65_341) },

@@ -1,8 +1,8 @@
 //! What is shown of each noun, as tables and as JSON.
 
 use rientro_types::{
-    Acceptance, Advice, CloseCause, Exception, HeldReason, Hold, MailboxGone, Phase, Promotion, Seq,
-    ServiceSet, ShardView, Span, VolumeId, WaitingOn, WaveNo, WaveState,
+    Acceptance, Advice, CloseCause, Exception, HeldReason, Hold, MailboxGone, Phase, Progress, Promotion,
+    Seq, ServiceSet, ShardView, Span, VolumeId, WaitingOn, WaveNo, WaveState,
 };
 use rientro_wire::operator::{FindingsAnswer, FindingsGap, JournalCheck};
 
@@ -236,6 +236,23 @@ async fn a_size_is_null_until_a_verification_has_read_it() {
         let run = cell.run(&["-o", "json", "mailbox", "show", "mario@libero.example"]).await;
         let json: serde_json::Value = serde_json::from_str(&run.stdout).expect("JSON");
         assert_eq!(json["shards"][0]["shard"]["bytes"], serde_json::json!(size), "{shard}");
+    }
+}
+
+/// What is verified again is about as large as before: how long the rest takes is said before its first mailbox is done.
+#[tokio::test]
+async fn a_verification_of_a_known_size_says_how_long_it_takes() {
+    let mut shards = fixtures::shards();
+    let progress = Some(Progress { mailboxes: 0, bytes: 1 << 30, ..Progress::default() });
+    for (bytes, said) in [
+        (61_u64 << 30, "this task needs about 30s to 2m more"),
+        (0, "no time can be said: how far the task is"),
+    ] {
+        shards[3].shard.bytes = bytes;
+        shards[3].waiting_on = Some(WaitingOn::Task { running: Span::from_secs(1), progress });
+        let cell = Cell::new(Canned { shards: shards.clone(), ..Canned::default() }).await;
+        let shown = cell.run(&["shard", "show", "vol-08"]).await.stdout;
+        assert!(row(&shown, "until").unwrap_or_default().starts_with(said), "{shown}");
     }
 }
 

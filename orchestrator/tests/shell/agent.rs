@@ -74,7 +74,7 @@ fn volume() -> VolumeId {
 /// A claim of a shard with ten mailboxes.
 pub(crate) fn claim(name: &str) -> Claim {
     let (volume, services) = (volume(), ServiceSet::NONE);
-    Claim { shard: shard(name), volume, second: None, mailboxes: 10, bytes: 1_000, services }
+    Claim { shard: shard(name), volume, second: None, mailboxes: 10, services }
 }
 
 pub(crate) fn hello(name: &str, incarnation: u64) -> Hello {

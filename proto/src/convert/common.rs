@@ -27,7 +27,7 @@ message!(v1::Actor => Actor { kind, id in 1..=ACTOR_ID_BYTES_MAX, authentication
 message!(v1::Order => Order { cell, incarnation, epoch, seq });
 message!(v1::Witness => Witness { order, entry });
 message!(v1::Placement => Placement { no, node, volume });
-message!(v1::Claim => Claim { shard, volume, mailboxes, bytes, services, second });
+message!(v1::Claim => Claim { shard, volume, mailboxes, services, second });
 message!(v1::Progress => Progress { mailboxes, messages, bytes, findings });
 
 message!(v1::FleetLimits => FleetLimits {

@@ -20,7 +20,7 @@ oneof!(Record in record, record: Record => Record {
     NodeSilent { node, silent_for as silent_for_ms },
     NodeHeard { node },
     ShardMet { node, claim },
-    ShardMeasured { shard, mailboxes, bytes },
+    ShardMeasured { shard, mailboxes },
     ShardPlaced { shard, placement },
     ShardHeld { shard, reason },
     ShardReleased { shard },

@@ -61,7 +61,7 @@ generate_struct! {
     Order { cell, incarnation, epoch, seq }
     Witness { order, entry }
     Placement { no, node, volume }
-    Claim { shard, volume, mailboxes, bytes, services, second }
+    Claim { shard, volume, mailboxes, services, second }
     Progress { mailboxes, messages, bytes, findings }
     FleetLimits { verifies_per_node, confirms_per_node, verifies_per_domain, silence }
     Selector { all, campaign, wave, labels, states, findings, shards }

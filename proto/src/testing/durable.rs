@@ -24,7 +24,7 @@ generate_enum! {
         NodeSilent { node, silent_for },
         NodeHeard { node },
         ShardMet { node, claim },
-        ShardMeasured { shard, mailboxes, bytes },
+        ShardMeasured { shard, mailboxes },
         ShardPlaced { shard, placement },
         ShardHeld { shard, reason },
         ShardReleased { shard },

@@ -36,7 +36,7 @@ fn shards() -> Vec<(&'static str, Record)> {
         ("node_silent", Record::NodeSilent { node: node(), silent_for: Span::from_ms(60_001) }),
         ("node_heard", Record::NodeHeard { node: node() }),
         ("shard_met", Record::ShardMet { node: node(), claim: claim() }),
-        ("shard_measured", Record::ShardMeasured { shard: shard(), mailboxes: 812, bytes: 1 << 40 }),
+        ("shard_measured", Record::ShardMeasured { shard: shard(), mailboxes: 812 }),
         ("shard_placed", Record::ShardPlaced { shard: shard(), placement: placement() }),
         ("shard_held", Record::ShardHeld { shard: shard(), reason: contested() }),
         ("shard_released", Record::ShardReleased { shard: shard() }),
@@ -303,14 +303,7 @@ fn limits() -> FleetLimits {
 }
 
 fn claim() -> Claim {
-    Claim {
-        shard: shard(),
-        volume: volume(),
-        second: Some(volume()),
-        mailboxes: 812,
-        bytes: 0,
-        services: services(),
-    }
+    Claim { shard: shard(), volume: volume(), second: Some(volume()), mailboxes: 812, services: services() }
 }
 
 fn placement() -> Placement {

@@ -188,7 +188,6 @@ fn the_largest_pages_fit_into_their_messages() {
         shard: shard(0),
         volume: volume(),
         mailboxes: u64::MAX,
-        bytes: u64::MAX,
         services: ServiceSet::ALL,
     };
     let claims = vec![claim; CLAIMS_PER_PAGE_MAX];

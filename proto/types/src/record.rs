@@ -155,14 +155,12 @@ pub enum Record {
         /// What the node says of it.
         claim: Claim,
     },
-    /// A shard's size is another one.
+    /// A shard has another number of mailboxes.
     ShardMeasured {
         /// The shard.
         shard: ShardId,
         /// Mailboxes in it.
         mailboxes: u64,
-        /// Bytes in it; zero when unknown.
-        bytes: u64,
     },
     /// A shard's data is somewhere else.
     ShardPlaced {

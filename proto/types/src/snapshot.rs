@@ -137,7 +137,7 @@ pub struct ShardSnapshot {
     pub placement: Placement,
     /// Mailboxes in it.
     pub mailboxes: u64,
-    /// Bytes in it; zero when unknown.
+    /// Bytes that the last verification of all of it read; zero before one, and on another volume.
     pub bytes: u64,
     /// Services that may be used.
     pub services: ServiceSet,

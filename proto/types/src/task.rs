@@ -168,8 +168,6 @@ pub struct Claim {
     pub second: Option<VolumeId>,
     /// Mailboxes in it.
     pub mailboxes: u64,
-    /// Bytes in it as far as known without reading; zero when unknown.
-    pub bytes: u64,
     /// Services the node durably knows to be open.
     pub services: crate::ServiceSet,
 }

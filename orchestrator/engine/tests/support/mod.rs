@@ -368,7 +368,6 @@ pub fn claim(id: &str, node: &str) -> Claim {
         shard: shard(id),
         volume: volume_of(node),
         mailboxes: 100,
-        bytes: 1_000_000,
         services: ServiceSet::NONE,
     }
 }

@@ -204,7 +204,7 @@ impl Books {
             }
             Record::TaskEnded { shard, attempt, end, backoff: _ } => self.ended(*shard, *attempt, end),
             Record::TaskReleased { node, shard, attempt } => self.free(*node, *shard, *attempt),
-            Record::ShardMeasured { shard, mailboxes, bytes: _ } => {
+            Record::ShardMeasured { shard, mailboxes } => {
                 if let Some(book) = self.shards.get_mut(shard) {
                     book.measured(*mailboxes);
                 }

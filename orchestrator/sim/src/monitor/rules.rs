@@ -23,7 +23,7 @@ impl Monitor {
                 self.may_end(*shard, *attempt, end, log);
             }
             Record::StepOpening { shard, services, timeout: _ } => self.may_open(*shard, *services, log),
-            Record::ShardMeasured { shard, mailboxes, bytes: _ } => self.may_follow(*shard, *mailboxes),
+            Record::ShardMeasured { shard, mailboxes } => self.may_follow(*shard, *mailboxes),
             Record::NodeSilent { node, silent_for: _ } => self.may_be_silent(*node),
             Record::WaveStarted { campaign, wave } => self.may_begin(*campaign, *wave),
             Record::WaveSettled { campaign, wave } => self.may_settle(*campaign, *wave),

@@ -170,7 +170,7 @@ fn tell_shard(record: &Record) -> Told {
         Record::ShardMet { node, claim } => {
             of_shard(claim.shard, "shard-met", false, format!("was met on node {node}"))
         }
-        Record::ShardMeasured { shard, mailboxes, .. } => {
+        Record::ShardMeasured { shard, mailboxes } => {
             of_shard(*shard, "shard-measured", false, format!("has {}", plural(*mailboxes, "mailbox")))
         }
         Record::ShardPlaced { shard, placement } => {

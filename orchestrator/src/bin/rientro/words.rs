@@ -4,7 +4,7 @@
 
 use rientro_types::{
     Acceptance, CampaignState, CampaignView, CellTime, CloseCause, HeldReason, PauseCause, Phase,
-    PolicyBreach, Ppm, Progress, Promotion, Service, ServiceSet, ShardSnapshot, ShardState, ShardView, Span,
+    PolicyBreach, Progress, Promotion, Service, ServiceSet, ShardSnapshot, ShardState, ShardView, Span,
     Standing, WaitingOn, WaveState, WaveView, mailboxes_missing,
 };
 use rientro_wire::operator::ShardAnswer;
@@ -288,12 +288,9 @@ fn open_for(open: ServiceSet) -> String {
     format!("it is open for {}; nothing is about to open more", services(open))
 }
 
-/// Bytes in a shard: told by its node, or read by a verification that saw all of it. `None` where neither is so.
+/// Bytes in a shard, as the last verification of all of it read them. `None` before one.
 pub(crate) fn size(shard: &ShardSnapshot) -> Option<u64> {
-    let verdict = shard.standing.as_ref().map(|standing| standing.verification.verdict);
-    let read =
-        verdict.filter(|verdict| verdict.coverage == Ppm::ONE).map_or(0, |verdict| verdict.tally.bytes);
-    [shard.bytes, read].into_iter().find(|bytes| *bytes > 0)
+    Some(shard.bytes).filter(|bytes| *bytes > 0)
 }
 
 /// Time a task still needs, from how far it came so far: half to twice the linear guess, as disks and mailboxes are not
