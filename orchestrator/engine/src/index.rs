@@ -175,6 +175,7 @@ impl State {
             wave.returning += mark.returning();
             wave.moving += u64::from(mark.moving);
         }
+        campaign.losing.extend(mark.wave.filter(|_| mark.lost > 0));
     }
 
     fn unindex(&mut self, ix: ShardIx) {
@@ -218,6 +219,9 @@ impl State {
             wave.lost -= mark.lost;
             wave.returning -= mark.returning();
             wave.moving -= u64::from(mark.moving);
+        }
+        if let Some(no) = mark.wave.filter(|no| campaign.wave(*no).is_none_or(|wave| wave.lost == 0)) {
+            campaign.losing.remove(&no);
         }
     }
 

@@ -216,7 +216,9 @@ impl Engine {
             }
         }
         let counted: Vec<u64> = campaign.waves.iter().map(|wave| wave.lost).collect();
-        (counted != lost).then(|| {
+        let losing = campaign.losing.iter().map(|no| no.raw() as usize);
+        let marked = losing.eq((0..lost.len()).filter(|at| lost[*at] > 0));
+        (counted != lost || !marked).then(|| {
             violation(
                 "R6",
                 format!("campaign {} counts {counted:?} mailboxes as lost; {lost:?} are", campaign.id),

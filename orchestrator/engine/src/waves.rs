@@ -4,7 +4,7 @@
 //! decision; it passes when its bake is over after that, or a named operator promotes it. Whatever is lost beyond the error
 //! budget pauses the campaign before anything else is decided; so does what a wave loses after it has passed.
 
-use rientro_types::{PassCause, PauseCause, Promotion, Record, WaveNo, WaveState};
+use rientro_types::{PassCause, PauseCause, Promotion, Record, WaveState};
 
 use crate::contract::OrderKind;
 use crate::engine::Engine;
@@ -49,8 +49,8 @@ impl Engine {
     /// Why the campaign must pause, if a wave that has begun lost too much.
     fn over_budget(&self, ix: CampaignIx) -> Option<PauseCause> {
         let campaign = self.state.campaign(ix);
-        let begun = campaign.waves.iter().zip(0..).filter(|(wave, _)| wave.state != WaveState::Waiting);
-        let mut begun = begun.map(|(wave, no)| (wave, WaveNo::from_raw(no)));
+        let losing = campaign.losing.iter().filter_map(|no| Some((campaign.wave(*no)?, *no)));
+        let mut begun = losing.filter(|(wave, _)| wave.state != WaveState::Waiting);
         let (wave, no) = begun.find(|(wave, no)| wave.lost > campaign.lost_max(*no))?;
         let policy = &campaign.plan.waves;
         let budget = if no.raw() == 0 { policy.error_budget_canary } else { policy.error_budget };

@@ -1,0 +1,77 @@
+//! One node.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use rientro_types::{
+    AttemptNo, CellTime, LabelKey, LabelValue, NodeId, NodeIncarnation, ShardId, StateCounts, TaskKind,
+};
+
+use crate::claims::Listing;
+use crate::contract::SessionNo;
+use crate::state::ShardIx;
+use crate::twin::Boots;
+
+/// One node.
+#[derive(Clone, Debug)]
+pub(crate) struct Node {
+    pub(crate) id: NodeId,
+    pub(crate) incarnation: NodeIncarnation,
+    pub(crate) retired: Vec<NodeIncarnation>,
+    pub(crate) labels: BTreeMap<LabelKey, LabelValue>,
+    pub(crate) silent: Option<CellTime>,
+    pub(crate) busy: BTreeMap<(ShardIx, AttemptNo), TaskKind>,
+
+    pub(crate) verifying: u32,
+    pub(crate) confirming: u32,
+    pub(crate) shards: BTreeSet<ShardIx>,
+    pub(crate) counts: StateCounts,
+
+    /// The session that has reconciled under the present leader.
+    pub(crate) session: Option<SessionNo>,
+    pub(crate) heard: Option<CellTime>,
+    /// Its processes, and whether another one uses its identity.
+    pub(crate) boots: Boots,
+    pub(crate) cancelled: BTreeSet<(ShardIx, AttemptNo)>,
+    pub(crate) listing: Option<Listing>,
+    /// Its newest complete inventory under the present leader.
+    pub(crate) listed: Option<Listing>,
+    /// Shards it said it serves that no node has shown yet.
+    pub(crate) strangers: BTreeSet<ShardId>,
+}
+
+impl Node {
+    /// Whether nobody says that it has the shard: it has listed its shards without it, or has listed none and is silent.
+    pub(crate) fn is_without(&self, shard: ShardIx) -> bool {
+        match &self.listed {
+            Some(listed) => !listed.shows(shard),
+            None => self.silent.is_some(),
+        }
+    }
+
+    pub(crate) fn new(id: NodeId, incarnation: NodeIncarnation) -> Self {
+        Self {
+            id,
+            incarnation,
+            retired: Vec::new(),
+            labels: BTreeMap::new(),
+            silent: None,
+            busy: BTreeMap::new(),
+            verifying: 0,
+            confirming: 0,
+            shards: BTreeSet::new(),
+            counts: StateCounts::default(),
+            session: None,
+            heard: None,
+            boots: Boots::default(),
+            cancelled: BTreeSet::new(),
+            listing: None,
+            listed: None,
+            strangers: BTreeSet::new(),
+        }
+    }
+
+    /// Whether tasks may start here.
+    pub(crate) fn is_ready(&self) -> bool {
+        self.session.is_some() && self.silent.is_none()
+    }
+}

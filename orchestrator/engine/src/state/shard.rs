@@ -1,0 +1,159 @@
+//! One shard, and its place in the indices.
+
+use std::collections::BTreeMap;
+
+use rientro_types::{
+    Acceptance, ActiveTime, AttemptNo, CellTime, Exception, HeldReason, Hold, MailboxId, NodeId, Phase,
+    Placement, PlacementNo, ServiceSet, ShardId, ShardState, Standing, VolumeId, WAVE_UNASSIGNED, WaveNo,
+    shard_state,
+};
+
+use crate::state::{CampaignIx, NodeIx, ShardIx};
+
+/// A shard's place in a campaign.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Member {
+    pub(crate) campaign: CampaignIx,
+    pub(crate) wave: WaveNo,
+    pub(crate) rank: u32,
+}
+
+/// Which queue of its campaign a shard stands in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Queue {
+    /// Waits to be verified.
+    Verify,
+    /// Is verified and waits to be opened.
+    Open,
+}
+
+/// Order in a queue: wave, then rank; the index makes it unique.
+pub(crate) type QueueKey = (WaveNo, u32, ShardIx);
+
+/// What the derived state holds of one shard, so that it can be taken out again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Footprint {
+    pub(crate) node: NodeIx,
+    pub(crate) state: ShardState,
+    pub(crate) mailboxes: u64,
+    pub(crate) campaign: Option<CampaignIx>,
+    pub(crate) wave: Option<WaveNo>,
+    pub(crate) lost: u64,
+    pub(crate) moving: bool,
+    pub(crate) in_flight: bool,
+    pub(crate) steppable: bool,
+    pub(crate) queue: Option<(Queue, QueueKey)>,
+    pub(crate) timer: Option<ActiveTime>,
+}
+
+/// One shard.
+#[derive(Clone, Debug)]
+pub(crate) struct Shard {
+    pub(crate) id: ShardId,
+    pub(crate) placement_no: PlacementNo,
+    pub(crate) node: NodeIx,
+    pub(crate) volume: VolumeId,
+    pub(crate) mailboxes: u64,
+    /// What the last verification of all of it read: closing it again does not make it another size.
+    pub(crate) bytes: u64,
+    pub(crate) services: ServiceSet,
+    pub(crate) services_since: CellTime,
+    pub(crate) seen: ServiceSet,
+    pub(crate) phase: Phase,
+    pub(crate) since: CellTime,
+    pub(crate) blocked: Option<Box<Hold>>,
+    pub(crate) doubted: bool,
+    pub(crate) attempt: AttemptNo,
+    pub(crate) failures: u32,
+    pub(crate) charged: bool,
+    pub(crate) member: Option<Member>,
+    pub(crate) standing: Option<Box<Standing>>,
+    pub(crate) accepted: Option<Box<Acceptance>>,
+    pub(crate) exceptions: BTreeMap<MailboxId, Exception>,
+
+    pub(crate) footprint: Option<Footprint>,
+
+    /// Its wait between tries is over.
+    pub(crate) due: bool,
+    /// What its node was last told to serve, in the node's present session.
+    pub(crate) told: Option<ServiceSet>,
+}
+
+impl Shard {
+    pub(crate) fn state(&self) -> ShardState {
+        shard_state(&self.phase, self.held_by())
+    }
+
+    /// The circumstance that holds it, whatever its phase.
+    pub(crate) fn held_by(&self) -> Option<&HeldReason> {
+        self.blocked.as_deref().map(|hold| &hold.reason)
+    }
+
+    /// Whether two nodes claim it.
+    pub(crate) fn is_contested(&self) -> bool {
+        matches!(self.held_by(), Some(HeldReason::Contested { .. }))
+    }
+
+    /// Whether it is in service and wrong: what would hold it were it on its way.
+    pub(crate) fn is_impaired(&self) -> bool {
+        self.blocked.is_some() && self.state() == ShardState::Open
+    }
+
+    /// Whether a campaign is bringing it back: what it is lost to counts against its wave, and leaving the campaign closes it.
+    pub(crate) fn is_under_way(&self) -> bool {
+        self.member.is_some() && !matches!(self.phase, Phase::Open { .. } | Phase::Closed { .. })
+    }
+
+    /// Whether it was lost, and is on its way again.
+    pub(crate) fn is_returning(&self) -> bool {
+        self.footprint.is_some_and(|mark| mark.returning() > 0)
+    }
+
+    /// Holds it for a circumstance, and charges its wave when it is under way (R6). The hold began when its cause did: being
+    /// told of that cause again takes in what is told and leaves the time as it is.
+    pub(crate) fn hold(&mut self, reason: HeldReason, at: CellTime) {
+        let same = self.blocked.as_deref().filter(|hold| hold.reason.is_same_cause(&reason));
+        let since = same.map_or(at, |hold| hold.since);
+        self.blocked = Some(Box::new(Hold { reason, since }));
+        self.charged |= self.is_under_way();
+    }
+
+    /// Mailboxes as budgets count them: a shard without mailboxes still counts.
+    pub(crate) fn weight(&self) -> u64 {
+        self.mailboxes.max(1)
+    }
+
+    /// The try under way, if there is one.
+    pub(crate) fn current_attempt(&self) -> Option<AttemptNo> {
+        match self.phase {
+            Phase::Verifying { attempt, .. } | Phase::Confirming { attempt, .. } => Some(attempt),
+            Phase::Closed { .. }
+            | Phase::Waiting
+            | Phase::Backoff { .. }
+            | Phase::Verified
+            | Phase::Opening { .. }
+            | Phase::Open { .. }
+            | Phase::Held { .. }
+            | Phase::Failed { .. } => None,
+        }
+    }
+
+    /// Where the shard goes when nothing is being done to it: on from its verification, or back to wait for one.
+    pub(crate) fn resting(&self) -> Phase {
+        if self.is_vouched() { Phase::Verified } else { Phase::Waiting }
+    }
+
+    /// Whether a standing verification or an operator's acceptance lets the shard go on to open.
+    pub(crate) fn is_vouched(&self) -> bool {
+        self.standing.is_some() || self.accepted.is_some()
+    }
+
+    pub(crate) fn placement(&self, node: NodeId) -> Placement {
+        Placement { no: self.placement_no, node, volume: self.volume }
+    }
+
+    /// The wave it is formed in, if it is in one.
+    pub(crate) fn wave(&self) -> Option<WaveNo> {
+        self.member.map(|m| m.wave).filter(|wave| *wave != WAVE_UNASSIGNED)
+    }
+}
