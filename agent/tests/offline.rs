@@ -206,7 +206,10 @@ fn settings_are_checked() {
     let (code, out, err) =
         agent(&["run", "--check", "--endpoint", "http://127.0.0.1:1", "--config"], &settings);
     assert_eq!(code, Some(0), "{err}");
-    assert!(out.contains("settings are good") && out.contains(node.volume.id.as_str()), "{out}");
+    assert!(out.contains("1 root: settings are good") && out.contains(node.volume.id.as_str()), "{out}");
+    fs::remove_file(node.volume.path.join(".rientro-volume")).unwrap();
+    let (_, out, _) = agent(&["run", "--check", "--endpoint", "http://127.0.0.1:1", "--config"], &settings);
+    assert!(out.contains("rientro-agent volume enrol"), "{out}");
     let (code, _, err) = agent(&["run", "--check", "--config"], &settings);
     assert_eq!((code, err.contains("`endpoints` is not set")), (Some(1), true), "{err}");
 }

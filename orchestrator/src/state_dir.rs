@@ -171,7 +171,10 @@ impl StateDir {
         if target.exists() {
             return Err(JournalError::Exists { path: target }.into());
         }
-        let first = journal::first_entry(&restore.backup).await?;
+        let first = match journal::first_entry(&restore.backup).await {
+            Err(JournalError::Missing { path }) => return Err(StateDirError::BackupMissing { path }),
+            first => first?,
+        };
         // A backup whose first entry founds nothing is damaged, which restoring it tells.
         let founded_with = first.as_ref().and_then(founding_key);
         let has_key = founded_with.map_or(Ok(false), |founded_with| self.check_key(founded_with))?;
@@ -339,6 +342,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let state = StateDir::open(folder.path(), RedbOptions::default(), false).unwrap();
         let backup = folder.path().join("damaged");
+        let missing = state.restore(&Restore { backup: backup.clone(), epoch_floor: None }).await;
+        assert!(matches!(missing, Err(StateDirError::BackupMissing { .. })));
         fs::write(&backup, b"no backup").unwrap();
         assert!(state.restore(&Restore { backup, epoch_floor: None }).await.is_err());
         assert!(!Source::restored(&state));

@@ -109,11 +109,21 @@ fn warn_of_few_files(files: u64, tasks_max: usize) {
 
 /// Says what the settings lead to, root by root.
 fn report(settings: &Settings) -> Result<()> {
-    let mut lines =
-        vec![format!("node {} with {} roots: settings are good", settings.node, settings.roots.len())];
+    let roots = match settings.roots.len() {
+        1 => "1 root".to_owned(),
+        more => format!("{more} roots"),
+    };
+    let mut lines = vec![format!("node {} with {roots}: settings are good", settings.node)];
     for root in &settings.roots {
-        let volume = root.volume().map_or_else(|| "no volume that counts".to_owned(), |id| id.to_string());
-        lines.push(format!("{}: {volume}", root.path.display()));
+        let path = root.path.display();
+        let volume = match root.volume() {
+            Some(id) => id.to_string(),
+            None if root.marker_only => format!(
+                "no volume with a marker; once the right one is mounted, `rientro-agent volume enrol {path}` gives it one"
+            ),
+            None => format!("no volume that counts; `rientro-agent volume show {path}` tells why"),
+        };
+        lines.push(format!("{path}: {volume}"));
     }
     super::print(&(lines.join("\n") + "\n"))
 }

@@ -33,7 +33,7 @@ impl Sweep {
             Self::Prioritise => "on its way in a wave that has not begun",
             Self::Adopt => "closed, or in disagreement with a restored journal",
             Self::Settle(_) => {
-                "in question on that node: claimed by another one too, with another volume mounted, or lacking mailboxes"
+                "in question on that node (claimed by a second node, another volume mounted, or mailboxes missing)"
             }
         }
     }

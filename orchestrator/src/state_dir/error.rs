@@ -76,6 +76,11 @@ pub enum StateDirError {
         /// What is there of the cell.
         beside: PathBuf,
     },
+    /// There is no backup to restore from.
+    BackupMissing {
+        /// Where it was looked for.
+        path: PathBuf,
+    },
     /// The journal could not be restored.
     Journal(JournalError),
 }
@@ -117,6 +122,10 @@ impl StateDirError {
                 "restore the newest backup with `rientro journal restore`, or move the whole directory away to found a new, \
                  empty cell",
             ),
+            Self::BackupMissing { path } => Advice::new(
+                format!("there is no file {}", path.display()),
+                "name the file that `rientro journal backup` wrote",
+            ),
             Self::Journal(error) => error.advice(),
         }
     }
@@ -137,7 +146,8 @@ impl Error for StateDirError {
             | Self::KeyDamaged { .. }
             | Self::ForeignKey(_)
             | Self::KeyMissing { .. }
-            | Self::JournalMissing { .. } => None,
+            | Self::JournalMissing { .. }
+            | Self::BackupMissing { .. } => None,
         }
     }
 }

@@ -3,8 +3,8 @@
 use std::borrow::Cow;
 
 use rientro_types::{
-    CampaignId, Exception, FindingKind, FindingKinds, LabelKey, LabelValue, Receipt, Refusal, Selector, Seq,
-    Service, ServiceSet, ShardState, Verb, WaveNo,
+    CampaignId, CampaignState, CampaignView, Exception, FindingKind, FindingKinds, LabelKey, LabelValue,
+    PauseCause, Receipt, Refusal, Selector, Seq, Service, ServiceSet, ShardState, Verb, WaveNo,
 };
 
 use crate::server::Canned;
@@ -128,6 +128,22 @@ async fn the_other_verbs_arrive_as_meant() {
         reason: "damaged".to_owned(),
     };
     assert_eq!(decided(&except).await, verb);
+}
+
+/// What follows a promotion is told as it is: a paused campaign opens nothing, and after the last wave none comes.
+#[tokio::test]
+async fn a_promotion_tells_what_follows() {
+    let paused = CampaignState::Paused(PauseCause::Operator);
+    for (state, wave, told) in [
+        (CampaignState::Running, "1", "The next wave may open at once"),
+        (CampaignState::Running, "2", "No wave comes after it"),
+        (paused, "1", "nothing opens before it is resumed"),
+    ] {
+        let campaigns = vec![CampaignView { state, ..fixtures::campaign() }];
+        let cell = Cell::new(Canned { campaigns, ..Canned::default() }).await;
+        let run = cell.run(&["--yes", "wave", "promote", "return-1", wave]).await;
+        assert!(run.code == 0 && run.stderr.contains(told), "{}", run.stderr);
+    }
 }
 
 /// R3: the present wave moves on with each promotion; a script names the one it means, so that running it twice promotes one.

@@ -86,6 +86,13 @@ async fn restore(session: &Session, state_dir: &Path, from: &Restore) -> Result<
     let refused = |error: &StateDirError| Failure::advised(error.advice());
     let dir = StateDir::open(state_dir, RedbOptions::default(), false).map_err(|error| refused(&error))?;
     let restored = dir.restore(from).await.map_err(|error| refused(&error))?;
+    if session.out.is_json() {
+        return session.out.json(&json!({
+            "state_dir": state_dir.display().to_string(),
+            "above_epoch": restored.journal.fence.raw(),
+            "has_key": restored.has_key,
+        }));
+    }
     session.out.line(format_args!(
         "Restored the journal of {}: the next leader begins a new life of the cell, above epoch {}.",
         file_name(state_dir),

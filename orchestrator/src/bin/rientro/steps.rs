@@ -187,7 +187,13 @@ pub(crate) fn of_campaign(campaign: &CampaignView) -> Vec<NextStep> {
         (CampaignState::Running | CampaignState::Forming, Some(wave)) => {
             steps.push((format!("rientro watch {id}"), "see it come back"));
             if campaign.plan.waves.promotion == Promotion::Manual {
-                steps.push((format!("rientro wave promote {id} {wave}"), "let the next wave begin"));
+                let is_last = campaign.waves.last().is_some_and(|last| last.wave == wave);
+                let purpose = if is_last {
+                    "let the last wave pass: the campaign ends"
+                } else {
+                    "let the next wave begin"
+                };
+                steps.push((format!("rientro wave promote {id} {wave}"), purpose));
             }
         }
         (CampaignState::Running | CampaignState::Forming, None) => {

@@ -2,7 +2,8 @@
 
 use clap::Subcommand;
 use rientro_types::{
-    CampaignId, CampaignView, CellTime, Selector, ShardState, Verb, WaveNo, WaveState, WaveView,
+    CampaignId, CampaignState, CampaignView, CellTime, Selector, ShardState, Verb, WaveNo, WaveState,
+    WaveView,
 };
 use rientro_wire::operator::ShardsQuery;
 use serde_json::{Value, json};
@@ -43,12 +44,8 @@ pub(crate) enum WaveCommand {
     },
 }
 
-const PROMOTE: Telling = Telling {
-    verb: "let a wave of {} pass",
-    done: "Let a wave of {} pass",
-    warning: "The next wave may open at once; what is held in this one stays held. Losses after this still count.",
-    asks: true,
-};
+const PROMOTE: Telling =
+    Telling { verb: "let a wave of {} pass", done: "Let a wave of {} pass", warning: "", asks: true };
 
 pub(crate) async fn run(session: &Session, command: WaveCommand) -> Result<(), Failure> {
     let mut client = session.connect().await?;
@@ -78,10 +75,10 @@ pub(crate) async fn run(session: &Session, command: WaveCommand) -> Result<(), F
             session.out.grid(&shards_grid(&shards, now))
         }
         WaveCommand::Promote { campaign, wave } => {
+            let view = client.campaign(campaign).await?;
             let wave = match wave {
                 Some(wave) => wave,
                 None => {
-                    let view = client.campaign(campaign).await?;
                     let present = view.wave;
                     let wave = present
                         .ok_or_else(|| Failure::Refused("every wave has passed already".to_owned().into()))?;
@@ -92,7 +89,26 @@ pub(crate) async fn run(session: &Session, command: WaveCommand) -> Result<(), F
                 }
             };
             let preview = format!("This is about wave {wave} of campaign {campaign}.");
-            decide_shown(session, &mut client, Verb::Promote { campaign, wave }, PROMOTE, &preview).await
+            let telling = Telling { warning: after(&view, wave), ..PROMOTE };
+            decide_shown(session, &mut client, Verb::Promote { campaign, wave }, telling, &preview).await
+        }
+    }
+}
+
+/// What follows when a wave passes.
+fn after(view: &CampaignView, wave: WaveNo) -> &'static str {
+    let is_last = view.waves.last().is_some_and(|last| last.wave == wave);
+    match view.state {
+        CampaignState::Paused(_) => {
+            "The campaign stays paused: nothing opens before it is resumed. What is held in this wave stays held."
+        }
+        CampaignState::Forming | CampaignState::Running | CampaignState::Ended | CampaignState::Aborted
+            if is_last =>
+        {
+            "No wave comes after it: the campaign ends, and what is held in it stays held."
+        }
+        CampaignState::Forming | CampaignState::Running | CampaignState::Ended | CampaignState::Aborted => {
+            "The next wave may open at once; what is held in this one stays held. Losses after this still count."
         }
     }
 }
