@@ -124,8 +124,10 @@ const UNITS: [(&str, u64); 5] = [("ms", 1), ("d", 86_400_000), ("h", 3_600_000),
 impl fmt::Display for Span {
     /// The largest unit that needs no fraction.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (name, ms) =
-            UNITS[1..].iter().find(|(_, ms)| self.0 > 0 && self.0.is_multiple_of(*ms)).unwrap_or(&UNITS[0]);
+        if *self == Self::ZERO {
+            return f.pad("0s");
+        }
+        let (name, ms) = UNITS[1..].iter().find(|(_, ms)| self.0.is_multiple_of(*ms)).unwrap_or(&UNITS[0]);
         f.pad(&format!("{}{name}", self.0 / ms))
     }
 }
@@ -153,7 +155,7 @@ mod tests {
         for text in ["500ms", "90s", "5m", "6h", "2d"] {
             assert_eq!(text.parse::<Span>().unwrap().to_string(), text);
         }
-        assert_eq!(Span::ZERO.to_string(), "0ms");
+        assert_eq!(Span::ZERO.to_string(), "0s");
         assert_eq!("5".parse::<Span>(), Err(SpanError));
         assert_eq!("-5s".parse::<Span>(), Err(SpanError));
         assert_eq!("99999999999999999d".parse::<Span>(), Err(SpanError));

@@ -29,6 +29,8 @@ pub(crate) struct Telling {
 pub(crate) enum Outcome {
     /// It was made.
     Decided,
+    /// It was so already.
+    Unchanged,
     /// The operator said no.
     Declined,
 }
@@ -54,7 +56,7 @@ pub(crate) async fn decide(
     }
     let receipt = client.act(&actor, verb, false).await?.map_err(|refusal| refuse(&refusal))?;
     show(session, telling, &receipt)?;
-    Ok(Outcome::Decided)
+    Ok(if receipt.changes { Outcome::Decided } else { Outcome::Unchanged })
 }
 
 /// Tells what would be done, and asks where that is due. What changes nothing is not asked about.
@@ -85,7 +87,7 @@ pub(crate) async fn decide_shown(
     preview: &str,
 ) -> Result<(), Failure> {
     match decide(session, client, verb, telling, preview, refused).await? {
-        Outcome::Decided => Ok(()),
+        Outcome::Decided | Outcome::Unchanged => Ok(()),
         Outcome::Declined => Err(Failure::Unsound),
     }
 }
@@ -128,7 +130,8 @@ fn clauses(receipt: &Receipt) -> Vec<String> {
         clauses.push(format!("out of the campaign: {leaving}, {closed}"));
     }
     if receipt.mailboxes_forgiven > 0 {
-        clauses.push(format!("forgiven: {} lost so far", plural(receipt.mailboxes_forgiven, "mailbox")));
+        let lost = plural(receipt.mailboxes_forgiven, "mailbox");
+        clauses.push(format!("forgiven: {lost} lost so far, for the error budget of their wave"));
     }
     if receipt.wave_shards > 0 {
         let wave = size(receipt.wave_shards, receipt.wave_mailboxes);
@@ -244,7 +247,7 @@ mod tests {
         let promoted = Receipt { shards: 2, mailboxes: 8, mailboxes_forgiven: 4, ..none };
         assert_eq!(
             scope("let a wave of {} pass", &promoted),
-            "let a wave of 2 shards with 8 mailboxes pass; forgiven: 4 mailboxes lost so far"
+            "let a wave of 2 shards with 8 mailboxes pass; forgiven: 4 mailboxes lost so far, for the error budget of their wave"
         );
     }
 }

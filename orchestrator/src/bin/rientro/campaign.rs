@@ -74,12 +74,8 @@ const REVISE: Telling = Telling {
 };
 const PAUSE: Telling =
     Telling { verb: "pause a campaign of {}", done: "Paused a campaign of {}", warning: "", asks: false };
-const RESUME: Telling = Telling {
-    verb: "resume a campaign of {}",
-    done: "Resumed a campaign of {}",
-    warning: "What its wave has lost so far no longer counts against its error budget.",
-    asks: true,
-};
+const RESUME: Telling =
+    Telling { verb: "resume a campaign of {}", done: "Resumed a campaign of {}", warning: "", asks: true };
 const ABORT: Telling = Telling {
     verb: "abort a campaign of {}",
     done: "Aborted a campaign of {}",
@@ -143,6 +139,7 @@ async fn revise(session: &Session, path: &Path) -> Result<(), Failure> {
 
 fn follow_up(session: &Session, campaign: CampaignId, outcome: Outcome) -> Result<(), Failure> {
     match outcome {
+        Outcome::Unchanged => Ok(()),
         Outcome::Decided if session.out.is_json() => Ok(()),
         Outcome::Decided => {
             note(format_args!("Watch it with: rientro watch {campaign}"));

@@ -107,7 +107,9 @@ impl<'a> List<'a> {
             return Err(self.incomplete());
         }
         if total == 0 {
-            note("Nothing was found by the verifications that stand.");
+            note(
+                "There are no findings: nothing was found, or nothing has been verified (rientro shard list).",
+            );
         } else if shown < total {
             note(format_args!("{} of {} findings are shown; --max 0 shows all.", count(shown), count(total)));
         }
