@@ -59,8 +59,9 @@ Exit codes:
   3    the cell cannot be reached
   130  stopped with Ctrl-C
 
-Data goes to stdout, everything else to stderr. NO_COLOR is respected. With --output json a failure is
-one line on stderr: {\"error\": {\"code\": ..., \"what\": ..., \"next\": ...}}, `next` being null or what to do.
+Data goes to stdout, everything else to stderr. NO_COLOR is respected. With
+--output json a failure is one line on stderr, `next` being null or what to do:
+{\"error\": {\"code\": ..., \"what\": ..., \"next\": ...}}
 
 Why is a mailbox still closed, and until when?   rientro mailbox show ADDRESS
 What comes back, how fast, what is held?         rientro watch";
