@@ -150,9 +150,13 @@ impl Engine {
         self.contest_again(shard);
     }
 
-    /// Looks for a rival of a shard that is not contested any more.
+    /// Looks for a rival of a shard that is not contested, or not any more.
     fn contest_again(&mut self, shard: ShardIx) {
-        let holder = self.state.shard(shard).node;
+        let s = self.state.shard(shard);
+        if s.is_contested() {
+            return;
+        }
+        let holder = s.node;
         let rival = self.state.node_ixs().find_map(|ix| {
             let rival = self.state.node(ix).listed.as_ref()?.rivals.get(&shard)?;
             (ix != holder || rival.twice).then_some((ix, rival.volume))
