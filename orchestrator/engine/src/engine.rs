@@ -327,6 +327,7 @@ impl Engine {
         let node = self.state.node_mut(ix);
         node.session = None;
         node.cancelled.clear();
+        node.asked.clear();
         node.listing = None;
         node.listed = None;
         node.strangers.clear();

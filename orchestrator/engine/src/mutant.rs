@@ -10,6 +10,8 @@ pub enum Mutant {
     None,
     /// R1: a failed verification lets the shard open.
     OpenUnverified,
+    /// R1: a shard opens on a confirmation, however old.
+    OpenOnOldWord,
     /// R2: the node budget is not looked at.
     IgnoreBudget,
     /// R3: the wave of a shard is not looked at before it opens.
@@ -36,8 +38,9 @@ pub enum Mutant {
 
 impl Mutant {
     /// Every mutant.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::OpenUnverified,
+        Self::OpenOnOldWord,
         Self::IgnoreBudget,
         Self::OpenAnyWave,
         Self::ForgetRecord,

@@ -277,13 +277,14 @@ impl Engine {
             TaskEnd::Failed(_) => self.backoff(shard),
             TaskEnd::Verified { .. } | TaskEnd::Confirmed => rientro_types::Span::ZERO,
         };
-        let confirmed = matches!(end, TaskEnd::Confirmed);
-        let (id, node) = (self.state.shard(shard).id, self.state.shard(shard).node);
+        let node = self.state.shard(shard).node;
+        let confirmed = self.take_asked(node, shard, attempt) && end == TaskEnd::Confirmed;
+        let id = self.state.shard(shard).id;
         let record = Record::TaskEnded { shard: id, attempt, end, backoff };
         self.decide_for(node, record);
         self.state.watches.remove(&shard);
-        // One that was made on the other machine of two is found expired instead.
-        if confirmed && !self.is_of_another(shard) {
+        // An old word is believed, and followed by a confirmation that is of now.
+        if confirmed {
             self.begin_opening(shard);
         }
     }

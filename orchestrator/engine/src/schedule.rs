@@ -141,6 +141,27 @@ impl Engine {
         self.decide(Record::TaskStarted { shard: id, kind, attempt, node, timeout });
         self.watch(shard);
         self.send_task(ix, shard);
+        if kind == TaskKind::Confirm {
+            self.note_asked(ix, shard, attempt);
+        }
+    }
+
+    /// A confirmation says what is so when it is made, and stands for the moment of opening only when that is now: it was
+    /// asked for in this session, and nobody has been away since, neither the node nor the leader nor the campaign.
+    fn note_asked(&mut self, ix: NodeIx, shard: ShardIx, attempt: AttemptNo) {
+        if let Some(behind) = self.clock_behind(shard) {
+            self.state.node_mut(ix).asked.insert((shard, attempt), behind);
+        }
+    }
+
+    /// Whether a try was asked for as [`Self::note_asked`] says. It is asked for no more then.
+    pub(crate) fn take_asked(&mut self, ix: NodeIx, shard: ShardIx, attempt: AttemptNo) -> bool {
+        let asked = self.state.node_mut(ix).asked.remove(&(shard, attempt));
+        asked.is_some() && asked == self.clock_behind(shard) || self.state.mutant == Mutant::OpenOnOldWord
+    }
+
+    fn clock_behind(&self, shard: ShardIx) -> Option<Span> {
+        self.state.campaign_of(self.state.shard(shard)).map(|campaign| campaign.clock_behind)
     }
 
     /// Starts the progress clock of a try.
@@ -153,7 +174,7 @@ impl Engine {
 
     fn start_confirmations(&mut self, ix: CampaignIx) {
         while let Some((node, shard)) = self.next_confirmation(ix) {
-            if self.is_expired(ix, shard) {
+            if self.is_expired(shard) {
                 let shard = self.state.shard(shard).id;
                 self.decide(Record::VerificationExpired { shard });
             } else {
@@ -182,20 +203,23 @@ impl Engine {
     }
 
     /// Whether a verification is too old to be confirmed, or perhaps one of other disks.
-    fn is_expired(&self, ix: CampaignIx, shard: ShardIx) -> bool {
-        let age_max = self.state.campaign(ix).plan.policy.verified_age_max;
+    fn is_expired(&self, shard: ShardIx) -> bool {
         let s = self.state.shard(shard);
-        let old = s.standing.as_ref().is_some_and(|standing| self.now.since(standing.at) > age_max);
+        let age = s.standing.as_ref().map(|standing| self.now.since(standing.at));
+        let age_max = self.state.campaign_of(s).map(|campaign| campaign.plan.policy.verified_age_max);
+        let old = age.zip(age_max).is_some_and(|(age, max)| age > max);
         s.accepted.is_none() && old || self.is_of_another(shard)
     }
 
-    /// The first step of opening, straight after its confirmation. R1, R3: looked at once more where it counts.
+    /// The first step of opening, straight after its confirmation. R1, R3: looked at once more where it counts; what is
+    /// expired is found by the next look.
     pub(crate) fn begin_opening(&mut self, shard: ShardIx) {
         let s = self.state.shard(shard);
         let Some(campaign) = self.state.campaign_of(s) else { return };
         let wave_open = s.wave().is_some_and(|wave| campaign.wave_started(wave))
             || self.state.mutant == Mutant::OpenAnyWave;
-        if campaign.is_running() && wave_open && s.blocked.is_none() && s.is_vouched() {
+        let vouched = s.is_vouched() && !self.is_expired(shard);
+        if campaign.is_running() && wave_open && s.blocked.is_none() && vouched {
             self.open_step(shard);
         }
     }
@@ -289,6 +313,7 @@ impl Engine {
             if over && node.silent.is_none() {
                 let node = node.id;
                 self.decide(Record::NodeSilent { node, silent_for });
+                self.state.node_mut(ix).asked.clear();
                 self.yield_claims(ix);
             }
             let node = self.state.node(ix);

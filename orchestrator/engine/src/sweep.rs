@@ -107,6 +107,7 @@ impl State {
             Sweep::Close => {
                 !matches!(shard.phase, Phase::Closed { cause: CloseCause::Operator })
                     || shard.in_disagreement()
+                    || shard.doubted
             }
             Sweep::Retry => {
                 let retriable = match shard.phase {
@@ -244,13 +245,13 @@ impl Shard {
         matches!(self.held_by(), Some(HeldReason::Disagreement { .. }))
     }
 
-    /// A person has decided what is open: the node is told, and is believed about what it serves until it has obeyed. What
-    /// the restored journal had seen of it is of another time.
+    /// A person has decided what is open, be it before the node was heard after a restore: the node is told, and is believed
+    /// about what it serves until it has obeyed. What the restored journal had seen of it is of another time.
     fn end_disagreement(&mut self) {
         if let Some(HeldReason::Disagreement { node, .. }) = self.held_by() {
             self.seen = *node;
             self.blocked = None;
-            self.doubted = false;
         }
+        self.doubted = false;
     }
 }

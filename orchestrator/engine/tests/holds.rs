@@ -398,3 +398,20 @@ fn only_a_wave_that_can_be_reached_is_offered() {
         assert_eq!((tried.is_ok(), promotion), (earlier.is_some(), Promotion::Manual), "{id}: {tried:?}");
     }
 }
+
+/// T29, R8: what a person closes after a restore is closed, be its node heard before or after: it is told to serve nothing, and
+/// nobody is asked again.
+#[test]
+fn a_closing_before_the_node_is_heard_ends_the_doubt() {
+    let mut cell = Cell::with_fleet(1, 1);
+    cell.run(Event::Lead { epoch: Epoch::from_raw(9), origin: Origin::Restored });
+    let close = || Verb::Close { selector: only("a1"), reason: "the array is gone".to_owned() };
+    assert!(cell.ask(close()).unwrap().changes);
+    assert!(!cell.ask(close()).unwrap().changes, "it is so already");
+    cell.told();
+    cell.connect_with("a", 1, vec![], vec![(shard("a1"), ServiceSet::ALL)]);
+    cell.inventory("a", vec![Claim { services: ServiceSet::ALL, ..claim("a1", "a") }]);
+    assert_eq!(cell.told(), [(node("a"), shard("a1"), ServiceSet::NONE)]);
+    assert_eq!(held(&cell, "a1"), None, "a person has decided");
+    cell.assert_replays();
+}

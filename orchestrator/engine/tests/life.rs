@@ -60,6 +60,79 @@ fn services_open_step_by_step() {
     assert_eq!(cell.state("a1"), ShardState::Open);
 }
 
+/// One shard that is being confirmed: try 2, ordered and not answered.
+fn confirming() -> Cell {
+    let mut patient = plan("return");
+    patient.waves.error_budget_canary = Ppm::ONE;
+    patient.tries.confirm_timeout = Span::from_secs(600);
+    patient.policy.verified_age_max = Span::from_secs(120);
+    let mut cell = Cell::with_fleet(1, 1);
+    cell.start(patient);
+    cell.result("a", "a1", 1, verified(Outcome::Clean, "a"));
+    assert_eq!(cell.state("a1"), ShardState::Confirming);
+    cell.ordered();
+    cell
+}
+
+/// R1: what a confirmation says was so when it was made. One that was asked for before the node, the leader or the campaign
+/// was away is not of now: it is followed by another, and that one opens.
+#[test]
+fn a_confirmation_from_before_an_absence_opens_nothing() {
+    let again = || Busy { shard: shard("a1"), attempt: AttemptNo::from_raw(2), kind: TaskKind::Confirm };
+    let reconnected = |cell: &mut Cell| {
+        cell.disconnect("a");
+        cell.connect_with("a", 1, vec![again()], vec![]);
+    };
+    let restarted = |cell: &mut Cell| {
+        cell.restart(Span::from_secs(2));
+        cell.connect_with("a", 1, vec![again()], vec![]);
+        cell.inventory("a", vec![claim("a1", "a")]);
+    };
+    let stood_still = |cell: &mut Cell| {
+        cell.now = cell.now + Span::from_secs(73);
+        cell.pass(1);
+    };
+    let silent = |cell: &mut Cell| {
+        cell.pass_with(61, &[]);
+        cell.pass(2);
+    };
+    let paused = |cell: &mut Cell| {
+        cell.ask(Verb::Pause { campaign: campaign("return") }).unwrap();
+        cell.pass(3);
+        cell.ask(Verb::Resume { campaign: campaign("return") }).unwrap();
+    };
+    let absences: [(&str, &dyn Fn(&mut Cell)); 5] = [
+        ("its session broke", &reconnected),
+        ("the orchestrator died", &restarted),
+        ("the orchestrator stood still", &stood_still),
+        ("the node was silent", &silent),
+        ("the campaign was paused", &paused),
+    ];
+    for (what, happens) in absences {
+        let mut cell = confirming();
+        happens(&mut cell);
+        cell.ordered();
+        cell.result("a", "a1", 2, TaskEnd::Confirmed);
+        assert_eq!(cell.state("a1"), ShardState::Confirming, "{what}");
+        assert_eq!(cell.view("a1").shard.services, ServiceSet::NONE, "{what}");
+        let asked: Vec<_> = cell.ordered().into_iter().map(|(_, task)| task.attempt.raw()).collect();
+        assert_eq!(asked, [3], "{what}");
+        cell.result("a", "a1", 3, TaskEnd::Confirmed);
+        assert_eq!(cell.state("a1"), ShardState::Opening, "{what}");
+        cell.assert_replays();
+    }
+}
+
+/// R1: a verification that has become too old while it was being confirmed is made anew.
+#[test]
+fn a_confirmation_does_not_outlast_its_verification() {
+    let mut cell = confirming();
+    cell.pass(121);
+    cell.result("a", "a1", 2, TaskEnd::Confirmed);
+    assert_eq!((cell.state("a1"), cell.view("a1").shard.standing), (ShardState::Verifying, None));
+    cell.assert_replays();
+}
+
 /// R1, R7: what is damaged, unreadable or unknown is held, and says why.
 #[test]
 fn only_a_passing_verdict_opens() {

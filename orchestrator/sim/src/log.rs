@@ -32,11 +32,15 @@ pub struct Told {
     pub honest: bool,
     /// What was really there at that moment.
     pub content: Option<Content>,
+    /// That moment.
+    pub at: CellTime,
 }
 
 /// The log.
 #[derive(Clone, Debug, Default)]
 pub struct Log {
+    /// The time of the world, whatever the clock of the cell says.
+    pub now: CellTime,
     begun: BTreeMap<(ShardId, AttemptNo), Begun>,
     told: BTreeMap<(ShardId, AttemptNo), Told>,
     /// Tries begun since the monitor last looked.
@@ -72,7 +76,8 @@ impl Log {
         honest: bool,
         content: Option<Content>,
     ) {
-        self.told.insert((shard, attempt), Told { end, honest, content });
+        let at = self.now;
+        self.told.insert((shard, attempt), Told { end, honest, content, at });
     }
 
     /// Services were made durable.

@@ -255,6 +255,7 @@ impl World {
     }
 
     fn happen(&mut self, happening: Happening) {
+        self.log.now = self.now;
         match happening {
             Happening::StartDriver => self.start_driver(),
             Happening::Drain => self.drain(),

@@ -35,6 +35,12 @@ fn opening_unverified_shards_is_caught() {
     caught(Mutant::OpenUnverified, "R1");
 }
 
+/// R1
+#[test]
+fn opening_on_an_old_word_is_caught() {
+    caught(Mutant::OpenOnOldWord, "R1");
+}
+
 /// R2
 #[test]
 fn ignoring_a_budget_is_caught() {
@@ -104,7 +110,7 @@ fn never_retrying_is_caught() {
 /// Every mutant is among the tests above, and the engine as it is passes the seeds that catch them.
 #[test]
 fn the_engine_as_it_is_passes_the_same_seeds() {
-    assert_eq!(Mutant::ALL.len(), 12, "a mutant without a test above");
+    assert_eq!(Mutant::ALL.len(), 13, "a mutant without a test above");
     for seed in SEEDS {
         assert_eq!(run_seed(seed, Mutant::None).violations, vec![], "seed {seed}");
     }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use rientro_types::{
-    AttemptNo, CellTime, LabelKey, LabelValue, NodeId, NodeIncarnation, ShardId, StateCounts, TaskKind,
+    AttemptNo, CellTime, LabelKey, LabelValue, NodeId, NodeIncarnation, ShardId, Span, StateCounts, TaskKind,
 };
 
 use crate::claims::Listing;
@@ -32,6 +32,9 @@ pub(crate) struct Node {
     /// Its processes, and whether another one uses its identity.
     pub(crate) boots: Boots,
     pub(crate) cancelled: BTreeSet<(ShardIx, AttemptNo)>,
+    /// Confirmations that were asked for in this session and since it was last heard after a silence, with how far the clock
+    /// of their campaign was behind then.
+    pub(crate) asked: BTreeMap<(ShardIx, AttemptNo), Span>,
     pub(crate) listing: Option<Listing>,
     /// Its newest complete inventory under the present leader.
     pub(crate) listed: Option<Listing>,
@@ -64,6 +67,7 @@ impl Node {
             heard: None,
             boots: Boots::default(),
             cancelled: BTreeSet::new(),
+            asked: BTreeMap::new(),
             listing: None,
             listed: None,
             strangers: BTreeSet::new(),

@@ -28,6 +28,8 @@ pub struct ShardBook {
     pub verification: Option<(AttemptNo, Verification)>,
     /// The confirmation after it.
     pub confirmed: Option<AttemptNo>,
+    /// How often leadership had changed when its newest try began.
+    pub asked: u64,
     /// An operator took it as it is.
     pub accepted: bool,
     /// It was taken over in service.
@@ -200,6 +202,7 @@ impl Books {
                         book.verification = None;
                     }
                     book.confirmed = None;
+                    book.asked = started.1;
                 }
             }
             Record::TaskEnded { shard, attempt, end, backoff: _ } => self.ended(*shard, *attempt, end),
@@ -367,6 +370,7 @@ impl ShardBook {
             member: None,
             verification: None,
             confirmed: None,
+            asked: 0,
             accepted: false,
             adopted: !claim.services.is_empty(),
             under_way: None,

@@ -163,6 +163,12 @@ impl Monitor {
         if !(verified.honest && confirmation.honest) {
             return;
         }
+        // What was so before a silence, an absence or a session is no word about now.
+        let (age, age_max) = (log.now.since(confirmation.at), self.books.limits.silence.ms() + LATE_MS);
+        if age.ms() > age_max || book.asked != self.clock.now().1 {
+            let found = format!("shard {shard} opens on a confirmation that was made {age} ago");
+            self.broken("R1", Some(shard), found);
+        }
         let told = matches!(&verified.end, TaskEnd::Verified { verification: v, .. } if *v == verification);
         let level = verification.verdict.level;
         let passes = |c: &crate::truth::Content| {
