@@ -74,6 +74,9 @@ fn confirming() -> Cell {
     cell
 }
 
+/// What happens to a cell, and how a failure calls it.
+type Absence<'a> = (&'a str, &'a dyn Fn(&mut Cell));
+
 /// R1: what a confirmation says was so when it was made. One that was asked for before the node, the leader or the campaign
 /// was away is not of now: it is followed by another, and that one opens.
 #[test]
@@ -101,7 +104,7 @@ fn a_confirmation_from_before_an_absence_opens_nothing() {
         cell.pass(3);
         cell.ask(Verb::Resume { campaign: campaign("return") }).unwrap();
     };
-    let absences: [(&str, &dyn Fn(&mut Cell)); 5] = [
+    let absences: [Absence<'_>; 5] = [
         ("its session broke", &reconnected),
         ("the orchestrator died", &restarted),
         ("the orchestrator stood still", &stood_still),
