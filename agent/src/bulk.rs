@@ -10,7 +10,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use backoff::{ExponentialBuilder, Retryable};
-use rientro_mailstore::Control;
 use rientro_types::{Digest, LocatedFinding, NodeId, NodeIncarnation, ServiceSet, ShardId};
 use rientro_wire::bulk::{FindingsPart, InventoryPart, MailboxesPart};
 use rientro_wire::limits::{
@@ -214,7 +213,7 @@ fn changed(scan: &Scan, told: &Told) -> Vec<ShardId> {
 
 /// Sends one shard's list; false when it is not wholly sent.
 fn list(scan: &Scan, shard: ShardId, key: &[u8; 32], pages: &mpsc::Sender<MailboxesPart>) -> bool {
-    let ids = match scan.shards[&shard].mailbox_ids(key, &Control::default()) {
+    let ids = match scan.shards[&shard].mailbox_ids(key) {
         Ok(ids) => ids,
         Err(error) => {
             tracing::warn!(%shard, %error, "mailboxes cannot be listed");

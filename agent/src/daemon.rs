@@ -8,7 +8,6 @@ use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use rientro_mailstore::Control;
 use rientro_types::{BootId, Digest, TaskEnd, VolumeId};
 use rientro_wire::session::{AgentMessage, Hello, PROTOCOL};
 use tokio::sync::mpsc;
@@ -339,7 +338,7 @@ impl Scanner {
         }
         self.look(|roots| {
             let volumes = roots.volumes();
-            Look::Whole(scan(roots, &Control::default()), volumes)
+            Look::Whole(scan(roots), volumes)
         });
     }
 

@@ -1,11 +1,13 @@
 //! What the node holds: its shards, how many mailboxes they have, and a digest that tells whether a list changed.
 //!
 //! Lists of mailboxes are not kept: a shard whose digest differs from the one told last is listed again while it is told.
-//! A root without a volume, or one that cannot be listed, holds nothing here; its shards are then missing, never empty.
+//! A root without a volume, or one that cannot be listed or does not answer, holds nothing here; its shards are then missing,
+//! never empty.
 
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use rientro_mailstore::{Control, Mailbox, Shard, inventory};
 use rientro_types::{Claim, Digest, MailboxId, ServiceSet, ShardId, VolumeId};
@@ -34,13 +36,25 @@ pub struct Entry {
     pub list: Digest,
 }
 
-/// Looks at every root; stops early when cancelled.
+/// Longest wait for the list of one root's shards, and of one shard's mailboxes: long enough for a cold disk with a million
+/// directories, and an end for one that hangs.
+const LIST_PATIENCE: Duration = Duration::from_secs(600);
+
+/// Looks at every root.
 #[must_use]
-pub fn scan(roots: &Roots, control: &Control) -> Scan {
+pub fn scan(roots: &Roots) -> Scan {
     let mut scan = Scan::default();
     for root in roots.all() {
         if let Some(volume) = root.volume() {
-            scan_root(root, volume, control, &mut scan);
+            let control = Control::default();
+            let (asked, stop) = (Arc::clone(root), control.clone());
+            let shown = root.questions.shards.ask(LIST_PATIENCE, move || shards_of(&asked, volume, &control));
+            let Ok(shown) = shown else {
+                stop.cancel();
+                tracing::warn!(root = %root.path.display(), "root cannot be listed: the file system does not answer");
+                continue;
+            };
+            shown.into_iter().for_each(|(id, entry)| add(&mut scan, id, entry));
         } else {
             tracing::warn!(root = %root.path.display(), "no volume is mounted here, or it has no identity that counts");
         }
@@ -49,12 +63,13 @@ pub fn scan(roots: &Roots, control: &Control) -> Scan {
     scan
 }
 
-fn scan_root(root: &Arc<Root>, volume: VolumeId, control: &Control, scan: &mut Scan) {
+fn shards_of(root: &Arc<Root>, volume: VolumeId, control: &Control) -> BTreeMap<ShardId, Entry> {
+    let mut shown = BTreeMap::new();
     let shards = match root.layout.shards(&root.path) {
         Ok(shards) => shards,
         Err(error) => {
             tracing::warn!(root = %root.path.display(), %error, "root cannot be listed");
-            return;
+            return shown;
         }
     };
     if shards.cut || !shards.unreadable.is_empty() {
@@ -64,10 +79,11 @@ fn scan_root(root: &Arc<Root>, volume: VolumeId, control: &Control, scan: &mut S
     for Shard { id, path } in shards.found {
         let place = Place { root: Arc::clone(root), path };
         match entry(place, volume, control) {
-            Ok(entry) => add(scan, id, entry),
+            Ok(entry) => drop(shown.insert(id, entry)),
             Err(error) => tracing::warn!(shard = %id, %error, "shard cannot be listed"),
         }
     }
+    shown
 }
 
 fn add(scan: &mut Scan, id: ShardId, entry: Entry) {
@@ -124,17 +140,20 @@ impl Entry {
     /// The ids of the shard's mailboxes, ascending.
     ///
     /// # Errors
-    /// The error of listing, [`io::ErrorKind::Interrupted`] when a part could not be listed.
-    pub fn mailbox_ids(&self, key: &[u8; 32], control: &Control) -> io::Result<Vec<MailboxId>> {
-        let mut ids = Vec::new();
-        let mut each = |mailbox: Mailbox<'_>| ids.push(MailboxId::of_address(key, mailbox.address));
-        let Root { path, layout, .. } = &*self.place.root;
-        let counted = inventory(path, layout, &self.place.path, control, &mut each)?;
-        if counted.cancelled {
-            return Err(io::ErrorKind::Interrupted.into());
-        }
-        ids.sort_unstable();
-        ids.dedup();
-        Ok(ids)
+    /// The error of listing, [`io::ErrorKind::TimedOut`] when the file system does not answer.
+    pub fn mailbox_ids(&self, key: &[u8; 32]) -> io::Result<Vec<MailboxId>> {
+        let (place, key) = (self.place.clone(), *key);
+        let ids = self.place.root.questions.mailboxes.ask(LIST_PATIENCE, move || ids_in(&place, &key));
+        ids.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
     }
+}
+
+fn ids_in(place: &Place, key: &[u8; 32]) -> io::Result<Vec<MailboxId>> {
+    let mut ids = Vec::new();
+    let mut each = |mailbox: Mailbox<'_>| ids.push(MailboxId::of_address(key, mailbox.address));
+    let Root { path, layout, .. } = &*place.root;
+    inventory(path, layout, &place.path, &Control::default(), &mut each)?;
+    ids.sort_unstable();
+    ids.dedup();
+    Ok(ids)
 }

@@ -9,9 +9,13 @@ use std::io::{self, BufRead, BufReader, Read};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
 
 use rientro_mailstore::{Expected, Layout, volume};
-use rientro_types::{PATH_BYTES_MAX, ShardId, TaskFailure, VolumeId};
+use rientro_types::{MailboxId, PATH_BYTES_MAX, ShardId, TaskFailure, VolumeId};
+
+use crate::inventory::Entry;
+use crate::question::{Question, Unanswered};
 
 /// One place where a volume is mounted.
 #[derive(Clone, Debug)]
@@ -24,7 +28,23 @@ pub struct Root {
     pub expected: Option<PathBuf>,
     /// Whether only an enrolled marker counts as identity.
     pub marker_only: bool,
+    /// What is asked of the disk.
+    pub questions: Questions,
 }
+
+/// What is asked of the disk under a root; one that hangs keeps nobody from the other roots.
+#[derive(Clone, Debug, Default)]
+pub struct Questions {
+    volume: Question<Option<VolumeId>>,
+    /// Its shards.
+    pub shards: Question<BTreeMap<ShardId, Entry>>,
+    /// The mailboxes of one of them.
+    pub mailboxes: Question<io::Result<Vec<MailboxId>>>,
+}
+
+/// Longest wait for the identity of a volume. A disk under the load of an outage may be slow; one that does not say within
+/// this who it is serves nobody.
+const VOLUME_PATIENCE: Duration = Duration::from_secs(60);
 
 /// A shard's place.
 #[derive(Clone, Debug)]
@@ -43,16 +63,25 @@ pub struct Roots {
 }
 
 impl Root {
-    /// The identity of the volume that is mounted; `None` when there is none that counts.
+    /// The identity of the volume that is mounted; `None` when there is none that counts, or when it does not answer.
     #[must_use]
     pub fn volume(&self) -> Option<VolumeId> {
-        match volume::identify(&self.path) {
-            Ok(id) if self.marker_only && !id.as_str().starts_with("marker:") => None,
-            Ok(id) => Some(id),
-            Err(error) => {
-                tracing::debug!(%error, "root without a volume");
-                None
-            }
+        let (path, marker_only) = (self.path.clone(), self.marker_only);
+        let volume = self.questions.volume.ask(VOLUME_PATIENCE, move || identity(&path, marker_only));
+        if volume == Err(Unanswered::InTime) {
+            tracing::warn!(root = %self.path.display(), "the file system does not answer; its shards count as missing");
+        }
+        volume.ok().flatten()
+    }
+}
+
+fn identity(path: &Path, marker_only: bool) -> Option<VolumeId> {
+    match volume::identify(path) {
+        Ok(id) if marker_only && !id.as_str().starts_with("marker:") => None,
+        Ok(id) => Some(id),
+        Err(error) => {
+            tracing::debug!(%error, "root without a volume");
+            None
         }
     }
 }

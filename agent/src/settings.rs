@@ -17,7 +17,7 @@ use rientro_types::{
 };
 use serde::Deserialize;
 
-use crate::roots::Root;
+use crate::roots::{Questions, Root};
 
 /// Most endpoints: an orchestrator group has three or five members.
 const ENDPOINTS_MAX: usize = 16;
@@ -315,7 +315,8 @@ fn root(root: FileRoot) -> Result<Root, SettingsError> {
         Some(text) => return Err(SettingsError::Volume { root: path, text: text.to_owned() }),
     };
     let expected = expected.map(|list| absolute("expected", list)).transpose()?;
-    Ok(Root { path: absolute("path", path)?, layout, expected, marker_only })
+    let questions = Questions::default();
+    Ok(Root { path: absolute("path", path)?, layout, expected, marker_only, questions })
 }
 
 fn label((key, value): (String, String)) -> Result<(LabelKey, LabelValue), SettingsError> {
