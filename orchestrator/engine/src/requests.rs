@@ -321,8 +321,11 @@ impl Engine {
             Sweep::Accept => self.state.found_beside(&targets.hit, selector.findings),
             Sweep::Close | Sweep::Retry | Sweep::Prioritise | Sweep::Adopt | Sweep::Settle(_) => Vec::new(),
         };
+        let unread = |ix: &&ShardIx| self.state.shard(**ix).standing.is_none();
+        let unread = if sweep == Sweep::Accept { targets.hit.iter().filter(unread).count() } else { 0 };
         let receipt = Receipt {
             changes,
+            unread: unread as u64,
             shards_beside: beside.len() as u64,
             kinds_beside: beside.into_iter().fold(FindingKinds::NONE, FindingKinds::union),
             skipped: targets.skipped,

@@ -217,7 +217,23 @@ fn accepting_for_a_finding_tells_what_else_was_found() {
     };
     let receipt = cell.ask(accept(twins)).unwrap();
     assert_eq!((receipt.shards, receipt.shards_beside), (2, 1));
-    assert_eq!(receipt.kinds_beside, kinds(&[FindingKind::ZeroBlock]));
+    assert_eq!((receipt.kinds_beside, receipt.unread), (kinds(&[FindingKind::ZeroBlock]), 0));
+}
+
+/// R1: whoever accepts shards that no try has read is told so.
+#[test]
+fn accepting_what_nobody_has_read_is_told() {
+    let mut cell = Cell::with_fleet(1, 2);
+    cell.start(generous());
+    cell.result("a", "a1", 1, verified(Outcome::Damaged, "a"));
+    for attempt in 1..=3 {
+        cell.result("a", "a2", attempt, TaskEnd::Failed(TaskFailure::Interrupted));
+        cell.pass(700);
+    }
+    assert_eq!(cell.state("a2"), ShardState::Failed);
+    let accept = Verb::Accept { selector: all(), reason: "enough of it".to_owned() };
+    let receipt = cell.ask(accept).unwrap();
+    assert_eq!((receipt.shards, receipt.unread), (2, 1));
 }
 
 /// R6: who gets under way on a node that is silent already is held and lost from there on, by whatever way it came.

@@ -116,7 +116,7 @@ generate_struct! {
     Receipt {
         changes, decided, shards, mailboxes, skipped, shards_released, mailboxes_released, shards_closed,
         mailboxes_forgiven, capped, wave_shards, wave_mailboxes, shards_beside, kinds_beside,
-        claims_ended, volumes_changed, mailboxes_given_up, by_name,
+        claims_ended, volumes_changed, mailboxes_given_up, by_name, unread,
     }
     ShardView { shard, waiting_on }
     MailboxGone { listed, missed, served, shard }

@@ -144,4 +144,6 @@ pub struct Receipt {
     pub mailboxes_given_up: u64,
     /// Of the shards that are left as they are, those that lack mailboxes, which are settled by name alone.
     pub by_name: u64,
+    /// Of shards that are accepted, those that no verification has read to its end.
+    pub unread: u64,
 }

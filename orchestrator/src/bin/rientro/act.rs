@@ -145,6 +145,9 @@ fn clauses(receipt: &Receipt) -> Vec<String> {
             kinds.join(", ")
         ));
     }
+    if receipt.unread > 0 {
+        clauses.push(format!("{} of them never read to the end", count(receipt.unread)));
+    }
     clauses.extend(settled(receipt));
     match receipt.capped {
         0 => {}
@@ -204,6 +207,7 @@ fn show(session: &Session, telling: Telling, receipt: &Receipt) -> Result<(), Fa
             "volumes_changed": receipt.volumes_changed,
             "mailboxes_given_up": receipt.mailboxes_given_up,
             "by_name": receipt.by_name,
+            "unread": receipt.unread,
             "kinds_beside": receipt.kinds_beside.iter().map(|kind| kind.code()).collect::<Vec<_>>(),
         }));
     }
@@ -243,6 +247,11 @@ mod tests {
         assert_eq!(
             scope("bring {} forward", &brought),
             "bring 1 shard with 4 mailboxes forward; the wave they go to then has 5 shards with 20 mailboxes; 3 more stay in their waves, as waves.domain_caps asks"
+        );
+        let accepted = Receipt { shards: 3, mailboxes: 12, unread: 2, ..none };
+        assert_eq!(
+            scope("accept {} as they are", &accepted),
+            "accept 3 shards with 12 mailboxes as they are; 2 of them never read to the end"
         );
         let promoted = Receipt { shards: 2, mailboxes: 8, mailboxes_forgiven: 4, ..none };
         assert_eq!(
