@@ -53,7 +53,16 @@ impl Rival {
 
 impl Engine {
     pub(crate) fn inventory(&mut self, ix: NodeIx, first: bool, claims: &[Claim], last: bool) {
-        let mut listing = self.state.node_mut(ix).listing.take().filter(|_| !first).unwrap_or_default();
+        let begun = self.state.node_mut(ix).listing.take();
+        let mut listing = match begun {
+            _ if first => Listing::default(),
+            Some(begun) => begun,
+            // The rest of a listing whose beginning was told in a session that is over.
+            None => {
+                self.state.ignored.late += 1;
+                return;
+            }
+        };
         for claim in claims {
             if !self.state.shard_ix.contains_key(&claim.shard) {
                 self.meet(ix, claim);

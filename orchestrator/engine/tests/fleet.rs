@@ -270,6 +270,24 @@ fn a_remounted_volume_beside_a_copy_does_not_move() {
     cell.assert_replays();
 }
 
+/// The last page of a listing that was begun in a session before says nothing about what its first pages showed.
+#[test]
+fn the_rest_of_an_old_listing_is_no_listing() {
+    let mut cell = Cell::with_fleet(1, 2);
+    let page = |cell: &mut Cell, id: &str, first, last| {
+        let (node, incarnation, claims) = (node("a"), NodeIncarnation::from_raw(1), vec![claim(id, "a")]);
+        cell.run(Event::Inventory { node, incarnation, first, claims, last });
+    };
+    page(&mut cell, "a1", true, false);
+    cell.connect("a", 1);
+    page(&mut cell, "a2", false, true);
+    assert_eq!(held(&cell, "a1"), None);
+    page(&mut cell, "a1", true, false);
+    page(&mut cell, "a2", false, true);
+    assert_eq!((held(&cell, "a1"), held(&cell, "a2")), (None, None));
+    cell.assert_replays();
+}
+
 /// T33, T28: what a wrong mount has put into question is settled as one decision, for the node that is named.
 #[test]
 fn every_claim_of_a_node_is_settled_at_once() {
