@@ -7,10 +7,11 @@
 //! Two witnesses speak. An inventory that shows fewer mailboxes, or a list that lacks known ones, holds the shard and leaves
 //! the known count as it is. A verification that met fewer is no verification of the shard: it never leads to an opening,
 //! whatever inventories say and whatever else held the shard meanwhile; a confirmation ties the opening to that
-//! verification. What is graver, or is a question of its own (another volume, two nodes, a restored journal), takes the place
+//! verification. An operator who accepts what a verification found accepts what it found, never that mailboxes are gone: that
+//! is settled by the shard's name alone. What is graver, or is a question of its own (another volume, two nodes, a restored journal), takes the place
 //! of this hold, and the second witness speaks when it is over.
 
-use rientro_types::{CellTime, Claim, HeldReason, Phase, Record, ServiceSet, ShardId};
+use rientro_types::{CellTime, Claim, HeldReason, Outcome, Phase, Record, ServiceSet, ShardId, UnknownCause};
 
 use crate::engine::Engine;
 use crate::mutant::Mutant;
@@ -109,12 +110,16 @@ impl Shard {
         }
     }
 
-    /// Whether the standing verification met fewer mailboxes than are known, and nobody has accepted that.
+    /// Whether the standing verification met fewer mailboxes than are known. One that did not come to its end tells nothing of
+    /// how many there are.
     pub(crate) fn is_short(&self) -> bool {
-        let met = self.standing.as_deref().map(|standing| standing.verification.verdict.tally.mailboxes);
-        self.services == ServiceSet::NONE
-            && self.accepted.is_none()
-            && met.is_some_and(|met| met < self.mailboxes)
+        let Some(standing) = self.standing.as_deref() else { return false };
+        let verdict = &standing.verification.verdict;
+        let broken_off = matches!(
+            verdict.outcome,
+            Outcome::Unknown(UnknownCause::Incomplete | UnknownCause::LevelUnavailable)
+        );
+        self.services == ServiceSet::NONE && !broken_off && verdict.tally.mailboxes < self.mailboxes
     }
 
     /// Holds it when the verification that has just ended met fewer mailboxes than are known.
@@ -146,14 +151,14 @@ impl Shard {
         }
     }
 
-    /// Drops a verification that something could open on.
+    /// Drops a verification that something could open on, and what was accepted of it.
     fn redo(&mut self, at: CellTime) {
         match self.phase {
             Phase::Verified | Phase::Confirming { .. } => {
-                self.standing = None;
+                (self.standing, self.accepted) = (None, None);
                 self.enter(Phase::Waiting, at);
             }
-            Phase::Backoff { .. } => self.standing = None,
+            Phase::Backoff { .. } => (self.standing, self.accepted) = (None, None),
             Phase::Closed { .. }
             | Phase::Waiting
             | Phase::Verifying { .. }

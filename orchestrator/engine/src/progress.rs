@@ -156,9 +156,7 @@ impl State {
             }
             s.charged |= matches!(next, Phase::Held { .. });
             s.standing = Some(Box::new(standing));
-            if matches!(next, Phase::Verified) {
-                s.hold_if_short(at);
-            }
+            s.hold_if_short(at);
             s.enter(next, at);
         });
         Ok(())

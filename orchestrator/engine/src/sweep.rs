@@ -127,7 +127,10 @@ impl State {
             Sweep::Accept => {
                 let held = matches!(&shard.phase, Phase::Held { reason } if reason.acceptable());
                 let stuck = held || matches!(shard.phase, Phase::Failed { .. });
-                stuck && shard.blocked.is_none() && state.is_some_and(|state| state != CampaignState::Aborted)
+                stuck
+                    && shard.blocked.is_none()
+                    && !shard.is_short()
+                    && state.is_some_and(|state| state != CampaignState::Aborted)
             }
             Sweep::Prioritise => self.earlier_wave(ix).is_some(),
             Sweep::Adopt => shard.in_disagreement() || matches!(shard.phase, Phase::Closed { .. }),

@@ -422,3 +422,72 @@ fn a_list_judges_only_what_is_closed_and_there() {
     assert_eq!(held(&cell, "a1"), None);
     cell.assert_replays();
 }
+
+/// A verification that found damage in so many mailboxes.
+fn damaged(mailboxes: u64) -> TaskEnd {
+    let mut verification = verification(Outcome::Damaged, "a");
+    verification.verdict.tally.mailboxes = mailboxes;
+    TaskEnd::Verified { verification, damaged: Vec::new() }
+}
+
+fn accept(selector: Selector) -> Verb {
+    Verb::Accept { selector, reason: "one bad message".to_owned() }
+}
+
+/// R1, R7: who accepts damage says nothing of the mailboxes that were not met: they hold the shard beside it, and are settled
+/// by its name before the damage can be accepted.
+#[test]
+fn accepting_damage_accepts_no_missing_mailboxes() {
+    let mut cell = Cell::with_fleet(1, 1);
+    cell.start(generous());
+    cell.result("a", "a1", 1, damaged(50));
+    assert_eq!((held(&cell, "a1"), cell.state("a1")), (Some(missing(100, 50)), ShardState::Held));
+    for selector in [all(), only("a1")] {
+        assert!(cell.ask(accept(selector)).is_err());
+    }
+    assert_eq!(cell.ask(settle("a1")).unwrap().mailboxes_given_up, 50);
+    assert_eq!((held(&cell, "a1"), known(&cell), cell.state("a1")), (None, 50, ShardState::Held));
+    cell.ordered();
+    cell.ask(accept(only("a1"))).unwrap();
+    cell.play();
+    assert_eq!(cell.state("a1"), ShardState::Open);
+    cell.assert_replays();
+}
+
+/// R7: mailboxes that are back were not verified: what was found in the others cannot be accepted for them.
+#[test]
+fn what_was_found_in_some_is_not_accepted_for_all() {
+    let mut cell = Cell::with_fleet(1, 1);
+    cell.start(generous());
+    cell.result("a", "a1", 1, damaged(50));
+    cell.inventory("a", vec![showing("a1", 100)]);
+    assert_eq!((held(&cell, "a1"), cell.state("a1")), (None, ShardState::Held));
+    assert!(cell.ask(accept(all())).is_err());
+    cell.ordered();
+    cell.ask(Verb::Retry { selector: only("a1") }).unwrap();
+    let again = cell.ordered().remove(0).1;
+    assert!(matches!(again.action, Action::Verify { .. }), "{again:?}");
+    cell.result("a", "a1", again.attempt.raw(), damaged(100));
+    cell.ask(accept(only("a1"))).unwrap();
+    assert_eq!(cell.state("a1"), ShardState::Confirming);
+    cell.ordered();
+    cell.inventory("a", vec![showing("a1", 101)]);
+    assert_eq!(cell.view("a1").shard.accepted, None, "one more is there than was accepted");
+    let again = cell.ordered().remove(0).1;
+    assert!(matches!(again.action, Action::Verify { .. }), "{again:?}");
+    cell.assert_replays();
+}
+
+/// A verification that broke off tells nothing of how many mailboxes there are; the inventory does.
+#[test]
+fn a_verification_that_broke_off_counts_nothing() {
+    let mut cell = Cell::with_fleet(1, 1);
+    cell.start(generous());
+    let mut verification = verification(Outcome::Unknown(UnknownCause::Incomplete), "a");
+    verification.verdict.tally.mailboxes = 10;
+    cell.result("a", "a1", 1, TaskEnd::Verified { verification, damaged: Vec::new() });
+    assert_eq!((held(&cell, "a1"), cell.state("a1")), (None, ShardState::Held));
+    cell.ask(accept(only("a1"))).unwrap();
+    assert_eq!(cell.state("a1"), ShardState::Confirming);
+    cell.assert_replays();
+}

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use rientro_types::{
-    AttemptNo, CampaignId, CellTime, FleetLimits, LabelKey, LabelValue, NodeId, NodeIncarnation, Plan,
-    Record, ServiceSet, ShardId, TaskEnd, TaskKind, Verification, VolumeId, WaveNo,
+    AttemptNo, CampaignId, CellTime, FleetLimits, LabelKey, LabelValue, NodeId, NodeIncarnation, Outcome,
+    Plan, Record, ServiceSet, ShardId, TaskEnd, TaskKind, UnknownCause, Verification, VolumeId, WaveNo,
 };
 
 /// What the books say of one shard.
@@ -235,10 +235,12 @@ impl Books {
     /// A shard waits again: a confirmation of a verification that met fewer mailboxes than are known by now is of no use.
     pub fn give_up_short(&mut self, shard: ShardId) {
         let Some(book) = self.shards.get_mut(&shard) else { return };
-        let met = book.verification.as_ref().map(|(_, of)| of.verdict.tally.mailboxes);
+        let verdict = book.verification.as_ref().map(|(_, of)| of.verdict);
+        let broken_off = Outcome::Unknown(UnknownCause::Incomplete);
+        let met = verdict.filter(|of| of.outcome != broken_off).map(|of| of.tally.mailboxes);
         let confirming = book.under_way.is_some_and(|under_way| under_way.kind == TaskKind::Confirm);
         if confirming && met.is_some_and(|met| met < book.known) {
-            (book.under_way, book.verification) = (None, None);
+            (book.under_way, book.verification, book.accepted) = (None, None, false);
         }
     }
 
