@@ -102,11 +102,7 @@ impl Engine {
         let s = self.state.shard(shard);
         let node = self.state.node(ix).id;
         if let Some(rival) = Rival::of(s, ix, claim) {
-            if s.node != ix
-                && !rival.twice
-                && s.volume == claim.volume
-                && self.state.node(s.node).is_without(shard)
-            {
+            if s.node != ix && !rival.twice && s.volume == claim.volume && self.has_let_go(shard) {
                 // The same volume, on a node while the old one no longer shows it, was remounted.
                 let placement = Placement { no: s.placement_no.next(), node, volume: claim.volume };
                 self.place(ix, shard, placement);
@@ -195,10 +191,26 @@ impl Engine {
             };
             let listed = self.state.node(to).listed.as_ref();
             let shown = listed.is_some_and(|listed| listed.shows(shard) && !listed.is_twice(shard));
-            if *volume == s.volume && shown && self.state.node(from).is_without(shard) {
+            if *volume == s.volume && shown && self.has_let_go(shard) {
                 let placement = Placement { no: s.placement_no.next(), node: *claimant, volume: *volume };
                 self.place(to, shard, placement);
             }
+        }
+    }
+
+    /// Whether the node of a shard has it no more: it has listed its shards without it, or has listed none, is silent, and was
+    /// so before anybody else showed the shard. Two nodes that showed one volume at once have a copy of it, or mounted it
+    /// twice: that one of them is silent then says nothing about which of the two counts.
+    fn has_let_go(&self, shard: ShardIx) -> bool {
+        let s = self.state.shard(shard);
+        let holder = self.state.node(s.node);
+        match (&holder.listed, &s.blocked) {
+            (Some(listed), _) => !listed.shows(shard),
+            (None, Some(hold)) if s.is_contested() => {
+                let there = holder.heard.map_or(hold.since < self.leading_since, |heard| heard > hold.since);
+                holder.silent.is_some() && !there
+            }
+            (None, _) => holder.silent.is_some(),
         }
     }
 

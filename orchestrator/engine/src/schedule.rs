@@ -314,6 +314,9 @@ impl Engine {
                 let node = node.id;
                 self.decide(Record::NodeSilent { node, silent_for });
                 self.state.node_mut(ix).asked.clear();
+            }
+            // Later than the silence, where its session went on in name.
+            if self.state.node(ix).silent.is_some() && self.state.contested > 0 {
                 self.yield_claims(ix);
             }
             let node = self.state.node(ix);

@@ -31,7 +31,9 @@ impl Sweep {
             Self::Retry => "held, failed, waiting for a retry, or closed, in a campaign that was not aborted",
             Self::Accept => "held for what its verification found, or failed",
             Self::Prioritise => "on its way in a wave that has not begun",
-            Self::Adopt => "closed, or in disagreement with a restored journal",
+            Self::Adopt => {
+                "closed and on its volume, shown by its node alone, or in disagreement with a restored journal"
+            }
             Self::Settle(_) => {
                 "in question on that node (claimed by a second node, another volume mounted, or mailboxes missing)"
             }
@@ -133,7 +135,10 @@ impl State {
                     && state.is_some_and(|state| state != CampaignState::Aborted)
             }
             Sweep::Prioritise => self.earlier_wave(ix).is_some(),
-            Sweep::Adopt => shard.in_disagreement() || matches!(shard.phase, Phase::Closed { .. }),
+            Sweep::Adopt => {
+                let closed = matches!(shard.phase, Phase::Closed { .. });
+                closed && !shard.is_in_question() || shard.in_disagreement()
+            }
             Sweep::Settle(node) => self.settled_volume(ix, node).is_some(),
         }
     }
@@ -244,6 +249,18 @@ impl Shard {
     }
 
     /// Whether a restored journal and the shard's node disagree about what is open.
+    /// Whether it is not known where it is, or that it is there at all: nobody can say that it is in service.
+    fn is_in_question(&self) -> bool {
+        matches!(
+            self.held_by(),
+            Some(
+                HeldReason::ShardMissing { .. }
+                    | HeldReason::VolumeWrong { .. }
+                    | HeldReason::Contested { .. }
+            )
+        )
+    }
+
     fn in_disagreement(&self) -> bool {
         matches!(self.held_by(), Some(HeldReason::Disagreement { .. }))
     }

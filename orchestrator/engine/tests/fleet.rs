@@ -186,6 +186,57 @@ fn a_remounted_volume_moves_once_its_node_is_silent() {
     assert!(matches!(held(&cell, "a1"), Some(HeldReason::Contested { .. })), "another volume is other data");
 }
 
+/// T28: the silence is found while the session still lives in name, and counts once that is over.
+#[test]
+fn a_remounted_volume_moves_after_a_short_silence_too() {
+    let mut cell = Cell::with_fleet(2, 1);
+    cell.start(generous());
+    cell.inventory("b", vec![claim("b1", "b"), claim_on("a1", "a")]);
+    cell.pass_with(70, &["b"]);
+    assert!(cell.engine.node_view(node("a")).unwrap().silent.is_some());
+    assert_eq!(cell.view("a1").shard.placement.node, node("a"), "its session may still go on");
+    cell.disconnect("a");
+    cell.pass_with(2, &["b"]);
+    assert_eq!((cell.view("a1").shard.placement.node, held(&cell, "a1")), (node("b"), None));
+    cell.assert_replays();
+}
+
+/// T28: two nodes that show one volume at once have a copy of it. That one of them dies later does not say which one counts:
+/// a person does, or the node itself by a listing without the shard.
+#[test]
+fn a_copy_does_not_take_over_from_a_node_that_dies() {
+    let copied = || {
+        let mut cell = Cell::with_fleet(2, 1);
+        cell.start(generous());
+        cell.play();
+        let copy = || vec![claim("b1", "b"), claim_on("a1", "a")];
+        cell.inventory("b", copy());
+        cell.pass(5);
+        cell.disconnect("a");
+        cell.pass_with(70, &["b"]);
+        cell.inventory("b", copy());
+        assert!(matches!(held(&cell, "a1"), Some(HeldReason::Contested { .. })));
+        assert_eq!(cell.view("a1").shard.placement.node, node("a"));
+        cell
+    };
+    let mut cell = copied();
+    cell.restart(Span::from_secs(5));
+    cell.connect("b", 1);
+    cell.inventory("b", vec![claim("b1", "b"), claim_on("a1", "a")]);
+    cell.pass_with(70, &["b"]);
+    assert_eq!(cell.view("a1").shard.placement.node, node("a"), "another leader knows no more");
+    let settle = Verb::Settle { selector: only("a1"), node: node("b"), reason: "a is gone".to_owned() };
+    cell.ask(settle).unwrap();
+    assert_eq!((cell.view("a1").shard.placement.node, held(&cell, "a1")), (node("b"), None));
+    cell.assert_replays();
+
+    let mut cell = copied();
+    cell.connect("a", 1);
+    cell.inventory("a", vec![]);
+    assert_eq!((cell.view("a1").shard.placement.node, held(&cell, "a1")), (node("b"), None));
+    cell.assert_replays();
+}
+
 /// T28: a second rival is not forgotten because another one came first: it is looked for when that one lets go, and when the
 /// shard has moved.
 #[test]
@@ -286,6 +337,28 @@ fn the_rest_of_an_old_listing_is_no_listing() {
     page(&mut cell, "a2", false, true);
     assert_eq!((held(&cell, "a1"), held(&cell, "a2")), (None, None));
     cell.assert_replays();
+}
+
+/// R1: nobody can say that a shard is in service of which its node says that it is not there, or not on its volume, or that two
+/// nodes show.
+#[test]
+fn what_is_not_there_is_not_adopted() {
+    let adopt =
+        || Verb::Adopt { selector: only("a1"), services: ServiceSet::ALL, reason: "it is".to_owned() };
+    let shown: [&dyn Fn(&mut Cell); 3] = [
+        &|cell| cell.inventory("a", vec![]),
+        &|cell| cell.inventory("a", vec![claim_on("a1", "z")]),
+        &|cell| cell.inventory("b", vec![claim("b1", "b"), claim_on("a1", "a")]),
+    ];
+    for show in shown {
+        let mut cell = Cell::with_fleet(2, 1);
+        show(&mut cell);
+        assert!(matches!(cell.ask(adopt()), Err(Refusal::NothingToDo { matched: 1, .. })));
+        cell.inventory("b", vec![claim("b1", "b")]);
+        cell.inventory("a", vec![claim("a1", "a")]);
+        assert_eq!(cell.ask(adopt()).unwrap().shards, 1, "it is there again");
+        cell.assert_replays();
+    }
 }
 
 /// T33, T28: what a wrong mount has put into question is settled as one decision, for the node that is named.

@@ -43,14 +43,6 @@ pub(crate) struct Node {
 }
 
 impl Node {
-    /// Whether nobody says that it has the shard: it has listed its shards without it, or has listed none and is silent.
-    pub(crate) fn is_without(&self, shard: ShardIx) -> bool {
-        match &self.listed {
-            Some(listed) => !listed.shows(shard),
-            None => self.silent.is_some(),
-        }
-    }
-
     pub(crate) fn new(id: NodeId, incarnation: NodeIncarnation) -> Self {
         Self {
             id,
