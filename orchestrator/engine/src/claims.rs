@@ -25,6 +25,8 @@ pub(crate) struct Listing {
 #[derive(Clone, Copy, Debug)]
 struct Rival {
     volume: VolumeId,
+    /// What its node serves of it.
+    services: ServiceSet,
     /// The node shows the shard on two roots: even when it is the only node that does, it is not known which one counts.
     twice: bool,
 }
@@ -42,11 +44,11 @@ impl Listing {
 impl Rival {
     /// Of a claim by `ix`, where it speaks against the place that the shard has.
     fn of(shard: &Shard, ix: NodeIx, claim: &Claim) -> Option<Self> {
-        let twice = claim.second.is_some();
+        let (twice, services) = (claim.second.is_some(), claim.services);
         match claim.second {
-            Some(second) if second != shard.volume => Some(Self { volume: second, twice }),
+            Some(second) if second != shard.volume => Some(Self { volume: second, services, twice }),
             None if shard.node == ix => None,
-            _ => Some(Self { volume: claim.volume, twice }),
+            _ => Some(Self { volume: claim.volume, services, twice }),
         }
     }
 }
@@ -153,6 +155,19 @@ impl Engine {
         let id = self.state.shard(shard).id;
         self.decide_for(by, Record::ShardReleased { shard: id });
         self.contest_again(shard);
+        self.agree(shard);
+    }
+
+    /// T29: what a contest has covered, or what came with a move: nobody has agreed yet on what the shard's node serves. Where
+    /// the node has told that, it is looked at; where it has not, its next word is waited for, and nothing goes on before.
+    pub(crate) fn agree(&mut self, shard: ShardIx) {
+        let s = self.state.shard(shard);
+        let (node, told) = (s.node, s.told);
+        let listed = self.state.node(node).listed.as_ref();
+        let shown = listed.and_then(|listed| Some(listed.rivals.get(&shard)?.services));
+        if let Some(services) = told.or(shown).filter(|_| s.doubted) {
+            self.reconcile_service(node, shard, services);
+        }
     }
 
     /// Looks for a rival of a shard that is not contested, or not any more.
@@ -220,6 +235,7 @@ impl Engine {
         self.decide_for(by, Record::ShardPlaced { shard: shard_id, placement });
         self.withdraw(from, shard);
         self.contest_again(shard);
+        self.agree(shard);
     }
 
     /// A shard that has moved is served by its new node alone.

@@ -26,7 +26,9 @@ fn footprint(shard: &Shard, ix: ShardIx) -> Footprint {
     // T10: what is stuck is charged to its wave, and does not keep the others from opening.
     let in_flight =
         matches!(shard.phase, Phase::Confirming { .. } | Phase::Opening { .. }) && !blocked && !overdue;
-    let steppable = matches!(shard.phase, Phase::Opening { .. }) && shard.seen == shard.services && !blocked;
+    // T29: of a restored journal nothing goes on before what the shard's node serves is agreed on.
+    let still = blocked || shard.doubted;
+    let steppable = matches!(shard.phase, Phase::Opening { .. }) && shard.seen == shard.services && !still;
     Footprint {
         node: shard.node,
         state: shard.state(),
@@ -37,7 +39,7 @@ fn footprint(shard: &Shard, ix: ShardIx) -> Footprint {
         moving,
         in_flight,
         steppable,
-        queue: queue(shard).filter(|_| !blocked).and_then(|queue| {
+        queue: queue(shard).filter(|_| !still).and_then(|queue| {
             let member = shard.member?;
             Some((queue, (shard.wave()?, member.rank, ix)))
         }),

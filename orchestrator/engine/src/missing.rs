@@ -8,8 +8,8 @@
 //! the known count as it is. A verification that met fewer is no verification of the shard: it never leads to an opening,
 //! whatever inventories say and whatever else held the shard meanwhile; a confirmation ties the opening to that
 //! verification. An operator who accepts what a verification found accepts what it found, never that mailboxes are gone: that
-//! is settled by the shard's name alone. What is graver, or is a question of its own (another volume, two nodes, a restored journal), takes the place
-//! of this hold, and the second witness speaks when it is over.
+//! is settled by the shard's name alone. What is graver, or is a question of its own (another volume, two nodes, a restored
+//! journal), takes the place of this hold, and the second witness speaks when it is over.
 
 use rientro_types::{CellTime, Claim, HeldReason, Outcome, Phase, Record, ServiceSet, ShardId, UnknownCause};
 

@@ -219,7 +219,7 @@ impl Engine {
         let wave_open = s.wave().is_some_and(|wave| campaign.wave_started(wave))
             || self.state.mutant == Mutant::OpenAnyWave;
         let vouched = s.is_vouched() && !self.is_expired(shard);
-        if campaign.is_running() && wave_open && s.blocked.is_none() && vouched {
+        if campaign.is_running() && wave_open && s.blocked.is_none() && !s.doubted && vouched {
             self.open_step(shard);
         }
     }

@@ -38,6 +38,7 @@ impl Engine {
         if !rehearse {
             for (before, ix) in from {
                 self.withdraw(before, ix);
+                self.agree(ix);
                 self.forget_rivals(ix);
             }
         }

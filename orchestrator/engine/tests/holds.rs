@@ -431,3 +431,84 @@ fn a_closing_before_the_node_is_heard_ends_the_doubt() {
     assert_eq!(held(&cell, "a1"), None, "a person has decided");
     cell.assert_replays();
 }
+
+/// A cell whose restored journal has `a1` closed while its node serves it, and of which node `b` shows a copy, or the volume.
+fn disagreed_and_contested(volume: &str) -> Cell {
+    let mut cell = Cell::with_fleet(2, 1);
+    cell.start(generous());
+    cell.ordered();
+    restored(&mut cell);
+    cell.connect_with("a", 1, vec![], vec![(shard("a1"), ServiceSet::ALL)]);
+    assert_eq!(held(&cell, "a1"), Some(disagreement(ServiceSet::ALL)));
+    cell.connect("b", 1);
+    cell.inventory("b", vec![claim("b1", "b"), Claim { volume: volume_of(volume), ..claim("a1", "b") }]);
+    assert!(matches!(held(&cell, "a1"), Some(HeldReason::Contested { .. })));
+    cell
+}
+
+fn restored(cell: &mut Cell) {
+    cell.engine = cell.assert_replays();
+    cell.commands.clear();
+    cell.run(Event::Lead { epoch: Epoch::from_raw(9), origin: Origin::Restored });
+}
+
+const fn disagreement(node: ServiceSet) -> HeldReason {
+    HeldReason::Disagreement { journal: ServiceSet::NONE, node }
+}
+
+fn settle_on(node: NodeId, selector: Selector) -> Verb {
+    Verb::Settle { selector, node, reason: "that one".to_owned() }
+}
+
+/// T28, T29: a contest covers a disagreement and decides nothing about it: it stands again when the contest is over, be it
+/// that the claim was let go or that a person has settled where the shard is.
+#[test]
+fn a_contest_leaves_a_disagreement_behind() {
+    let ends: [&dyn Fn(&mut Cell); 3] = [
+        &|cell| cell.inventory("b", vec![claim("b1", "b")]),
+        &|cell| _ = cell.ask(settle_on(node("a"), only("a1"))).unwrap(),
+        &|cell| _ = cell.ask(settle_on(node("a"), all())).unwrap(),
+    ];
+    for end in ends {
+        let mut cell = disagreed_and_contested("z");
+        end(&mut cell);
+        assert_eq!(held(&cell, "a1"), Some(disagreement(ServiceSet::ALL)));
+        cell.play();
+        assert_eq!(cell.view("a1").shard.services, ServiceSet::NONE, "no person has decided");
+        cell.ask(Verb::Adopt { selector: only("a1"), services: ServiceSet::ALL, reason: "it is".to_owned() })
+            .unwrap();
+        assert_eq!((cell.state("a1"), cell.view("a1").shard.doubted), (ShardState::Open, false));
+        cell.assert_replays();
+    }
+}
+
+/// T28, T29: what is settled on another node is agreed on with that one.
+#[test]
+fn what_moves_is_agreed_on_where_it_is() {
+    let imap = ServiceSet::NONE.with(Service::Imap);
+    for (services, reason) in [(imap, Some(disagreement(imap))), (ServiceSet::NONE, None)] {
+        let mut cell = disagreed_and_contested("z");
+        let copy = Claim { volume: volume_of("z"), services, ..claim("a1", "b") };
+        cell.inventory("b", vec![claim("b1", "b"), copy]);
+        cell.ask(settle_on(node("b"), only("a1"))).unwrap();
+        assert_eq!(cell.view("a1").shard.placement.node, node("b"));
+        assert_eq!((held(&cell, "a1"), cell.view("a1").shard.doubted), (reason.clone(), reason.is_some()));
+        cell.assert_replays();
+    }
+}
+
+/// T28, T29: nothing starts, and nothing opens, while the node of a restored shard has not told what it serves, whatever held
+/// the shard before.
+#[test]
+fn nothing_goes_on_before_it_is_agreed_on() {
+    let mut cell = disagreed_and_contested("a");
+    cell.disconnect("a");
+    cell.ask(settle_on(node("a"), only("a1"))).unwrap();
+    assert!(cell.view("a1").shard.doubted);
+    cell.play();
+    cell.pass_with(5, &["b"]);
+    assert!(cell.ordered().iter().all(|(_, task)| task.shard != shard("a1")));
+    cell.connect_with("a", 1, vec![], vec![(shard("a1"), ServiceSet::ALL)]);
+    assert_eq!(held(&cell, "a1"), Some(disagreement(ServiceSet::ALL)));
+    cell.assert_replays();
+}
