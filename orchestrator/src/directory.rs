@@ -66,7 +66,7 @@ pub(crate) struct Listing {
     pub(crate) at: CellTime,
     /// Whether the shard was in service: then its customers may have deleted mailboxes.
     pub(crate) served: bool,
-    /// How many mailboxes it lacked before, when it is held for missing ones.
+    /// How many mailboxes it lacked before, when it is held for missing ones or for what is graver than those.
     pub(crate) unlisted: Option<u64>,
 }
 

@@ -83,7 +83,7 @@ impl State {
                 let at = self.at;
                 self.edit(*shard, |s| s.hold(reason.clone(), at))
             }
-            Record::ShardReleased { shard } => self.edit(*shard, |s| s.blocked = None),
+            Record::ShardReleased { shard } => self.edit(*shard, Shard::release),
             Record::CampaignStarted { .. }
             | Record::WaveFormed { .. }
             | Record::CampaignReady { .. }
@@ -250,6 +250,7 @@ impl State {
             },
             since: self.at,
             blocked: None,
+            unlisted: 0,
             doubted: false,
             attempt: self.first_attempt(),
             failures: 0,

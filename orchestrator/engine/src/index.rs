@@ -95,6 +95,7 @@ impl State {
         let (at, shard) = (self.at, &mut self.shards[ix.at()]);
         let services = shard.services;
         edit(shard);
+        shard.hold_for_unlisted(at);
         shard.redo_if_short(at);
         if shard.services != services {
             shard.services_since = at;

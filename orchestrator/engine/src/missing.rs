@@ -9,7 +9,8 @@
 //! whatever inventories say and whatever else held the shard meanwhile; a confirmation ties the opening to that
 //! verification. An operator who accepts what a verification found accepts what it found, never that mailboxes are gone: that
 //! is settled by the shard's name alone. What is graver, or is a question of its own (another volume, two nodes, a restored
-//! journal), takes the place of this hold, and the second witness speaks when it is over.
+//! journal), takes the place of this hold. When it is over an inventory says what it shows, the second witness speaks, and what
+//! a list lacked, which is kept beside the graver hold, holds the shard again until a list or a person has ended that.
 
 use rientro_types::{CellTime, Claim, HeldReason, Outcome, Phase, Record, ServiceSet, ShardId, UnknownCause};
 
@@ -24,7 +25,7 @@ impl Engine {
         // Of a journal that was restored nobody knows yet what the node serves but the node.
         let serving = s.is_in_service() || (s.doubted && !claim.services.is_empty());
         let follows = serving || self.state.mutant == Mutant::ForgetMissing;
-        let unlisted = s.missing_mailboxes().map_or(0, |missing| missing.unlisted);
+        let unlisted = s.unlisted;
         let fewer = claim.mailboxes < s.mailboxes;
         let (id, measured) = (s.id, s.mailboxes != claim.mailboxes);
         if measured && (follows || !fewer) {
@@ -32,7 +33,7 @@ impl Engine {
         }
         if !follows && (fewer || unlisted > 0) {
             self.hold_missing(ix, shard, claim.mailboxes, unlisted);
-        } else if self.state.shard(shard).held_by().is_some_and(is_over_when_shown) {
+        } else if self.state.shard(shard).held_by().is_some_and(|held| is_over_with(held, unlisted)) {
             self.decide_for(ix, Record::ShardReleased { shard: id });
         }
     }
@@ -87,6 +88,11 @@ const fn is_over_when_shown(held: &HeldReason) -> bool {
     }
 }
 
+/// The same of a shard whose list lacked so many, which counts do not end.
+const fn is_over_with(held: &HeldReason, unlisted: u64) -> bool {
+    is_over_when_shown(held) && (unlisted == 0 || !matches!(held, HeldReason::MailboxesMissing { .. }))
+}
+
 /// What is missing of a shard that is held for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Missing {
@@ -126,9 +132,25 @@ impl Shard {
     pub(crate) fn hold_if_short(&mut self, at: CellTime) {
         let Some(standing) = self.standing.as_deref().filter(|_| self.is_short()) else { return };
         let shown = standing.verification.verdict.tally.mailboxes;
-        let unlisted = self.missing_mailboxes().map_or(0, |missing| missing.unlisted);
+        let unlisted = self.unlisted;
         if self.blocked.is_none() || self.missing_mailboxes().is_some() {
             self.hold(HeldReason::MailboxesMissing { known: self.mailboxes, shown, unlisted }, at);
+        }
+    }
+
+    /// What held it is over. Who is held for missing mailboxes and let go lacks none.
+    pub(crate) fn release(&mut self) {
+        if self.missing_mailboxes().is_some() {
+            self.unlisted = 0;
+        }
+        self.blocked = None;
+    }
+
+    /// What its list lacked holds it again when nothing graver does.
+    pub(crate) fn hold_for_unlisted(&mut self, at: CellTime) {
+        if self.unlisted > 0 && self.blocked.is_none() && !self.is_in_service() {
+            let (known, unlisted) = (self.mailboxes, self.unlisted);
+            self.hold(HeldReason::MailboxesMissing { known, shown: known, unlisted }, at);
         }
     }
 
@@ -144,6 +166,7 @@ impl Shard {
     pub(crate) fn settle_missing(&mut self, at: CellTime) {
         let Some(Missing { shown, unlisted }) = self.missing_mailboxes() else { return };
         self.mailboxes = shown;
+        self.unlisted = 0;
         self.blocked = None;
         let met = self.standing.as_deref().map(|standing| standing.verification.verdict.tally.mailboxes);
         if unlisted > 0 || met.is_some_and(|met| met != shown) {

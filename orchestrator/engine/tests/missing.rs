@@ -423,6 +423,79 @@ fn a_list_judges_only_what_is_closed_and_there() {
     cell.assert_replays();
 }
 
+/// R7: what its list lacks is kept beside what is graver, and holds the shard again in the step that ends that, as long as no
+/// list and no person has ended it.
+#[test]
+fn a_graver_cause_settles_nothing_that_the_list_lacks() {
+    let own = || claim("b1", "b");
+    let copy = || Claim { volume: volume_of("z"), ..claim("a1", "b") };
+    let everything = || Verb::Settle { selector: all(), node: node("a"), reason: "that one".to_owned() };
+    let causes: [(Lead<'_>, Lead<'_>); 5] = [
+        (&|cell| cell.inventory("a", vec![]), &|_| ()),
+        (&|cell| cell.inventory("a", vec![Claim { volume: volume_of("z"), ..showing("a1", 100) }]), &|_| ()),
+        (&|cell| cell.inventory("b", vec![own(), copy()]), &|cell| cell.inventory("b", vec![own()])),
+        (&|cell| cell.inventory("b", vec![own(), copy()]), &|cell| _ = cell.ask(everything()).unwrap()),
+        (&|cell| cell.inventory("b", vec![own(), copy()]), &|cell| _ = cell.ask(settle("a1")).unwrap()),
+    ];
+    let lacks = Some(HeldReason::MailboxesMissing { known: 100, shown: 100, unlisted: 1 });
+    for (begin, end) in causes {
+        let mut cell = Cell::with_fleet(2, 1);
+        cell.start(generous());
+        unlisted(&mut cell, 1);
+        assert_eq!(held(&cell, "a1"), lacks);
+        begin(&mut cell);
+        assert!(held(&cell, "a1").is_some() && held(&cell, "a1") != lacks);
+        assert_eq!(cell.view("a1").shard.unlisted, 1);
+        end(&mut cell);
+        cell.inventory("a", vec![showing("a1", 100)]);
+        assert_eq!(held(&cell, "a1"), lacks);
+        cell.play();
+        assert_eq!(cell.view("a1").shard.services, ServiceSet::NONE);
+        cell.assert_replays();
+        assert_eq!(cell.ask(settle("a1")).unwrap().mailboxes_given_up, 1);
+        assert_eq!((held(&cell, "a1"), cell.view("a1").shard.unlisted), (None, 0));
+        cell.inventory("a", vec![showing("a1", 100)]);
+        assert_eq!(held(&cell, "a1"), None);
+        cell.assert_replays();
+    }
+}
+
+/// R7: a contest that is settled in favour of another volume settles nothing of what was missing; the list of that one tells.
+#[test]
+fn what_is_missing_goes_with_a_shard_that_moves() {
+    let mut cell = Cell::with_fleet(2, 1);
+    cell.start(generous());
+    unlisted(&mut cell, 2);
+    cell.inventory("b", vec![claim("b1", "b"), Claim { volume: volume_of("z"), ..claim("a1", "b") }]);
+    let there = Verb::Settle { selector: all(), node: node("b"), reason: "it is there".to_owned() };
+    assert_eq!(cell.ask(there).unwrap().mailboxes_given_up, 0);
+    let lacks = HeldReason::MailboxesMissing { known: 100, shown: 100, unlisted: 2 };
+    assert_eq!((held(&cell, "a1"), cell.view("a1").shard.placement.node), (Some(lacks), node("b")));
+    let (incarnation, shard) = (NodeIncarnation::from_raw(1), shard("a1"));
+    cell.run(Event::Unlisted { node: node("b"), incarnation, shard, unlisted: 0 });
+    assert_eq!((held(&cell, "a1"), cell.view("a1").shard.unlisted), (None, 0));
+    cell.assert_replays();
+}
+
+/// T29, R7: who decides that a shard is closed decides nothing of what it lacks; it counts once its node has closed it.
+#[test]
+fn a_disagreement_settles_nothing_that_the_list_lacks() {
+    let mut cell = Cell::with_fleet(1, 1);
+    cell.start(generous());
+    unlisted(&mut cell, 1);
+    cell.disconnect("a");
+    cell.run(Event::Lead { epoch: Epoch::from_raw(9), origin: Origin::Restored });
+    cell.connect_with("a", 1, vec![], vec![(shard("a1"), ServiceSet::ALL)]);
+    cell.inventory("a", vec![Claim { services: ServiceSet::ALL, ..showing("a1", 100) }]);
+    assert!(matches!(held(&cell, "a1"), Some(HeldReason::Disagreement { .. })));
+    cell.ask(Verb::Close { selector: only("a1"), reason: "to be sure".to_owned() }).unwrap();
+    assert_eq!(held(&cell, "a1"), None, "its customers are at work in it");
+    cell.seen("a", "a1", ServiceSet::NONE);
+    let lacks = HeldReason::MailboxesMissing { known: 100, shown: 100, unlisted: 1 };
+    assert_eq!(held(&cell, "a1"), Some(lacks));
+    cell.assert_replays();
+}
+
 /// A verification that found damage in so many mailboxes.
 fn damaged(mailboxes: u64) -> TaskEnd {
     let mut verification = verification(Outcome::Damaged, "a");

@@ -173,7 +173,8 @@ impl<J: Journal> Agents<J> {
         let served = !(held.services.is_empty() && held.seen.is_empty());
         let unlisted = match held.blocked.map(|hold| hold.reason) {
             Some(HeldReason::MailboxesMissing { known: _, shown: _, unlisted }) => Some(unlisted),
-            _ => None,
+            // What is graver holds it, and does not settle what it lacked.
+            _ => Some(held.unlisted).filter(|unlisted| *unlisted > 0),
         };
         let listing = Listing { shard, mailboxes, at, served, unlisted };
         Ok((held.placement.node == node).then_some(listing))

@@ -76,6 +76,7 @@ pub(crate) fn shard(name: &str, node: &str, wave: u32, phase: Phase) -> ShardVie
         phase,
         since: at(minutes(134)),
         blocked: None,
+        unlisted: 0,
         doubted: false,
         attempt: AttemptNo::from_raw(2),
         failures: 0,

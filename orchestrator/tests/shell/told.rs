@@ -117,6 +117,11 @@ async fn a_mailbox_that_vanishes_from_a_list_holds_its_shard() {
     assert_eq!(find("luca").await.gone, vec![]);
     agent.report(vec![claim("a")]).await.unwrap();
     assert!(shown(&operator, "a").await.shard.blocked.is_some(), "as many are not the same");
+    agent.report(vec![]).await.unwrap();
+    tell(["anna", "luca"]).await;
+    agent.report(vec![claim("a")]).await.unwrap();
+    assert_eq!(shown(&operator, "a").await.shard.blocked.unwrap().reason, held, "it was away and is back");
+    assert_eq!(answered(&operator, "a").await.missing, [id("mario")]);
     tell(["anna", "mario"]).await;
     let held = shown(&operator, "a").await.shard.blocked.unwrap().reason;
     assert_eq!(

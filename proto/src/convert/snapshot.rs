@@ -82,6 +82,7 @@ message!(v1::ShardSnapshot => ShardSnapshot {
     phase,
     since as since_unix_ms,
     blocked,
+    unlisted,
     doubted,
     attempt,
     failures,

@@ -84,8 +84,8 @@ generate_struct! {
     }
     WaveSnapshot { state, forgiven }
     ShardSnapshot {
-        shard, placement, mailboxes, bytes, services, services_since, seen, phase, since, blocked, doubted, attempt, failures,
-        charged, member, standing, accepted, exceptions,
+        shard, placement, mailboxes, bytes, services, services_since, seen, phase, since, blocked, unlisted, doubted, attempt,
+        failures, charged, member, standing, accepted, exceptions,
     }
     Hold { reason, since }
     Membership { campaign, wave, rank }

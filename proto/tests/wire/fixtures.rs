@@ -185,6 +185,7 @@ fn shard_snapshot() -> ShardSnapshot {
         phase: Phase::Opening { step: 1, deadline: ActiveTime::from_ms(77), overdue: true },
         since: CellTime::from_unix_ms(8),
         blocked: Some(Hold { reason: contested(), since: CellTime::from_unix_ms(10) }),
+        unlisted: 3,
         doubted: true,
         attempt: AttemptNo::from_raw(4),
         failures: 2,

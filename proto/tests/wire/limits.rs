@@ -104,6 +104,7 @@ fn largest_shard() -> ShardSnapshot {
         phase: Phase::Held { reason: Box::new(reason.clone()) },
         since: CellTime::from_unix_ms(u64::MAX),
         blocked: Some(Hold { reason, since: CellTime::from_unix_ms(u64::MAX) }),
+        unlisted: u64::MAX,
         doubted: true,
         attempt: ATTEMPT,
         failures: u32::MAX,

@@ -151,6 +151,9 @@ pub struct ShardSnapshot {
     pub since: CellTime,
     /// A circumstance that holds it, whatever its phase: nothing starts while there is one.
     pub blocked: Option<Hold>,
+    /// Mailboxes that its list lacked when it was last held for that, and that nobody has settled: they hold it again when
+    /// what is graver is over.
+    pub unlisted: u64,
     /// The journal was restored from a backup, and the shard's node has not told since what it serves.
     pub doubted: bool,
     /// The last try made.

@@ -62,6 +62,8 @@ pub(crate) struct Shard {
     pub(crate) phase: Phase,
     pub(crate) since: CellTime,
     pub(crate) blocked: Option<Box<Hold>>,
+    /// What its list lacked when it was last held for that, and nobody has settled.
+    pub(crate) unlisted: u64,
     pub(crate) doubted: bool,
     pub(crate) attempt: AttemptNo,
     pub(crate) failures: u32,
@@ -114,6 +116,9 @@ impl Shard {
     pub(crate) fn hold(&mut self, reason: HeldReason, at: CellTime) {
         let same = self.blocked.as_deref().filter(|hold| hold.reason.is_same_cause(&reason));
         let since = same.map_or(at, |hold| hold.since);
+        if let HeldReason::MailboxesMissing { unlisted, .. } = reason {
+            self.unlisted = unlisted;
+        }
         self.blocked = Some(Box::new(Hold { reason, since }));
         self.charged |= self.is_under_way();
     }
