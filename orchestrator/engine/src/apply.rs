@@ -152,11 +152,12 @@ impl State {
     /// T29: a new life. Nothing the nodes serve is believed or undone before they have told.
     fn restored(&mut self, incarnation: rientro_types::Incarnation) -> Applied {
         self.cell_mut()?.incarnation = incarnation;
-        let floor = self.first_attempt();
+        let (floor, at) = (self.first_attempt(), self.at);
         for ix in self.shard_ixs() {
             self.change(ix, |shard| {
                 shard.doubted = true;
                 shard.attempt = shard.attempt.max(floor);
+                shard.forget_before(at);
             });
         }
         Ok(())

@@ -299,4 +299,18 @@ impl Shard {
         }
         self.charged = self.blocked.is_some() && self.is_under_way();
     }
+
+    /// T29: what is closed may have been opened, found damaged and closed again after the backup was made: nothing that the
+    /// restored journal knows of its data counts, and what was on its way begins again.
+    pub(crate) fn forget_before(&mut self, at: rientro_types::CellTime) {
+        match self.phase {
+            Phase::Verifying { .. } | Phase::Verified | Phase::Confirming { .. } | Phase::Backoff { .. } => {
+                self.enter(Phase::Waiting, at);
+            }
+            Phase::Closed { .. } | Phase::Waiting => {}
+            // What is held or failed goes on by a person's word alone.
+            Phase::Held { .. } | Phase::Failed { .. } | Phase::Opening { .. } | Phase::Open { .. } => return,
+        }
+        (self.standing, self.accepted) = (None, None);
+    }
 }

@@ -1,7 +1,8 @@
 //! The engine: one owner of the state, one way in.
 
 use rientro_types::{
-    Actor, CampaignState, CellTime, Decision, Entry, NodeId, Order, Record, Seq, ShardId, Span, WaveState,
+    Actor, CampaignState, CellTime, Decision, Entry, NodeId, Order, PauseCause, Record, Seq, ShardId, Span,
+    WaveState,
 };
 
 use crate::apply::Inconsistent;
@@ -242,12 +243,22 @@ impl Engine {
             }
             (Origin::Restored, Some(incarnation)) => {
                 self.decide(Record::CellRestored { incarnation: incarnation.next() });
+                self.pause_restored();
             }
             (Origin::Founded { .. } | Origin::Continued | Origin::Restored, _) => {}
         }
         self.decide(Record::LeaderTook { epoch });
         self.finish_forming();
         self.state.dirty_campaigns.extend(self.state.campaign_ixs());
+    }
+
+    /// T29: after a restore nothing goes on before a person has looked at what the journal does not know.
+    fn pause_restored(&mut self) {
+        let running = self.state.campaigns.iter().filter(|campaign| campaign.state == CampaignState::Running);
+        let running: Vec<_> = running.map(|campaign| campaign.id).collect();
+        for campaign in running {
+            self.decide(Record::CampaignPaused { campaign, cause: PauseCause::Restored });
+        }
     }
 
     /// T27, R6: time in which nobody listened is given back to whoever had a deadline. Until a leader takes over nobody

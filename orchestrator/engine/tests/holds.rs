@@ -512,3 +512,29 @@ fn nothing_goes_on_before_it_is_agreed_on() {
     assert_eq!(held(&cell, "a1"), Some(disagreement(ServiceSet::ALL)));
     cell.assert_replays();
 }
+
+/// T29, R1: what is closed in a restored journal may have been opened and found damaged since: nothing goes on before a person
+/// resumes, and then it is verified, not confirmed.
+#[test]
+fn a_restored_journal_opens_nothing_on_what_it_knew() {
+    let mut cell = Cell::with_fleet(1, 1);
+    cell.start(generous());
+    cell.ordered();
+    cell.result("a", "a1", 1, verified(Outcome::Clean, "a"));
+    let backup = cell.journal.clone();
+    cell.play();
+    cell.ask(Verb::Close { selector: only("a1"), reason: "controller alarm".to_owned() }).unwrap();
+    let mut restored = Engine::new();
+    backup.iter().for_each(|entry| restored.replay(entry).unwrap());
+    (cell.engine, cell.journal) = (restored, backup);
+    cell.commands.clear();
+    cell.run(Event::Lead { epoch: Epoch::from_raw(9), origin: Origin::Restored });
+    assert_eq!(cell.campaign("return").state, CampaignState::Paused(PauseCause::Restored));
+    cell.connect("a", 1);
+    cell.inventory("a", vec![claim("a1", "a")]);
+    assert_eq!((cell.ordered(), cell.view("a1").shard.standing), (vec![], None), "it waits for a person");
+    cell.ask(Verb::Resume { campaign: campaign("return") }).unwrap();
+    let [(_, task)] = cell.ordered().try_into().unwrap();
+    assert!(matches!(task.action, Action::Verify { .. }), "{task:?}");
+    cell.assert_replays();
+}

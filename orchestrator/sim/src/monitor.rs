@@ -320,7 +320,8 @@ impl Monitor {
 fn is_wide(record: &Record) -> bool {
     matches!(
         record,
-        Record::Closed { .. }
+        Record::CellRestored { .. }
+            | Record::Closed { .. }
             | Record::Retried { .. }
             | Record::Accepted { .. }
             | Record::Adopted { .. }

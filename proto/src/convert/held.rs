@@ -28,5 +28,6 @@ message!(v1::Hold => Hold { reason, since as since_unix_ms });
 
 oneof!(PauseCause in pause_cause, cause: Cause => PauseCause {
     Operator,
+    Restored,
     ErrorBudget { wave, mailboxes_lost, mailboxes, budget as budget_ppm },
 });

@@ -12,7 +12,7 @@ use super::{Generate, Variants, some, word};
 generate_enum! {
     CloseCause { FirstMet, Operator, Aborted, Released }
     PassCause { Baked, Promoted }
-    PauseCause { Operator, ErrorBudget { wave, mailboxes_lost, mailboxes, budget } }
+    PauseCause { Operator, Restored, ErrorBudget { wave, mailboxes_lost, mailboxes, budget } }
     Record {
         CellFounded { cell, incarnation, mailbox_key },
         CellRestored { incarnation },

@@ -61,6 +61,8 @@ pub enum CloseCause {
 pub enum PauseCause {
     /// An operator paused it.
     Operator,
+    /// The journal was restored from a backup: a person looks at what it does not know before anything goes on.
+    Restored,
     /// A wave lost more than its error budget.
     ErrorBudget {
         /// The wave.

@@ -293,6 +293,7 @@ fn limits_sentence(limits: &FleetLimits) -> String {
 fn pause_cause(cause: &PauseCause) -> String {
     match cause {
         PauseCause::Operator => "an operator asked for it".to_owned(),
+        PauseCause::Restored => "the journal was restored from a backup".to_owned(),
         PauseCause::ErrorBudget { wave, mailboxes_lost, mailboxes, budget } => format!(
             "wave {wave} lost {mailboxes_lost} of {}, more than its budget of {budget}",
             plural(*mailboxes, "mailbox")

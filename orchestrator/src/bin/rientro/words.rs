@@ -347,6 +347,9 @@ pub(crate) fn campaign_state(state: &CampaignState) -> String {
         CampaignState::Forming => "forming its waves".to_owned(),
         CampaignState::Running => "running".to_owned(),
         CampaignState::Paused(PauseCause::Operator) => "paused by an operator".to_owned(),
+        CampaignState::Paused(PauseCause::Restored) => {
+            "paused: the journal was restored from a backup; decide on disagreements, then resume".to_owned()
+        }
         CampaignState::Paused(PauseCause::ErrorBudget { wave, mailboxes_lost, mailboxes, budget }) => {
             format!(
                 "paused: wave {wave} lost {} of {}, its budget is {budget}",
