@@ -59,7 +59,7 @@ pub(crate) struct Replayed {
     pub(crate) next_uid: u32,
     /// UIDs that exist, ascending.
     uids: Vec<u32>,
-    /// Ranges whose expunge was asked for and may or may not have happened.
+    /// Ranges whose expunge was asked for and may or may not have happened; after a replay ascending, none touching another.
     asked: Vec<(u32, u32)>,
     /// The replay met something after which UIDs cannot be told.
     pub(crate) unclear: bool,
@@ -75,7 +75,12 @@ impl From<Index> for Replayed {
 impl Replayed {
     /// Whether the message of this UID exists and nobody asked to remove it.
     pub(crate) fn holds(&self, uid: u32) -> bool {
-        self.uids.binary_search(&uid).is_ok() && !self.asked.iter().any(|(a, b)| (*a..=*b).contains(&uid))
+        self.uids.binary_search(&uid).is_ok() && !self.is_asked(uid)
+    }
+
+    fn is_asked(&self, uid: u32) -> bool {
+        let begun = self.asked.partition_point(|(first, _)| *first <= uid);
+        begun.checked_sub(1).is_some_and(|at| uid <= self.asked[at].1)
     }
 
     /// How many messages have a UID of at least `uid`.
@@ -105,6 +110,7 @@ impl Replayed {
             at += size;
         }
         self.remove(&mut gone);
+        self.asked = merged(std::mem::take(&mut self.asked));
         Ok(())
     }
 
@@ -169,6 +175,20 @@ impl Replayed {
             *uid > reach
         });
     }
+}
+
+/// The same UIDs in ascending ranges of which none touches another.
+fn merged(mut ranges: Vec<(u32, u32)>) -> Vec<(u32, u32)> {
+    ranges.retain(|(first, last)| first <= last);
+    ranges.sort_unstable();
+    ranges.dedup_by(|next, kept| {
+        let touches = next.0 <= kept.1.saturating_add(1);
+        if touches {
+            kept.1 = kept.1.max(next.1);
+        }
+        touches
+    });
+    ranges
 }
 
 /// The size of a record: 7 bits a byte, big-endian, each byte marked when committed; counted in units of 4 bytes.
@@ -262,6 +282,18 @@ pub(crate) mod tests {
         log[whole] &= 0x7f;
         assert_eq!(replayed(&log, Replayed::default(), 0).unwrap().uids, [1]);
         assert!(replayed(&log, Replayed::default(), 10_000).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn merged_ranges_hold_the_same_uids(ranges in proptest::collection::vec((0..60_u32, 0..60_u32), 0..20)) {
+            let state = Replayed { asked: merged(ranges.clone()), ..Replayed::default() };
+            prop_assert!(state.asked.windows(2).all(|pair| pair[0].1 + 1 < pair[1].0));
+            for uid in 0..70 {
+                let asked = ranges.iter().any(|(first, last)| (*first..=*last).contains(&uid));
+                prop_assert_eq!(state.is_asked(uid), asked);
+            }
+        }
     }
 
     #[test]
