@@ -26,17 +26,17 @@
 //! weight = 10                  # greater comes first
 //!
 //! [waves]
-//! list = ["1%", "5%", "3 shards", "rest"]   # of the mailboxes, or shards; wave 0 is the canary
-//! ## first = "1%"               # instead of a list: the first wave,
-//! ## growth = 2                 # how many times larger each further one is (1.5 is possible),
-//! ## max = "25%"                # and the largest
+//! first = "1%"                 # of the mailboxes: the first wave, which is the canary,
+//! growth = 3                   # how many times larger each further one is (1.5 is possible),
+//! max = "20%"                  # and the largest
+//! ## list = ["1%", "5%", "3 shards", "rest"]   instead of these: each wave, in mailboxes or shards
 //! promotion = "automatic"      # or "manual": an operator promotes each wave
 //! bake = "30m"                 # how long a wave must have lived before the next begins
 //! error_budget_canary = "0%"   # mailboxes of wave 0 that may be held or failed before the campaign pauses
 //! error_budget = "2%"          # the same for every other wave
 //!
 //! [waves.domain_caps]          # most of one failure domain that one wave may take
-//! rack = "25%"
+//! rack = "35%"
 //!
 //! [verify]                     # what a verification must show before a shard may open
 //! level = "structure"          # presence or structure
@@ -46,7 +46,7 @@
 //! verified_age_max = "6h"      # older verifications are made again before opening
 //!
 //! [tries]
-//! attempts = 3                 # failed tries in a row before a shard has failed
+//! attempts = 3                 # failed tries before a shard has failed
 //! backoff = "30s"              # wait before the second try; doubles
 //! backoff_max = "10m"
 //! verify_timeout = "12h"       # longest run of one verification

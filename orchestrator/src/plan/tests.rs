@@ -1,7 +1,11 @@
 //! Plans that are read, and plans that are refused: every refusal with its place, and no text that makes the reader panic.
 
 use proptest::prelude::*;
-use rientro_types::{Coverage, Level, Ppm, Promotion, Schedule, ServiceSet, Share, Span};
+use rientro_engine::{Engine, Event, Hello, Origin, SessionNo};
+use rientro_types::{
+    BootId, CellId, CellTime, Claim, Coverage, Digest, Epoch, LabelKey, LabelValue, Level, NodeId,
+    NodeIncarnation, Ppm, Promotion, Schedule, ServiceSet, ShardId, Share, Span, VolumeId,
+};
 
 use super::*;
 
@@ -202,5 +206,48 @@ proptest! {
     #[test]
     fn any_bytes_are_refused_without_a_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
         prop_assert!(read(&bytes).is_err());
+    }
+}
+
+/// A cell of so many racks, a node each, with as many shards of 800 mailboxes.
+fn cell(racks: u64, shards: usize) -> Engine {
+    let mut engine = Engine::new();
+    let mut step = |event| drop(engine.step(CellTime::from_unix_ms(1_000), event));
+    let origin = Origin::Founded { cell: CellId::new("test").expect("a name"), mailbox_key: Digest::ZERO };
+    step(Event::Lead { epoch: Epoch::from_raw(1), origin });
+    for rack in 1..=racks {
+        let (node, incarnation) =
+            (NodeId::new(&format!("n{rack}")).expect("a name"), NodeIncarnation::from_raw(1));
+        let label = LabelValue::new(&format!("r{rack}")).expect("a value");
+        let labels = [(LabelKey::new("rack").expect("a key"), label)].into();
+        let (boot, session) = (BootId::from_raw(1).expect("not 0"), SessionNo(rack));
+        let (running, served) = (Vec::new(), Vec::new());
+        step(Event::Hello(Hello { session, node, incarnation, boot, labels, running, served }));
+        let volume = VolumeId::new(&format!("fs:{rack}")).expect("a name");
+        let claim = |no| Claim {
+            shard: ShardId::new(&format!("s{rack}-{no}")).expect("a name"),
+            volume,
+            second: None,
+            mailboxes: 800,
+            services: ServiceSet::NONE,
+        };
+        let claims = (0..shards).map(claim).collect();
+        step(Event::Inventory { node, incarnation, first: true, claims, last: true });
+    }
+    engine
+}
+
+/// The plan that the README shows is one that can be carried out, whatever order is drawn.
+#[test]
+fn the_plan_of_the_readme_forms_waves() {
+    let readme = include_str!("../../../README.md");
+    let (_, rest) = readme.split_once("```toml\n").expect("it shows a plan");
+    let (text, _) = rest.split_once("```").expect("that ends");
+    let text: Vec<&str> = text.lines().map(str::trim_start).collect();
+    let plan = read(text.join("\n").as_bytes()).expect("valid").plan;
+    let engine = cell(8, 100);
+    for seed in 0..32 {
+        let waves = engine.forecast(&plan, [seed; 32]).expect("it fits");
+        assert!(waves.len() > 4, "{} waves", waves.len());
     }
 }
