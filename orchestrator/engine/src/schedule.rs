@@ -95,7 +95,7 @@ impl Engine {
         let doubled = tries.backoff_first.times(1 << s.failures.min(30)).min(tries.backoff_max);
         let hash = blake3::hash(s.id.as_str().as_bytes());
         let spread = u64::from(hash.as_bytes()[0]) ^ u64::from(s.attempt.raw() & 0xff);
-        doubled.plus(Span::from_ms(doubled.ms() / 4 * spread / 255))
+        doubled.plus(Span::from_ms((doubled.ms() / 4).saturating_mul(spread) / 255))
     }
 
     fn start_verifications(&mut self, ix: NodeIx) {
