@@ -85,8 +85,9 @@ mod tests {
             assert_eq!(again, Err(Unanswered::StillOpen));
         }
         go.send(()).expect("the thread waits");
-        let answered = (0..1_000).find_map(|_| {
-            thread::yield_now();
+        let (_open, nothing) = sync_channel::<()>(0);
+        let answered = (0..60_000).find_map(|_| {
+            nothing.recv_timeout(Duration::from_millis(1)).ok();
             question.ask(Duration::from_secs(60), || 3).ok()
         });
         assert_eq!(answered, Some(3), "the late answer is about another moment");
