@@ -34,7 +34,9 @@ const PAIRS: [(Happens, &[ShardState]); 51] = [
     ("close", &ShardState::ALL),
     ("confirmed", &[Confirming, Held]),
     ("contested", &ShardState::ALL),
-    ("disagreement", &ShardState::ALL),
+    // Only what a restored journal doubts is disagreed on: what was on its way waits then, and goes no further before. Of
+    // what had failed too little is in service.
+    ("disagreement", &[Closed, Waiting, Opening, Open, Held]),
     ("except", &ShardState::ALL),
     ("except-asked", &ShardState::ALL),
     ("expired", &[Backoff, Verified]),
@@ -48,7 +50,7 @@ const PAIRS: [(Happens, &[ShardState]); 51] = [
     ("hello-other-life", &ShardState::ALL),
     ("leader-took", &ShardState::ALL),
     ("mailboxes-missing", &[Closed, Waiting, Verifying, Backoff, Verified, Confirming, Held, Failed]),
-    ("measured", &[Closed, Waiting, Verifying, Backoff, Verified, Confirming, Open, Held, Failed]),
+    ("measured", &[Closed, Waiting, Verifying, Backoff, Verified, Open, Held, Failed]),
     ("missing", &ShardState::ALL),
     ("overdue", &[Opening, Held]),
     ("pause", &ShardState::ALL),
@@ -61,7 +63,7 @@ const PAIRS: [(Happens, &[ShardState]); 51] = [
     ("resume", &ShardState::ALL),
     ("retry", &ShardState::ALL),
     ("revise", &ShardState::ALL),
-    ("seen", &ShardState::ALL),
+    ("seen", &[Closed, Waiting, Verifying, Verified, Opening, Open, Held, Failed]),
     ("seen-told", &ShardState::ALL),
     ("settle", &[Closed, Open, Held, Failed]),
     ("settle-asked", &[Closed, Open, Held, Failed]),
