@@ -7,8 +7,9 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use rientro_types::{
-    AttemptNo, CampaignId, CellTime, Claim, CloseCause, Decision, HeldReason, LabelKey, LabelValue, NodeId,
-    NodeIncarnation, Phase, Placement, PlacementNo, Record, Seq, ServiceSet, ShardId, Span, TaskFailure,
+    AttemptNo, CampaignId, CellTime, Charge, Claim, CloseCause, Decision, HeldReason, LabelKey, LabelValue,
+    NodeId, NodeIncarnation, Phase, Placement, PlacementNo, Record, Seq, ServiceSet, ShardId, Span,
+    TaskFailure,
 };
 
 use crate::state::{CampaignIx, Cell, Node, NodeIx, Shard, ShardIx, State};
@@ -255,7 +256,7 @@ impl State {
             doubted: false,
             attempt: self.first_attempt(),
             failures: 0,
-            charged: false,
+            charge: Charge::None,
             member: None,
             standing: None,
             accepted: None,
@@ -286,7 +287,7 @@ impl State {
                 s.bytes = 0;
             }
             if cut_off && attempts_max.is_some_and(|max| s.failures >= max) {
-                s.charged = true;
+                s.lose();
                 s.enter(Phase::Failed { last: TaskFailure::ShardMissing }, at);
             } else if s.volume != placement.volume {
                 s.start_over(at);

@@ -1,8 +1,8 @@
 //! Applies the records of campaigns and waves.
 
 use rientro_types::{
-    CampaignState, CloseCause, Pause, Phase, Policy, Record, Revision, ServiceSet, ShardId, WAVE_UNASSIGNED,
-    WaveNo, WaveState,
+    CampaignState, Charge, CloseCause, Pause, Phase, Policy, Record, Revision, ServiceSet, ShardId,
+    WAVE_UNASSIGNED, WaveNo, WaveState,
 };
 
 use crate::state::{Campaign, CampaignIx, Member, RANK_FIRST, Shard, ShardIx, State, Wave};
@@ -79,8 +79,8 @@ impl State {
             }
             Record::WavePassed { campaign, wave, cause: _ } => {
                 self.set_wave(*campaign, *wave, WaveState::Passed)?;
-                let campaign = self.moved(self.find_campaign(*campaign)?);
-                campaign.wave_mut(*wave).into_iter().for_each(Wave::forgive);
+                let ix = self.find_campaign(*campaign)?;
+                self.forgive(ix, |no| no == *wave);
                 Ok(())
             }
             other => Err(format!("not a record of a campaign: {other:?}")),
@@ -109,10 +109,20 @@ impl State {
         for ix in self.members(campaign) {
             let shard = self.shard(ix);
             if shard.wave() == Some(wave) && shard.is_returning() {
-                self.change(ix, |s| s.charged = false);
+                self.change(ix, |s| s.charge = Charge::None);
             }
         }
         Ok(())
+    }
+
+    /// Takes what these waves have lost so far out of their budgets: a named operator has seen it and goes on.
+    fn forgive(&mut self, campaign: CampaignIx, in_wave: impl Fn(WaveNo) -> bool) {
+        for ix in self.members(campaign) {
+            let shard = self.shard(ix);
+            if shard.charge == Charge::Lost && shard.wave().is_some_and(&in_wave) {
+                self.change(ix, |s| s.charge = Charge::Forgiven);
+            }
+        }
     }
 
     fn form_wave(&mut self, campaign: CampaignIx, wave: WaveNo, shards: &[ShardId]) -> Applied {
@@ -167,7 +177,7 @@ impl State {
                 self.change(shard, |s| {
                     let closes = s.is_under_way();
                     s.member = None;
-                    s.charged = false;
+                    s.charge = Charge::None;
                     if closes {
                         s.close(CloseCause::Released, at);
                     }
@@ -195,7 +205,7 @@ impl State {
             (Phase::Opening { .. } | Phase::Open { .. }, _) => {}
             (Phase::Held { .. }, None) => self.change(shard, |s| {
                 s.judged_by(policy);
-                s.charged = s.blocked.is_some();
+                s.keep_charge_if_blocked();
                 s.enter(Phase::Verified, at);
             }),
             // What is confirmed or tried again would open next: R1 asks for the plan in force.
@@ -203,7 +213,7 @@ impl State {
                 let reason = crate::progress::held_for(breach, standing.verification.verdict.outcome);
                 self.change(shard, |s| {
                     s.judged_by(policy);
-                    s.charged = true;
+                    s.lose();
                     s.enter(Phase::Held { reason }, at);
                 });
             }
@@ -242,7 +252,7 @@ impl State {
         }
         campaign.state = CampaignState::Running;
         let upto = campaign.answered_for().len();
-        campaign.waves[..upto].iter_mut().for_each(Wave::forgive);
+        self.forgive(ix, |no| (no.raw() as usize) < upto);
     }
 
     fn abort(&mut self, ix: CampaignIx) {
@@ -267,6 +277,15 @@ impl Shard {
     fn judged_by(&mut self, policy: Policy) {
         if let Some(standing) = &mut self.standing {
             standing.policy = policy;
+        }
+    }
+
+    /// Nothing but what holds it from outside is a loss any more; that is as lost, and as forgiven, as before.
+    fn keep_charge_if_blocked(&mut self) {
+        if self.blocked.is_none() || !self.is_under_way() {
+            self.charge = Charge::None;
+        } else if !self.is_charged() {
+            self.lose();
         }
     }
 
@@ -297,7 +316,7 @@ impl Shard {
             }
             Phase::Waiting | Phase::Opening { .. } | Phase::Open { .. } => {}
         }
-        self.charged = self.blocked.is_some() && self.is_under_way();
+        self.keep_charge_if_blocked();
     }
 
     /// T29: what is closed may have been opened, found damaged and closed again after the backup was made: nothing that the

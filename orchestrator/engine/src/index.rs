@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use rientro_types::{
-    AttemptNo, CampaignState, HeldReason, LabelKey, LabelValue, Phase, ShardState, TaskKind,
+    AttemptNo, CampaignState, Charge, HeldReason, LabelKey, LabelValue, Phase, ShardState, TaskKind,
 };
 
 use crate::state::{CampaignIx, Footprint, NodeIx, Queue, QueueKey, Shard, ShardIx, State};
@@ -35,7 +35,8 @@ fn footprint(shard: &Shard, ix: ShardIx) -> Footprint {
         mailboxes: shard.mailboxes,
         campaign: shard.member.map(|m| m.campaign),
         wave: shard.wave(),
-        lost: if shard.charged { shard.weight() } else { 0 },
+        lost: if shard.is_charged() { shard.weight() } else { 0 },
+        forgiven: shard.charge == Charge::Forgiven,
         moving,
         in_flight,
         steppable,
@@ -85,6 +86,11 @@ impl Footprint {
     /// Lost mailboxes that are on their way again.
     pub(crate) const fn returning(&self) -> u64 {
         if self.moving { self.lost } else { 0 }
+    }
+
+    /// Lost mailboxes that a person has answered for.
+    const fn lost_and_forgiven(&self) -> u64 {
+        if self.forgiven { self.lost } else { 0 }
     }
 }
 
@@ -175,6 +181,7 @@ impl State {
             wave.counts.count(mark.state, mark.mailboxes);
             wave.weight += weight;
             wave.lost += mark.lost;
+            wave.forgiven += mark.lost_and_forgiven();
             wave.returning += mark.returning();
             wave.moving += u64::from(mark.moving);
         }
@@ -220,6 +227,7 @@ impl State {
             wave.counts.uncount(mark.state, mark.mailboxes);
             wave.weight -= mark.mailboxes.max(1);
             wave.lost -= mark.lost;
+            wave.forgiven -= mark.lost_and_forgiven();
             wave.returning -= mark.returning();
             wave.moving -= u64::from(mark.moving);
         }

@@ -17,7 +17,7 @@
 use std::fmt;
 
 use rientro_types::{
-    CampaignState, Decision, Phase, Policy, Record, ServiceSet, ShardId, TaskKind, WaveState,
+    CampaignState, Charge, Decision, Phase, Policy, Record, ServiceSet, ShardId, TaskKind, WaveState,
 };
 
 use crate::engine::Engine;
@@ -137,7 +137,7 @@ impl Engine {
         }
         let lost =
             matches!(shard.phase, Phase::Failed { .. } | Phase::Held { .. }) || shard.blocked.is_some();
-        (lost && shard.is_under_way() && !shard.charged)
+        (lost && shard.is_under_way() && !shard.is_charged())
             .then(|| violation("R6", format!("shard {id} is {} and not counted as lost", shard.state())))
     }
 
@@ -207,21 +207,25 @@ impl Engine {
                 format!("campaign {} has begun a wave after {passed}, which has not passed", campaign.id);
             return Some(violation("R3", found));
         }
-        let mut lost = vec![0; campaign.waves.len()];
+        let mut lost = vec![(0, 0); campaign.waves.len()];
         for shard in
-            self.state.shards.iter().filter(|s| s.charged && s.member.is_some_and(|m| m.campaign == ix))
+            self.state.shards.iter().filter(|s| s.is_charged() && s.member.is_some_and(|m| m.campaign == ix))
         {
             if let Some(of_wave) = shard.wave().and_then(|wave| lost.get_mut(wave.raw() as usize)) {
-                *of_wave += shard.weight();
+                of_wave.0 += shard.weight();
+                of_wave.1 += if shard.charge == Charge::Forgiven { shard.weight() } else { 0 };
             }
         }
-        let counted: Vec<u64> = campaign.waves.iter().map(|wave| wave.lost).collect();
+        let counted: Vec<_> = campaign.waves.iter().map(|wave| (wave.lost, wave.forgiven)).collect();
         let losing = campaign.losing.iter().map(|no| no.raw() as usize);
-        let marked = losing.eq((0..lost.len()).filter(|at| lost[*at] > 0));
+        let marked = losing.eq((0..lost.len()).filter(|at| lost[*at].0 > 0));
         (counted != lost || !marked).then(|| {
             violation(
                 "R6",
-                format!("campaign {} counts {counted:?} mailboxes as lost; {lost:?} are", campaign.id),
+                format!(
+                    "campaign {} counts {counted:?} mailboxes as lost and forgiven; {lost:?} are",
+                    campaign.id
+                ),
             )
         })
     }

@@ -1,8 +1,8 @@
 //! Applies the records of tasks and openings.
 
 use rientro_types::{
-    AttemptNo, HeldReason, MailboxId, NodeId, Outcome, Phase, PolicyBreach, Ppm, Record, ServiceSet, ShardId,
-    Span, Standing, TaskEnd, TaskFailure, TaskKind, Verification,
+    AttemptNo, Charge, HeldReason, MailboxId, NodeId, Outcome, Phase, PolicyBreach, Ppm, Record, ServiceSet,
+    ShardId, Span, Standing, TaskEnd, TaskFailure, TaskKind, Verification,
 };
 
 use crate::mutant::Mutant;
@@ -47,7 +47,7 @@ impl State {
             Record::OpeningOverdue { shard } => self.edit(*shard, |s| {
                 if let Phase::Opening { overdue, .. } = &mut s.phase {
                     *overdue = true;
-                    s.charged = true;
+                    s.lose();
                 }
             }),
             Record::ServicesSeen { shard, services } => self.edit(*shard, |s| {
@@ -62,7 +62,7 @@ impl State {
             Record::ShardOpened { shard } => {
                 let at = self.at;
                 self.edit(*shard, |s| {
-                    s.charged = false;
+                    s.charge = Charge::None;
                     s.failures = 0;
                     s.enter(Phase::Open { adopted: false }, at);
                 })
@@ -154,7 +154,9 @@ impl State {
             if verdict.coverage == Ppm::ONE {
                 s.bytes = verdict.tally.bytes;
             }
-            s.charged |= matches!(next, Phase::Held { .. });
+            if matches!(next, Phase::Held { .. }) {
+                s.lose();
+            }
             s.standing = Some(Box::new(standing));
             s.hold_if_short(at);
             s.enter(next, at);
@@ -182,7 +184,9 @@ impl State {
                 s.hold(reason, at);
             }
             let spent = s.failures >= attempts_max && s.blocked.is_none();
-            s.charged |= spent || s.blocked.is_some();
+            if spent || (s.blocked.is_some() && !s.is_charged()) {
+                s.lose();
+            }
             let last = failure.clone();
             s.enter(if spent { Phase::Failed { last } } else { Phase::Backoff { until, last } }, at);
         });

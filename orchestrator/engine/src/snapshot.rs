@@ -40,7 +40,7 @@ impl Engine {
 }
 
 fn campaign_snapshot(campaign: &Campaign) -> CampaignSnapshot {
-    let wave = |wave: &Wave| WaveSnapshot { state: wave.state, forgiven: wave.forgiven };
+    let wave = |wave: &Wave| WaveSnapshot { state: wave.state };
     CampaignSnapshot {
         plan: campaign.plan.clone(),
         source: campaign.source,
@@ -109,7 +109,7 @@ impl State {
             doubted: shard.doubted,
             attempt: shard.attempt,
             failures: shard.failures,
-            charged: shard.charged,
+            charge: shard.charge,
             member,
             standing: shard.standing.as_deref().cloned(),
             accepted: shard.accepted.as_deref().cloned(),
@@ -170,7 +170,7 @@ impl State {
         if self.campaign_ix.insert(plan.name, ix).is_some() {
             return Err(format!("campaign {} comes twice", plan.name));
         }
-        let wave = |w: WaveSnapshot| Wave { state: w.state, forgiven: w.forgiven, ..Wave::new() };
+        let wave = |w: WaveSnapshot| Wave { state: w.state, ..Wave::new() };
         self.campaigns.push(Campaign {
             revision,
             state,
@@ -199,7 +199,7 @@ impl State {
             doubted,
             attempt,
             failures,
-            charged,
+            charge,
             member,
             standing,
             accepted,
@@ -233,7 +233,7 @@ impl State {
             doubted,
             attempt,
             failures,
-            charged,
+            charge,
             member,
             standing: standing.map(Box::new),
             accepted: accepted.map(Box::new),

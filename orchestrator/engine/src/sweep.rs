@@ -4,8 +4,8 @@
 //! the record is applied, so a replay finds the same ones.
 
 use rientro_types::{
-    Acceptance, CampaignState, CloseCause, Decision, Exception, FindingKinds, HeldReason, MailboxId, Phase,
-    Record, Selector, ServiceSet, ShardId,
+    Acceptance, CampaignState, Charge, CloseCause, Decision, Exception, FindingKinds, HeldReason, MailboxId,
+    Phase, Record, Selector, ServiceSet, ShardId,
 };
 
 use crate::forward::{Forward, Size};
@@ -166,7 +166,7 @@ impl State {
                 let at = self.at;
                 for ix in self.targets(Sweep::Close, selector).hit {
                     self.change(ix, |s| {
-                        s.charged = false;
+                        s.charge = Charge::None;
                         s.end_disagreement();
                         s.close(CloseCause::Operator, at);
                     });
@@ -183,7 +183,7 @@ impl State {
                 for ix in self.targets(Sweep::Accept, selector).hit {
                     let acceptance = Acceptance { by: decision.actor.id.clone(), reason: reason.clone() };
                     self.change(ix, |s| {
-                        s.charged = false;
+                        s.charge = Charge::None;
                         s.failures = 0;
                         s.accepted = Some(Box::new(acceptance));
                         s.enter(Phase::Verified, at);
@@ -219,7 +219,7 @@ impl State {
             }
             s.settle_missing(at);
             s.services = services;
-            s.charged = false;
+            s.charge = Charge::None;
             s.end_disagreement();
             if matches!(s.phase, Phase::Closed { .. }) {
                 s.enter(Phase::Open { adopted: true }, at);

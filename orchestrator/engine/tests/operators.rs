@@ -460,3 +460,55 @@ fn exceptions_are_kept_and_bounded() {
     assert_eq!(cell.ask(except(0, None)).unwrap().decided, None);
     cell.assert_replays();
 }
+
+/// R6: a resumption forgives what is lost, not a number: when it comes back, others may not be lost in its place.
+#[test]
+fn what_was_forgiven_makes_no_room_for_other_losses() {
+    let mut cell = Cell::with_fleet(1, 2);
+    cell.ask(Verb::SetLimits { limits: FleetLimits { verifies_per_node: 1, ..FleetLimits::default() } })
+        .unwrap();
+    cell.start(plan("return"));
+    let (_, first) = cell.ordered().remove(0);
+    cell.result("a", first.shard.as_str(), 1, verified(Outcome::Damaged, "a"));
+    assert!(matches!(cell.campaign("return").state, CampaignState::Paused(_)));
+    assert_eq!(cell.ask(Verb::Resume { campaign: campaign("return") }).unwrap().mailboxes_forgiven, 100);
+    cell.ask(Verb::Retry { selector: only(first.shard.as_str()) }).unwrap();
+    cell.play_finding(&|id| if id == first.shard { Outcome::Clean } else { Outcome::Damaged });
+    let paused = PauseCause::ErrorBudget {
+        wave: WaveNo::from_raw(0),
+        mailboxes_lost: 100,
+        mailboxes: 200,
+        budget: Ppm::ZERO,
+    };
+    assert_eq!(cell.campaign("return").state, CampaignState::Paused(paused));
+    cell.assert_replays();
+}
+
+/// R6: who goes on without a silent node has not answered for the damage that is found when it is back; a node that falls
+/// silent again has been answered for.
+#[test]
+fn an_absence_that_is_forgiven_hides_no_damage() {
+    let mut cell = Cell::with_fleet(2, 1);
+    cell.start(plan("return"));
+    let id = campaign("return");
+    for _ in 0..2 {
+        cell.disconnect("a");
+        cell.pass_with(61, &["b"]);
+        assert_eq!(cell.state("a1"), ShardState::Held);
+        cell.ask(Verb::Resume { campaign: id }).unwrap();
+        assert_eq!(cell.campaign("return").state, CampaignState::Running);
+        let busy = Busy { shard: shard("a1"), attempt: AttemptNo::from_raw(1), kind: TaskKind::Verify };
+        cell.connect_with("a", 1, vec![busy], Vec::new());
+        assert_eq!(cell.campaign("return").state, CampaignState::Running);
+    }
+    assert_eq!(
+        cell.ask(Verb::Resume { campaign: id }).unwrap(),
+        Receipt { shards: 2, mailboxes: 200, ..Receipt::default() }
+    );
+    cell.result("a", "a1", 1, verified(Outcome::Damaged, "a"));
+    assert!(matches!(
+        cell.campaign("return").state,
+        CampaignState::Paused(PauseCause::ErrorBudget { mailboxes_lost: 100, .. })
+    ));
+    cell.assert_replays();
+}

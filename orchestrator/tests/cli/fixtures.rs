@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 
 use rientro_types::{
     ActiveTime, Actor, ActorKind, AttemptNo, Authentication, CampaignId, CampaignState, CampaignView, CellId,
-    CellTime, CellView, CloseCause, Decision, Digest, Entry, Epoch, Finding, FindingKind, FindingKinds,
-    FleetLimits, HeldReason, Hold, Incarnation, LabelKey, LabelValue, Level, LocatedFinding, MailboxId,
-    Membership, NodeId, NodeIncarnation, NodeView, Outcome, PauseCause, Phase, Placement, PlacementNo, Plan,
-    PolicyBreach, Ppm, Progress, Promotion, Record, Revision, Seq, ServiceSet, ShardId, ShardSnapshot,
-    ShardState, ShardView, Span, Standing, StateCounts, Tally, TaskFailure, Twin, UnknownCause, Verdict,
-    Verification, VolumeId, WaitingOn, WaveForecast, WaveNo, WaveState, WaveView,
+    CellTime, CellView, Charge, CloseCause, Decision, Digest, Entry, Epoch, Finding, FindingKind,
+    FindingKinds, FleetLimits, HeldReason, Hold, Incarnation, LabelKey, LabelValue, Level, LocatedFinding,
+    MailboxId, Membership, NodeId, NodeIncarnation, NodeView, Outcome, PauseCause, Phase, Placement,
+    PlacementNo, Plan, PolicyBreach, Ppm, Progress, Promotion, Record, Revision, Seq, ServiceSet, ShardId,
+    ShardSnapshot, ShardState, ShardView, Span, Standing, StateCounts, Tally, TaskFailure, Twin,
+    UnknownCause, Verdict, Verification, VolumeId, WaitingOn, WaveForecast, WaveNo, WaveState, WaveView,
 };
 
 /// 2026-01-23 04:12:00 UTC.
@@ -80,7 +80,7 @@ pub(crate) fn shard(name: &str, node: &str, wave: u32, phase: Phase) -> ShardVie
         doubted: false,
         attempt: AttemptNo::from_raw(2),
         failures: 0,
-        charged: false,
+        charge: Charge::None,
         member: Some(Membership { campaign: campaign_id(), wave: WaveNo::from_raw(wave), rank: 1 }),
         standing: None,
         accepted: None,

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 
 use rientro_types::{
-    ACTOR_ID_BYTES_MAX, Acceptance, Busy, CampaignSnapshot, CampaignState, CellSnapshot, CloseCause,
+    ACTOR_ID_BYTES_MAX, Acceptance, Busy, CampaignSnapshot, CampaignState, CellSnapshot, Charge, CloseCause,
     DAMAGED_MAILBOXES_MAX, EXCEPTIONS_MAX, Exception, LABELS_MAX, MailboxId, Membership, NodeSnapshot, Pause,
     Phase, REASON_BYTES_MAX, ShardSnapshot, Standing, WAVES_MAX, WaveSnapshot, WaveState,
 };
@@ -16,6 +16,7 @@ use crate::v1;
 /// Most elements of a list that only the size of its record bounds: each takes at least two bytes.
 const ELEMENTS_MAX: usize = JOURNAL_ENTRY_BYTES_MAX / 2;
 
+choices!(v1::Charge => Charge { None, Lost, Forgiven });
 choices!(v1::CloseCause => CloseCause { FirstMet, Operator, Aborted, Released });
 
 message!(v1::CellSnapshot => CellSnapshot {
@@ -62,7 +63,7 @@ oneof!(CampaignState in campaign_state, state: State => CampaignState {
     Aborted,
 });
 
-message!(v1::WaveSnapshot => WaveSnapshot { state, forgiven });
+message!(v1::WaveSnapshot => WaveSnapshot { state });
 
 oneof!(WaveState in wave_state, state: State => WaveState {
     Waiting,
@@ -86,7 +87,7 @@ message!(v1::ShardSnapshot => ShardSnapshot {
     doubted,
     attempt,
     failures,
-    charged,
+    charge,
     member,
     standing,
     accepted,

@@ -2,14 +2,15 @@
 
 use proptest::prelude::{BoxedStrategy, Just, Strategy};
 use rientro_types::{
-    Acceptance, Busy, CampaignSnapshot, CampaignState, CellSnapshot, CloseCause, Decision, Entry, Hold,
-    Membership, NodeSnapshot, PassCause, Pause, PauseCause, Phase, Record, ShardSnapshot, SnapshotRecord,
-    Standing, WaveSnapshot, WaveState,
+    Acceptance, Busy, CampaignSnapshot, CampaignState, CellSnapshot, Charge, CloseCause, Decision, Entry,
+    Hold, Membership, NodeSnapshot, PassCause, Pause, PauseCause, Phase, Record, ShardSnapshot,
+    SnapshotRecord, Standing, WaveSnapshot, WaveState,
 };
 
 use super::{Generate, Variants, some, word};
 
 generate_enum! {
+    Charge { None, Lost, Forgiven }
     CloseCause { FirstMet, Operator, Aborted, Released }
     PassCause { Baked, Promoted }
     PauseCause { Operator, Restored, ErrorBudget { wave, mailboxes_lost, mailboxes, budget } }
@@ -82,10 +83,10 @@ generate_struct! {
     CampaignSnapshot {
         plan, source, revision, seed, state, started, ended, paused, clock_behind, waves,
     }
-    WaveSnapshot { state, forgiven }
+    WaveSnapshot { state }
     ShardSnapshot {
         shard, placement, mailboxes, bytes, services, services_since, seen, phase, since, blocked, unlisted, doubted, attempt,
-        failures, charged, member, standing, accepted, exceptions,
+        failures, charge, member, standing, accepted, exceptions,
     }
     Hold { reason, since }
     Membership { campaign, wave, rank }

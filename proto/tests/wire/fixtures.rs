@@ -156,7 +156,7 @@ pub(crate) fn snapshots() -> Vec<(&'static str, SnapshotRecord)> {
         ended: None,
         paused: Some(Pause { since: CellTime::from_unix_ms(2), cause: pause() }),
         clock_behind: Span::from_ms(3),
-        waves: waves.into_iter().map(|state| WaveSnapshot { state, forgiven: 12 }).collect(),
+        waves: waves.into_iter().map(|state| WaveSnapshot { state }).collect(),
     };
     vec![
         ("snapshot_cell", SnapshotRecord::Cell(cell)),
@@ -189,7 +189,7 @@ fn shard_snapshot() -> ShardSnapshot {
         doubted: true,
         attempt: AttemptNo::from_raw(4),
         failures: 2,
-        charged: true,
+        charge: Charge::Forgiven,
         member: Some(Membership { campaign: campaign(), wave: WAVE_UNASSIGNED, rank: 11 }),
         standing: Some(standing),
         accepted: Some(Acceptance { by: "mario".to_owned(), reason: "checked by hand".to_owned() }),

@@ -108,7 +108,7 @@ fn largest_shard() -> ShardSnapshot {
         doubted: true,
         attempt: ATTEMPT,
         failures: u32::MAX,
-        charged: true,
+        charge: Charge::Forgiven,
         member: Some(Membership { campaign, wave: WAVE_UNASSIGNED, rank: u32::MAX }),
         standing: Some(standing),
         accepted: Some(Acceptance {
@@ -139,10 +139,7 @@ fn the_largest_plan_fits_into_a_request_and_an_entry() {
 
 #[test]
 fn the_largest_campaign_fits_into_a_snapshot_and_a_response() {
-    let wave = WaveSnapshot {
-        state: WaveState::Baking { until: CellTime::from_unix_ms(u64::MAX) },
-        forgiven: u64::MAX,
-    };
+    let wave = WaveSnapshot { state: WaveState::Baking { until: CellTime::from_unix_ms(u64::MAX) } };
     let (_, SnapshotRecord::Campaign(campaign)) = fixtures::snapshots().remove(2) else {
         panic!("the third fixture is a campaign")
     };

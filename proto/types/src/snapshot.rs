@@ -105,6 +105,18 @@ pub struct Standing {
     pub damaged: Vec<MailboxId>,
 }
 
+/// What a shard counts for against its wave's error budget.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Charge {
+    /// Nothing: it is not lost.
+    #[default]
+    None,
+    /// It is lost, and no person has answered for that.
+    Lost,
+    /// It is lost, and a named operator went on in spite of it. What it loses after that is a loss of its own.
+    Forgiven,
+}
+
 /// An operator took the shard as it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Acceptance {
@@ -160,8 +172,8 @@ pub struct ShardSnapshot {
     pub attempt: AttemptNo,
     /// Failed tries since it was last open, or sent back by an operator.
     pub failures: u32,
-    /// Whether it counts against its wave's error budget.
-    pub charged: bool,
+    /// What it counts for against its wave's error budget.
+    pub charge: Charge,
     /// Its place in a campaign.
     pub member: Option<Membership>,
     /// The newest verification, while it stands.
@@ -327,8 +339,6 @@ impl WaveState {
 pub struct WaveSnapshot {
     /// Where it is in its life.
     pub state: WaveState,
-    /// Lost mailboxes an operator has forgiven by resuming.
-    pub forgiven: u64,
 }
 
 /// One campaign.

@@ -13,11 +13,12 @@ use crate::state::{NodeIx, QueueKey, ShardIx};
 #[derive(Clone, Debug)]
 pub(crate) struct Wave {
     pub(crate) state: WaveState,
-    pub(crate) forgiven: u64,
 
     pub(crate) counts: StateCounts,
     pub(crate) weight: u64,
     pub(crate) lost: u64,
+    /// Of those lost, what a person has answered for.
+    pub(crate) forgiven: u64,
     /// Of those lost, what is on its way again.
     pub(crate) returning: u64,
     pub(crate) moving: u64,
@@ -27,23 +28,18 @@ impl Wave {
     pub(crate) fn new() -> Self {
         Self {
             state: WaveState::Waiting,
-            forgiven: 0,
             counts: StateCounts::default(),
             weight: 0,
             lost: 0,
+            forgiven: 0,
             returning: 0,
             moving: 0,
         }
     }
 
-    /// Takes what it has lost so far out of its budget: a named operator has seen it and goes on.
-    pub(crate) fn forgive(&mut self) {
-        self.forgiven = self.forgiven.max(self.lost);
-    }
-
-    /// Mailboxes lost that no operator has forgiven yet.
+    /// Mailboxes lost that no operator has answered for yet.
     pub(crate) fn unforgiven(&self) -> u64 {
-        self.lost.saturating_sub(self.forgiven)
+        self.lost - self.forgiven
     }
 }
 

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use rientro_types::{
-    Acceptance, ActiveTime, AttemptNo, CellTime, Exception, HeldReason, Hold, MailboxId, NodeId, Phase,
-    Placement, PlacementNo, ServiceSet, ShardId, ShardState, Standing, VolumeId, WAVE_UNASSIGNED, WaveNo,
-    shard_state,
+    Acceptance, ActiveTime, AttemptNo, CellTime, Charge, Exception, HeldReason, Hold, MailboxId, NodeId,
+    Phase, Placement, PlacementNo, ServiceSet, ShardId, ShardState, Standing, VolumeId, WAVE_UNASSIGNED,
+    WaveNo, shard_state,
 };
 
 use crate::state::{CampaignIx, NodeIx, ShardIx};
@@ -39,6 +39,7 @@ pub(crate) struct Footprint {
     pub(crate) campaign: Option<CampaignIx>,
     pub(crate) wave: Option<WaveNo>,
     pub(crate) lost: u64,
+    pub(crate) forgiven: bool,
     pub(crate) moving: bool,
     pub(crate) in_flight: bool,
     pub(crate) steppable: bool,
@@ -67,7 +68,7 @@ pub(crate) struct Shard {
     pub(crate) doubted: bool,
     pub(crate) attempt: AttemptNo,
     pub(crate) failures: u32,
-    pub(crate) charged: bool,
+    pub(crate) charge: Charge,
     pub(crate) member: Option<Member>,
     pub(crate) standing: Option<Box<Standing>>,
     pub(crate) accepted: Option<Box<Acceptance>>,
@@ -115,12 +116,26 @@ impl Shard {
     /// told of that cause again takes in what is told and leaves the time as it is.
     pub(crate) fn hold(&mut self, reason: HeldReason, at: CellTime) {
         let same = self.blocked.as_deref().filter(|hold| hold.reason.is_same_cause(&reason));
+        // A person who goes on without a silent node has not answered for what turns out to be wrong with it.
+        let answered_for = same.is_some() || matches!(reason, HeldReason::NodeSilent { .. });
         let since = same.map_or(at, |hold| hold.since);
         if let HeldReason::MailboxesMissing { unlisted, .. } = reason {
             self.unlisted = unlisted;
         }
         self.blocked = Some(Box::new(Hold { reason, since }));
-        self.charged |= self.is_under_way();
+        if self.is_under_way() && !(answered_for && self.is_charged()) {
+            self.lose();
+        }
+    }
+
+    /// R6: it is lost, and nobody has answered for that.
+    pub(crate) fn lose(&mut self) {
+        self.charge = Charge::Lost;
+    }
+
+    /// Whether it is lost to its wave, forgiven or not.
+    pub(crate) fn is_charged(&self) -> bool {
+        self.charge != Charge::None
     }
 
     /// Mailboxes as budgets count them: a shard without mailboxes still counts.
