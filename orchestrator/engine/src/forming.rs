@@ -3,6 +3,7 @@
 //! The order: greater weight first, and inside a weight a shuffle keyed with the campaign's seed (BLAKE3 of the shard's name
 //! under the seed), which nobody can guess from addresses or names (T22). Waves are then filled in that order up to their
 //! share of the *mailboxes*; a shard that would take more of a failure domain than one wave may is left for a later wave.
+//! Shares are of the whole campaign, also for what a revision forms of its rest.
 //!
 //! Where shards are large beside their waves, an order can leave some over that another one would place. The seed then gives
 //! another order, and the first that places all is taken: whether a plan is refused is no matter of luck.
@@ -11,10 +12,11 @@ use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 use rientro_types::{
-    CampaignState, Coverage, DomainCap, LabelKey, LabelValue, Phase, Plan, PlanProblem, Ppm, Refusal,
-    Schedule, Share, WAVES_MAX, WaveForecast, WaveNo,
+    CampaignState, Coverage, Phase, Plan, PlanProblem, Refusal, Schedule, Share, WAVES_MAX, WaveForecast,
+    WaveNo,
 };
 
+use crate::caps::{Caps, Domain};
 use crate::checks::{and_more, check_values, problem};
 use crate::engine::Engine;
 use crate::state::{CampaignIx, ShardIx, State};
@@ -27,26 +29,28 @@ const DRAWN_MAX: usize = 400_000;
 /// What the next draw's seed is derived from, under the seed of the draw before.
 const NEXT_DRAW: &[u8] = b"rientro next draw";
 
-pub(crate) type Domain = (LabelKey, LabelValue);
-
 /// A shard as the cut sees it.
-struct Candidate {
-    ix: ShardIx,
-    weight: u64,
-    domains: Vec<Domain>,
+pub(crate) struct Candidate {
+    pub(crate) ix: ShardIx,
+    pub(crate) weight: u64,
+    pub(crate) domains: Vec<Domain>,
 }
 
-/// A failure domain's allowance.
-struct Allowance {
-    cap: Ppm,
-    total: u64,
+/// What a wave may hold.
+#[derive(Clone, Copy)]
+pub(crate) enum WaveSize {
+    Mailboxes(u64),
+    Shards(u32),
+    Rest,
 }
 
-impl Allowance {
-    /// Mailboxes that one wave may take.
-    fn at_once(&self) -> u64 {
-        self.cap.of_ceil(self.total)
-    }
+/// What a revision leaves as it is.
+#[derive(Default)]
+struct Kept {
+    /// Waves that have begun.
+    waves: usize,
+    /// What the campaign has besides the shards that are formed: parts of a campaign are parts of these too.
+    placed: Vec<Candidate>,
 }
 
 impl Engine {
@@ -118,10 +122,22 @@ impl State {
         if !problems.is_empty() {
             return Err(problems);
         }
-        let begun = campaign.map_or(0, |ix| self.begun(ix));
-        let done = campaign
-            .map_or(0, |ix| self.campaign(ix).waves[..begun].iter().map(|wave| wave.weight).sum::<u64>());
-        self.draw(plan, seed, &free, (begun, done)).map_err(|problem| vec![problem])
+        let kept = campaign.map(|ix| self.kept(ix, plan)).unwrap_or_default();
+        self.draw(plan, seed, &free, &kept).map_err(|problem| vec![problem])
+    }
+
+    /// What stays as it is when a campaign is formed again: what is in waves that have begun, and what is in service already,
+    /// which no wave has to open.
+    fn kept(&self, ix: CampaignIx, plan: &Plan) -> Kept {
+        let stays = |shard: &ShardIx| {
+            let member = self.shard(*shard).member;
+            let in_service = matches!(self.shard(*shard).phase, Phase::Open { .. } | Phase::Opening { .. });
+            member.is_some_and(|member| self.campaign(ix).wave_started(member.wave))
+                || (in_service && self.covers(&plan.covers, *shard))
+        };
+        let members = self.members(ix).into_iter().filter(stays);
+        let placed = members.map(|shard| self.candidate(shard, &plan.waves.domain_caps)).collect();
+        Kept { waves: self.begun(ix), placed }
     }
 
     /// The waves of the first order that leaves nothing over.
@@ -130,14 +146,14 @@ impl State {
         plan: &Plan,
         seed: [u8; 32],
         shards: &[ShardIx],
-        (begun, done): (usize, u64),
+        kept: &Kept,
     ) -> Result<Vec<Vec<ShardIx>>, PlanProblem> {
         let draws = match plan.waves.schedule {
             Schedule::List(_) => (DRAWN_MAX / shards.len().max(1)).clamp(1, DRAWS_MAX),
             // Its waves are as many as it takes.
             Schedule::Growth { .. } => 1,
         };
-        let cut = |seed| self.cut(plan, &self.ordered(plan, seed, shards), begun, done);
+        let cut = |seed| self.cut(plan, &self.ordered(plan, seed, shards), kept);
         let later = |last: &[u8; 32]| Some(*blake3::keyed_hash(last, NEXT_DRAW).as_bytes());
         let first = cut(seed);
         if first.is_ok() {
@@ -221,60 +237,25 @@ impl State {
         keyed.into_iter().map(|(_, _, _, ix)| self.candidate(ix, &plan.waves.domain_caps)).collect()
     }
 
-    fn candidate(&self, ix: ShardIx, caps: &[DomainCap]) -> Candidate {
-        Candidate { ix, weight: self.shard(ix).weight(), domains: self.capped_domains(ix, caps) }
-    }
-
-    /// The failure domains of a shard that these caps are about.
-    pub(crate) fn capped_domains(&self, ix: ShardIx, caps: &[DomainCap]) -> Vec<Domain> {
-        let labels = &self.node(self.shard(ix).node).labels;
-        caps.iter().filter_map(|cap| labels.get(&cap.label).map(|value| (cap.label, *value))).collect()
-    }
-
-    fn cut(
-        &self,
-        plan: &Plan,
-        ordered: &[Candidate],
-        begun: usize,
-        done: u64,
-    ) -> Result<Vec<Vec<ShardIx>>, PlanProblem> {
-        let total: u64 = done + ordered.iter().map(|c| c.weight).sum::<u64>();
-        let allowances = allowances(&plan.waves.domain_caps, ordered);
-        self.check_caps(ordered, &allowances)?;
+    fn cut(&self, plan: &Plan, ordered: &[Candidate], kept: &Kept) -> Result<Vec<Vec<ShardIx>>, PlanProblem> {
+        let total = ordered.iter().chain(&kept.placed).map(|c| c.weight).sum();
+        let caps = Caps::new(&plan.waves.domain_caps, ordered, kept.placed.iter());
+        caps.check(self, ordered)?;
         let mut left: Vec<&Candidate> = ordered.iter().collect();
         let mut waves = Vec::new();
-        for share in shares(&plan.waves.schedule, begun) {
-            if left.is_empty() || waves.len() + begun >= WAVES_MAX {
+        for size in sizes(&plan.waves.schedule, kept.waves, total) {
+            if left.is_empty() || waves.len() + kept.waves >= WAVES_MAX {
                 break;
             }
-            let (taken, rest) = fill(left, share, total, &allowances);
+            let (taken, rest) = fill(left, size, &caps);
             waves.push(taken);
             left = rest;
         }
-        if left.is_empty() { Ok(waves) } else { Err(uncovered(plan, &allowances, waves.len(), begun)) }
-    }
-
-    /// T15: a domain's cap that no wave could keep is a mistake in the plan, not a reason to pass it.
-    fn check_caps(
-        &self,
-        ordered: &[Candidate],
-        allowances: &BTreeMap<Domain, Allowance>,
-    ) -> Result<(), PlanProblem> {
-        let too_large =
-            |candidate: &Candidate, domain: &Domain| candidate.weight > allowances[domain].at_once();
-        let found =
-            ordered.iter().flat_map(|candidate| candidate.domains.iter().map(move |d| (candidate, d)));
-        let found = found.filter(|(candidate, domain)| too_large(candidate, domain));
-        // The same one in whatever order they were drawn.
-        let first = found.min_by_key(|(candidate, domain)| (self.shard(candidate.ix).id, **domain));
-        let Some((candidate, domain @ (label, value))) = first else { return Ok(()) };
-        let Allowance { cap, total } = &allowances[domain];
-        let text = format!(
-            "shard {} alone holds {} of the {total} mailboxes of {label} {value}; {cap} of them can never be taken at once",
-            self.shard(candidate.ix).id,
-            candidate.weight,
-        );
-        Err(problem(&format!("waves.domain_caps.{label}"), text))
+        if left.is_empty() {
+            return Ok(waves);
+        }
+        let used: Vec<_> = sizes(&plan.waves.schedule, kept.waves, total).take(waves.len()).collect();
+        Err(uncovered(plan, caps.proof(ordered, &used), waves.len() + kept.waves))
     }
 
     /// Whether a campaign exists under the plan's name and can still be changed.
@@ -285,98 +266,76 @@ impl State {
 
 /// Why shards are left over after all waves. Says nothing that depends on the order drawn: asked again, a plan is refused in the
 /// same words.
-fn uncovered(
-    plan: &Plan,
-    allowances: &BTreeMap<Domain, Allowance>,
-    waves: usize,
-    begun: usize,
-) -> PlanProblem {
-    match plan.waves.schedule {
-        Schedule::List(ref list) if list.last() == Some(&Share::Rest) => {
-            problem("waves.domain_caps", over_caps(allowances, waves))
+fn uncovered(plan: &Plan, proof: Option<String>, waves: usize) -> PlanProblem {
+    match (&plan.waves.schedule, proof) {
+        (Schedule::List(list), proof) if list.last() == Some(&Share::Rest) => {
+            let found =
+                "no order was found in which every shard has a place under the caps, and there may be none";
+            let why = proof.unwrap_or_else(|| found.to_owned());
+            let text = format!("{why}; add waves before \"rest\", or let a wave take more");
+            problem("waves.domain_caps", text)
         }
-        Schedule::List(_) => {
-            let waves = waves + begun;
+        (Schedule::List(_), _) => {
             let ending = if waves == 1 { "" } else { "s" };
             let text =
                 format!("after {waves} wave{ending} some shards are left over; end the list with \"rest\"");
             problem("waves.list", text)
         }
-        Schedule::Growth { .. } => {
+        (Schedule::Growth { .. }, Some(why)) => {
+            problem("waves.domain_caps", format!("{why}; let a wave take more"))
+        }
+        (Schedule::Growth { .. }, None) => {
             let text = format!("after {WAVES_MAX} waves some shards are left over; make the waves larger");
             problem("waves", text)
         }
     }
 }
 
-/// Why caps leave shards over: the domain that needs most waves, where no order could do with these; else that none was found.
-fn over_caps(allowances: &BTreeMap<Domain, Allowance>, waves: usize) -> String {
-    let needed = |allowance: &Allowance| allowance.total.div_ceil(allowance.at_once().max(1));
-    let most = allowances.iter().max_by_key(|(domain, allowance)| (needed(allowance), Reverse(**domain)));
-    match most.filter(|(_, allowance)| needed(allowance) > waves as u64) {
-        Some(((label, value), allowance)) => format!(
-            "{label} {value} has {} mailboxes, of which a wave may take {} ({}): that needs {} waves, and there are {waves}; \
-             add waves before \"rest\"",
-            allowance.total,
-            allowance.at_once(),
-            allowance.cap,
-            needed(allowance)
-        ),
-        None => "no order was found in which every shard has a place under the caps; add waves before \"rest\", or let a \
-                 wave take more"
-            .to_owned(),
-    }
-}
-
-fn allowances(caps: &[DomainCap], ordered: &[Candidate]) -> BTreeMap<Domain, Allowance> {
-    let mut allowances = BTreeMap::new();
-    for candidate in ordered {
-        for domain in &candidate.domains {
-            let cap = caps.iter().find(|cap| cap.label == domain.0).map_or(Ppm::ONE, |cap| cap.max);
-            allowances.entry(*domain).or_insert(Allowance { cap, total: 0 }).total += candidate.weight;
-        }
-    }
-    allowances
-}
-
-/// The sizes of the waves after the first `begun`; a growing schedule never ends by itself. A list that is no longer than
-/// what has begun goes on with its last entry.
-fn shares(schedule: &Schedule, begun: usize) -> Box<dyn Iterator<Item = Share> + '_> {
+/// The sizes of the waves after the first `begun`, of a campaign with `total` mailboxes; a growing schedule never ends by
+/// itself. A list that is no longer than what has begun goes on with its last entry.
+fn sizes(schedule: &Schedule, begun: usize, total: u64) -> Box<dyn Iterator<Item = WaveSize> + '_> {
     match schedule {
-        Schedule::List(list) => Box::new(list.iter().copied().skip(begun.min(list.len().saturating_sub(1)))),
-        Schedule::Growth { first, percent, max } => {
-            let next = |ppm: &u64| Some((*ppm).saturating_mul(u64::from(*percent)) / 100);
-            let sizes = std::iter::successors(Some(u64::from(first.raw())), next);
-            Box::new(sizes.skip(begun).map(|ppm| {
-                let ppm = u32::try_from(ppm).unwrap_or(u32::MAX).min(max.raw());
-                Share::Mailboxes(Ppm::new(ppm).unwrap_or(Ppm::ONE))
+        Schedule::List(list) => {
+            let ahead = list.iter().skip(begun.min(list.len().saturating_sub(1)));
+            Box::new(ahead.map(move |share| match share {
+                Share::Mailboxes(part) => WaveSize::Mailboxes(part.of(total)),
+                Share::Shards(count) => WaveSize::Shards(*count),
+                Share::Rest => WaveSize::Rest,
             }))
         }
+        Schedule::Growth { first, percent, max } => {
+            let max = max.of(total).max(1);
+            let first = first.of(total).max(1);
+            let sizes = std::iter::successors(Some(first), move |size| Some(grown(*size, *percent).min(max)));
+            Box::new(sizes.skip(begun).map(WaveSize::Mailboxes))
+        }
     }
 }
 
-/// Fills one wave: shards in order, as long as they fit into its share and their domains' caps. A wave takes at least one
-/// shard, however small its share is.
-fn fill<'a>(
-    left: Vec<&'a Candidate>,
-    share: Share,
-    total: u64,
-    allowances: &BTreeMap<Domain, Allowance>,
-) -> (Vec<ShardIx>, Vec<&'a Candidate>) {
+/// So many percent of a wave's mailboxes, rounded up: a wave that is to grow has at least one mailbox more, however small the
+/// one before is.
+fn grown(mailboxes: u64, percent: u32) -> u64 {
+    let grown = (u128::from(mailboxes) * u128::from(percent)).div_ceil(100);
+    u64::try_from(grown).unwrap_or(u64::MAX)
+}
+
+/// Fills one wave: shards in order, as long as they fit into its size and their domains' caps. A wave takes at least one
+/// shard, however small it is.
+fn fill<'a>(left: Vec<&'a Candidate>, size: WaveSize, caps: &Caps) -> (Vec<ShardIx>, Vec<&'a Candidate>) {
     let mut used: BTreeMap<Domain, u64> = BTreeMap::new();
     let mut weight = 0;
     let mut taken = Vec::new();
     let mut rest = Vec::new();
     let mut full = false;
     for candidate in left {
-        let fits = match share {
-            Share::Mailboxes(ppm) => weight + candidate.weight <= ppm.of(total) || taken.is_empty(),
-            Share::Shards(count) => taken.len() < count as usize,
-            Share::Rest => true,
+        let fits = match size {
+            WaveSize::Mailboxes(most) => weight + candidate.weight <= most || taken.is_empty(),
+            WaveSize::Shards(count) => taken.len() < count as usize,
+            WaveSize::Rest => true,
         };
         // A wave ends at the first shard that does not fit, so that small shards do not overtake the order.
         full |= !fits;
-        if full || !within_caps(candidate, &used, allowances) {
+        if full || !caps.allow(candidate, &used) {
             rest.push(candidate);
             continue;
         }
@@ -387,16 +346,4 @@ fn fill<'a>(
         taken.push(candidate.ix);
     }
     (taken, rest)
-}
-
-fn within_caps(
-    candidate: &Candidate,
-    used: &BTreeMap<Domain, u64>,
-    allowances: &BTreeMap<Domain, Allowance>,
-) -> bool {
-    candidate.domains.iter().all(|domain| {
-        let allowance = &allowances[domain];
-        let used = used.get(domain).copied().unwrap_or(0);
-        used + candidate.weight <= allowance.at_once()
-    })
 }

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use rientro_types::{ShardState, WaveNo, WaveState};
 
-use crate::forming::Domain;
+use crate::caps::Domain;
 use crate::state::{CampaignIx, ShardIx, State};
 
 /// Shards and mailboxes.

@@ -34,6 +34,7 @@
 
 mod apply;
 mod apply_campaign;
+mod caps;
 mod checks;
 mod claims;
 mod contract;

@@ -1,0 +1,236 @@
+//! Transition tests: how a fleet is cut into waves, and what a plan is refused for.
+#![allow(missing_docs, clippy::unwrap_used, clippy::wildcard_enum_match_arm, reason = "a test binary")]
+
+mod support;
+
+use proptest::prelude::*;
+use rientro_types::*;
+use support::*;
+
+/// Nodes `a`, `b`, ... each a rack of its own, with shards of these many mailboxes.
+fn fleet(racks: &[Vec<u64>]) -> Cell {
+    let mut cell = Cell::new();
+    for (at, sizes) in racks.iter().enumerate() {
+        let name = char::from(b'a' + u8::try_from(at).unwrap()).to_string();
+        cell.connect_in(&name, &name);
+        let claims = sizes.iter().enumerate();
+        let claims =
+            claims.map(|(no, &mailboxes)| Claim { mailboxes, ..claim(&format!("{name}{no}"), &name) });
+        cell.inventory(&name, claims.collect());
+    }
+    cell
+}
+
+fn scheduled(schedule: Schedule, cap: &str) -> Plan {
+    let mut plan = plan("return");
+    plan.waves.schedule = schedule;
+    plan.waves.domain_caps = vec![DomainCap { label: LabelKey::new("rack").unwrap(), max: percent(cap) }];
+    plan.waves.promotion = Promotion::Manual;
+    plan
+}
+
+fn shares(parts: &[&str]) -> Schedule {
+    Schedule::List(parts.iter().map(|part| Share::Mailboxes(percent(part))).chain([Share::Rest]).collect())
+}
+
+fn shards(counts: &[u32]) -> Schedule {
+    Schedule::List(counts.iter().copied().map(Share::Shards).chain([Share::Rest]).collect())
+}
+
+fn refused(cell: &Cell, plan: &Plan) -> (String, String) {
+    let problems = cell.engine.forecast(plan, [1; 32]).unwrap_err();
+    let [PlanProblem { field, problem }] = problems.as_slice() else { panic!("{problems:?}") };
+    (field.clone(), problem.clone())
+}
+
+fn revise(cell: &mut Cell, plan: &Plan) -> Result<Receipt, Refusal> {
+    cell.ask(Verb::Revise { plan: Box::new(plan.clone()), source: Digest::of(b"revised") })
+}
+
+fn promote(cell: &mut Cell, wave: usize) {
+    let wave = WaveNo::from_raw(u32::try_from(wave).unwrap());
+    cell.ask(Verb::Promote { campaign: campaign("return"), wave }).unwrap();
+    cell.play();
+}
+
+/// The same plan with another pace: nothing of its waves is changed.
+fn paced(mut plan: Plan) -> Plan {
+    plan.pace.readers -= 1;
+    plan
+}
+
+/// T15: the last shard of a rack is all that is left of it, and no more of the campaign than it was at the start.
+#[test]
+fn little_that_is_left_of_a_rack_is_little_of_the_campaign() {
+    let mut cell = fleet(&[vec![100; 5]]);
+    let plan = scheduled(shards(&[2, 2]), "40%");
+    cell.start(plan.clone());
+    cell.play();
+    promote(&mut cell, 0);
+    revise(&mut cell, &paced(plan)).unwrap();
+    cell.assert_replays();
+}
+
+/// T15: what an operator has put into service out of its turn is part of the campaign too, and takes nothing of what a later
+/// wave is allowed.
+#[test]
+fn what_is_in_service_already_counts_to_the_whole() {
+    let mut cell = fleet(&[vec![100; 5]]);
+    let plan = scheduled(shards(&[1, 2]), "40%");
+    cell.start(plan.clone());
+    let reason = || "it answers".to_owned();
+    let last = cell.engine.forecast_revision(&plan).unwrap();
+    for id in last.iter().flat_map(|wave| &wave.shards).take(3) {
+        cell.ask(Verb::Close { selector: only(id.as_str()), reason: reason() }).unwrap();
+        let adopt = Verb::Adopt { selector: only(id.as_str()), services: ServiceSet::ALL, reason: reason() };
+        cell.ask(adopt).unwrap();
+    }
+    assert!(cell.campaign("return").counts.shards_in(ShardState::Open) > 0, "adopted");
+    revise(&mut cell, &paced(plan)).unwrap();
+}
+
+/// T15: a revision's own caps are parts of the whole as well, and are said in its words when what is left cannot keep them.
+#[test]
+fn a_cap_that_the_rest_cannot_keep_refuses_the_revision() {
+    let mut cell = fleet(&[vec![100; 6]]);
+    let mut plan = scheduled(shards(&[2, 2]), "40%");
+    cell.start(plan.clone());
+    cell.play();
+    plan.waves.schedule = shards(&[2]);
+    plan.waves.domain_caps[0].max = percent("20%");
+    let Err(Refusal::Plan(problems)) = revise(&mut cell, &plan) else { panic!("revised") };
+    let said = "rack a has 400 of its 600 mailboxes to place, of which a wave may take 120 (20%): that needs 4 waves, and \
+                there are 1; add waves before \"rest\", or let a wave take more";
+    assert_eq!((problems[0].field.as_str(), problems[0].problem.as_str()), ("waves.domain_caps", said));
+}
+
+/// Where no order can work, the numbers say so; where that is not proven, nothing is claimed.
+#[test]
+fn what_cannot_be_placed_is_told_from_what_was_not_placed() {
+    let field = || "waves.domain_caps".to_owned();
+    let advice = "add waves before \"rest\", or let a wave take more";
+    let (at, said) = refused(&fleet(&[vec![1; 100]]), &scheduled(shares(&["1%", "5%", "25%"]), "60%"));
+    let proven = "rack a has 100 mailboxes, and the 4 waves can take no more than 91 of them: by their own sizes, and 60 \
+                  (60%) at once";
+    assert_eq!((at, said), (field(), format!("{proven}; {advice}")));
+    let (at, said) = refused(&fleet(&[vec![30, 30, 30, 10]]), &scheduled(shards(&[4]), "50%"));
+    let proven = "rack a has 3 shards of 30 or more mailboxes, and a wave may take 50 mailboxes (50%), which is 1 of them: \
+                  that needs 3 waves, and there are 2";
+    assert_eq!((at, said), (field(), format!("{proven}; {advice}")));
+    let (at, said) = refused(&fleet(&[vec![30, 30, 12, 12, 12]]), &scheduled(shards(&[5]), "52%"));
+    let found = "no order was found in which every shard has a place under the caps, and there may be none";
+    assert_eq!((at, said), (field(), format!("{found}; {advice}")));
+}
+
+/// Waves grow however small the first one is, and never past the largest.
+#[test]
+fn waves_grow_from_one_mailbox() {
+    let mut plan = plan("return");
+    let growth =
+        |percent| Schedule::Growth { first: Ppm::new(1).unwrap(), percent, max: Ppm::new(20_000).unwrap() };
+    let cell = fleet(&[vec![1; 300]]);
+    let sizes = |plan: &Plan| -> Vec<u64> {
+        cell.engine.forecast(plan, [1; 32]).unwrap().iter().map(|wave| wave.mailboxes).collect()
+    };
+    plan.waves.schedule = growth(101);
+    assert_eq!(sizes(&plan)[..8], [1, 2, 3, 4, 5, 6, 6, 6]);
+    plan.waves.schedule = growth(200);
+    assert_eq!(sizes(&plan)[..5], [1, 2, 4, 6, 6]);
+    plan.waves.schedule = growth(100);
+    assert_eq!(sizes(&plan), [1; 300], "growth 1 is a size for all");
+    plan.waves.schedule = growth(u32::MAX);
+    assert_eq!(sizes(&plan)[..3], [1, 6, 6]);
+}
+
+/// A cap, and not the waves' size, is named where it makes a growing campaign too long.
+#[test]
+fn a_cap_that_needs_more_waves_than_there_may_be_is_named() {
+    let growth = Schedule::Growth { first: percent("1%"), percent: 200, max: percent("25%") };
+    let (field, said) = refused(&fleet(&[vec![1; 2001]]), &scheduled(growth, "0.05%"));
+    assert_eq!(field, "waves.domain_caps");
+    assert!(said.contains("that needs 1001 waves, and there are 1000; let a wave take more"), "{said}");
+}
+
+fn racks() -> impl Strategy<Value = Vec<Vec<u64>>> {
+    proptest::collection::vec(proptest::collection::vec(0_u64..60, 1..7), 1..4)
+}
+
+fn schedule() -> impl Strategy<Value = Schedule> {
+    let growth = (1_u32..300_000, 100_u32..400).prop_map(|(first, percent)| {
+        let first = Ppm::new(first).unwrap();
+        Schedule::Growth { first, percent, max: Ppm::new(400_000).unwrap() }
+    });
+    let shares = proptest::collection::vec(1_u32..200_000, 0..5).prop_map(|parts| {
+        let parts = parts.into_iter().map(|ppm| Share::Mailboxes(Ppm::new(ppm).unwrap()));
+        Schedule::List(parts.chain([Share::Rest]).collect())
+    });
+    let counts = proptest::collection::vec(1_u32..9, 0..5).prop_map(|counts| shards(&counts));
+    prop_oneof![growth, shares, counts]
+}
+
+/// What a wave takes of a rack at most: a part of what the campaign has there, shards without mailboxes counted as one.
+fn at_once(sizes: &[u64], cap: Ppm) -> u64 {
+    cap.of_ceil(sizes.iter().map(|size| (*size).max(1)).sum())
+}
+
+/// Whether shards of these weights go into so many waves with room for `most` each.
+fn packs(weights: &[u64], rooms: &mut [u64]) -> bool {
+    let Some((first, rest)) = weights.split_first() else { return true };
+    (0..rooms.len()).any(|at| {
+        let fits = rooms[at] >= *first;
+        fits && {
+            rooms[at] -= first;
+            let placed = packs(rest, rooms);
+            rooms[at] += first;
+            placed
+        }
+    })
+}
+
+proptest! {
+    /// T15: on any fleet, a plan that a campaign was started with can be revised in what is not about its waves, whenever in
+    /// its course; and its waves keep the caps of the whole.
+    #[test]
+    fn a_campaign_can_be_revised_throughout(racks in racks(), schedule in schedule(), cap in 200_000_u32..=1_000_000) {
+        let mut cell = fleet(&racks);
+        let cap = Ppm::new(cap).unwrap();
+        let mut plan = scheduled(schedule, "100%");
+        plan.waves.domain_caps[0].max = cap;
+        plan.waves.error_budget_canary = Ppm::ONE;
+        plan.policy.verified_age_max = Span::from_secs(1_000_000);
+        prop_assume!(cell.engine.forecast(&plan, [7; 32]).is_ok());
+        cell.start(plan.clone());
+        cell.play();
+        let waves = cell.campaign("return").waves.len();
+        for wave in 0..waves {
+            plan.tries.attempts_max += 1;
+            let receipt = revise(&mut cell, &plan);
+            prop_assert!(receipt.is_ok(), "wave {wave} of {waves}: {receipt:?}");
+            for formed in cell.engine.forecast_revision(&plan).unwrap() {
+                for (rack, sizes) in (b'a'..).map(char::from).zip(&racks) {
+                    let of_rack = formed.shards.iter().filter(|id| id.as_str().starts_with(rack));
+                    let taken: u64 = of_rack.map(|id| cell.view(id.as_str()).shard.mailboxes.max(1)).sum();
+                    prop_assert!(taken <= at_once(sizes, cap), "{taken} of rack {rack} at once");
+                }
+            }
+            promote(&mut cell, wave);
+        }
+    }
+
+    /// What a refusal says no order can do, none can: every way to place the shards is tried.
+    #[test]
+    fn a_proof_is_one(racks in racks(), waves in 0_usize..3, cap in 200_000_u32..=1_000_000) {
+        let cell = fleet(&racks);
+        let cap = Ppm::new(cap).unwrap();
+        let mut plan = scheduled(shards(&vec![100; waves]), "100%");
+        plan.waves.domain_caps[0].max = cap;
+        let Err(problems) = cell.engine.forecast(&plan, [7; 32]) else { return Ok(()) };
+        if !problems[0].problem.contains("no order was found") {
+            let all = racks.iter().all(|sizes| {
+                let weights: Vec<u64> = sizes.iter().map(|size| (*size).max(1)).collect();
+                packs(&weights, &mut vec![at_once(sizes, cap); waves + 1])
+            });
+            prop_assert!(!all, "{problems:?}");
+        }
+    }
+}
