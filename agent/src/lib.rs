@@ -4,7 +4,7 @@
 //! orchestrator. It never writes into a mail store; enrolling a volume is an operator's own command.
 //!
 //! - [`core`]: what is decided, without IO. [`state`]: what is durable, and [`scribe`], which makes it so.
-//! - [`runner`]: tasks at work. [`roots`] and [`inventory`]: where shards are, and [`question`], for disks that hang. [`findings`]: what was seen, on disk.
+//! - [`runner`]: tasks at work, and [`hung`], for those that do not end. [`roots`] and [`inventory`]: where shards are, and [`question`], for disks that hang. [`findings`]: what was seen, on disk.
 //! - [`session`] and [`bulk`]: the two lines to the orchestrator. [`daemon`]: the loop that ties it all together.
 //! - [`cli`]: the command line, with the same work offline.
 
@@ -14,6 +14,7 @@ pub mod core;
 pub mod daemon;
 pub mod durable;
 pub mod findings;
+pub mod hung;
 pub mod inventory;
 pub mod question;
 pub mod roots;

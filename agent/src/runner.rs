@@ -17,6 +17,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::core::{RunNo, problem};
 use crate::findings::FindingsStore;
+use crate::hung::Hung;
 use crate::roots::{Place, Roots};
 
 /// Runs tasks and says how they end.
@@ -27,6 +28,7 @@ pub struct Runner {
     verifies: Arc<Semaphore>,
     /// Confirmations that run at once: they are short, and are not to wait behind verifications.
     confirms: Arc<Semaphore>,
+    hung: Hung,
     tracker: TaskTracker,
     ended: mpsc::Sender<(RunNo, TaskEnd)>,
     handles: BTreeMap<RunNo, Handle>,
@@ -59,6 +61,7 @@ impl Runner {
             work: Arc::new(work),
             verifies: Arc::new(Semaphore::new(tasks_max)),
             confirms: Arc::new(Semaphore::new(tasks_max)),
+            hung: Hung::default(),
             tracker: TaskTracker::new(),
             ended,
             handles: BTreeMap::new(),
@@ -77,19 +80,21 @@ impl Runner {
             TaskKind::Verify => Arc::clone(&self.verifies),
             TaskKind::Confirm => Arc::clone(&self.confirms),
         };
-        let (work, ended) = (Arc::clone(&self.work), self.ended.clone());
+        let (work, hung, ended) = (Arc::clone(&self.work), self.hung.clone(), self.ended.clone());
         self.tracker.spawn(async move {
             // Cancel-safe: giving up the wait gives up the place in the queue, which is what is wanted.
             let place = tokio::select! {
                 place = slots.acquire_owned() => place.ok(),
                 () = gone.cancelled() => None,
             };
-            let blocking = tokio::task::spawn_blocking(move || {
-                let end = work.run(&task, &mailbox_key, &control);
-                drop(place);
-                end
-            });
-            let end = blocking.await.unwrap_or_else(|_| failed_here("the task panicked; this is a bug"));
+            let end = match hung.admit() {
+                Ok(()) => {
+                    let run = move || work.run(&task, &mailbox_key, &control);
+                    hung.outcome(run, &gone).await
+                }
+                Err(failure) => TaskEnd::Failed(failure),
+            };
+            drop(place);
             // Nobody listens only while the process ends; the try is then interrupted.
             ended.send((run, end)).await.ok();
         });
@@ -291,8 +296,4 @@ fn mailbox_id(path: &[u8], place: &Place, key: &[u8; 32]) -> MailboxId {
 
 fn agent_failure(why: &str) -> TaskFailure {
     TaskFailure::Agent { problem: problem(why) }
-}
-
-fn failed_here(why: &str) -> TaskEnd {
-    TaskEnd::Failed(agent_failure(why))
 }
