@@ -46,6 +46,7 @@ impl State {
             Record::CampaignPaused { campaign, cause } => {
                 let at = self.at;
                 let campaign = self.moved(self.find_campaign(*campaign)?);
+                campaign.go_on(at);
                 campaign.state = CampaignState::Paused(*cause);
                 let since = campaign.paused.map_or(at, |pause| pause.since);
                 campaign.paused = Some(Pause { since, cause: *cause });

@@ -243,20 +243,30 @@ impl Engine {
             }
             (Origin::Restored, Some(incarnation)) => {
                 self.decide(Record::CellRestored { incarnation: incarnation.next() });
-                self.pause_restored();
             }
             (Origin::Founded { .. } | Origin::Continued | Origin::Restored, _) => {}
         }
         self.decide(Record::LeaderTook { epoch });
         self.finish_forming();
+        if origin == Origin::Restored {
+            self.pause_restored();
+        }
         self.state.dirty_campaigns.extend(self.state.campaign_ixs());
     }
 
-    /// T29: after a restore nothing goes on before a person has looked at what the journal does not know.
+    /// T29: after a restore nothing goes on before a person has looked at what the journal does not know. What has ended
+    /// would go on by itself where what kept its last shards is over.
     fn pause_restored(&mut self) {
-        let running = self.state.campaigns.iter().filter(|campaign| campaign.state == CampaignState::Running);
-        let running: Vec<_> = running.map(|campaign| campaign.id).collect();
-        for campaign in running {
+        let goes_on = |ix: &CampaignIx| match self.state.campaign(*ix).state {
+            CampaignState::Running => true,
+            CampaignState::Ended => {
+                self.state.members(*ix).iter().any(|s| self.state.shard(*s).is_on_its_way())
+            }
+            CampaignState::Forming | CampaignState::Paused(_) | CampaignState::Aborted => false,
+        };
+        let going: Vec<_> = self.state.campaign_ixs().filter(goes_on).collect();
+        for ix in going {
+            let campaign = self.state.campaign(ix).id;
             self.decide(Record::CampaignPaused { campaign, cause: PauseCause::Restored });
         }
     }

@@ -132,9 +132,7 @@ impl State {
         let at = self.at;
         let campaign = self.campaign_mut(campaign);
         if campaign.state == CampaignState::Ended {
-            let idle = campaign.ended.take().map(|ended| at.since(ended)).unwrap_or_default();
-            campaign.clock_behind = campaign.clock_behind.plus(idle);
-            campaign.state = CampaignState::Running;
+            campaign.go_on(at);
         }
     }
 

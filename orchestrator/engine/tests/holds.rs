@@ -538,3 +538,54 @@ fn a_restored_journal_opens_nothing_on_what_it_knew() {
     assert!(matches!(task.action, Action::Verify { .. }), "{task:?}");
     cell.assert_replays();
 }
+
+/// T29, R1: what had ended before the backup goes on by itself where the node it waited for is heard: not after a restore,
+/// before a person resumes.
+#[test]
+fn a_restored_journal_reopens_no_campaign_by_itself() {
+    let mut cell = Cell::with_fleet(2, 1);
+    cell.start(generous());
+    cell.disconnect("a");
+    cell.pass_with(61, &["b"]);
+    cell.play();
+    for _ in 0..80 {
+        cell.pass_with(5, &["b"]);
+    }
+    assert_eq!(cell.campaign("return").state, CampaignState::Ended);
+    restored(&mut cell);
+    assert_eq!(cell.campaign("return").state, CampaignState::Paused(PauseCause::Restored));
+    cell.connect_with("b", 1, vec![], vec![(shard("b1"), ServiceSet::ALL)]);
+    cell.connect("a", 1);
+    cell.inventory("a", vec![claim("a1", "a")]);
+    cell.pass_with(5, &["a", "b"]);
+    assert_eq!((cell.state("a1"), cell.ordered()), (ShardState::Waiting, vec![]));
+    cell.ask(Verb::Resume { campaign: campaign("return") }).unwrap();
+    cell.play();
+    assert_eq!(cell.state("a1"), ShardState::Open);
+    cell.pass_with(5, &["a", "b"]);
+    assert_eq!(cell.campaign("return").state, CampaignState::Ended);
+    cell.assert_replays();
+}
+
+/// T29: a campaign whose waves were half formed in the backup is formed to its end, and waits for a person.
+#[test]
+fn a_restored_journal_starts_no_campaign_by_itself() {
+    let mut cell = Cell::with_fleet(1, 1);
+    cell.start(generous());
+    let mut backup = cell.journal.clone();
+    let started = |entry: &Entry| {
+        entry.decisions.iter().position(|d| matches!(d.record, Record::CampaignStarted { .. }))
+    };
+    let (at, decision) = backup.iter().enumerate().find_map(|(at, e)| Some((at, started(e)?))).unwrap();
+    backup.truncate(at + 1);
+    backup[at].decisions.truncate(decision + 1);
+    let mut engine = Engine::new();
+    backup.iter().for_each(|entry| engine.replay(entry).unwrap());
+    (cell.engine, cell.journal) = (engine, backup);
+    assert_eq!(cell.campaign("return").state, CampaignState::Forming);
+    cell.commands.clear();
+    cell.run(Event::Lead { epoch: Epoch::from_raw(9), origin: Origin::Restored });
+    assert_eq!(cell.campaign("return").state, CampaignState::Paused(PauseCause::Restored));
+    cell.connect("a", 1);
+    assert_eq!(cell.ordered(), vec![]);
+}

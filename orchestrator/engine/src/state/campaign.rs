@@ -108,6 +108,13 @@ impl Campaign {
         self.started + Span::from_ms(moment.ms()).plus(self.clock_behind)
     }
 
+    /// Leaves its end: its clock stood still since.
+    pub(crate) fn go_on(&mut self, at: CellTime) {
+        let idle = self.ended.take().map(|ended| at.since(ended)).unwrap_or_default();
+        self.clock_behind = self.clock_behind.plus(idle);
+        self.state = CampaignState::Running;
+    }
+
     pub(crate) fn is_running(&self) -> bool {
         self.state == CampaignState::Running
     }

@@ -107,6 +107,11 @@ impl Shard {
         self.member.is_some() && !matches!(self.phase, Phase::Open { .. } | Phase::Closed { .. })
     }
 
+    /// Whether it goes on without a person's word, now or when what keeps it is over.
+    pub(crate) fn is_on_its_way(&self) -> bool {
+        self.is_under_way() && !matches!(self.phase, Phase::Held { .. } | Phase::Failed { .. })
+    }
+
     /// Whether it was lost, and is on its way again.
     pub(crate) fn is_returning(&self) -> bool {
         self.footprint.is_some_and(|mark| mark.returning() > 0)
