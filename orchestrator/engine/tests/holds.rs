@@ -497,20 +497,64 @@ fn what_moves_is_agreed_on_where_it_is() {
     }
 }
 
-/// T28, T29: nothing starts, and nothing opens, while the node of a restored shard has not told what it serves, whatever held
-/// the shard before.
+/// T28, T29: nothing starts while the node of a restored shard has not told what it serves, whatever held the shard before and
+/// though the node is there and the campaign runs.
 #[test]
 fn nothing_goes_on_before_it_is_agreed_on() {
-    let mut cell = disagreed_and_contested("a");
-    cell.disconnect("a");
-    cell.ask(settle_on(node("a"), only("a1"))).unwrap();
-    assert!(cell.view("a1").shard.doubted);
-    cell.play();
-    cell.pass_with(5, &["b"]);
-    assert!(cell.ordered().iter().all(|(_, task)| task.shard != shard("a1")));
-    cell.connect_with("a", 1, vec![], vec![(shard("a1"), ServiceSet::ALL)]);
-    assert_eq!(held(&cell, "a1"), Some(disagreement(ServiceSet::ALL)));
-    cell.assert_replays();
+    let resume = || Verb::Resume { campaign: campaign("return") };
+    for services in [ServiceSet::ALL, ServiceSet::NONE] {
+        let mut cell = disagreed_and_contested("a");
+        cell.ask(resume()).unwrap();
+        // Its new session has shown nothing yet.
+        cell.connect("b", 1);
+        cell.ask(settle_on(node("b"), only("a1"))).unwrap();
+        let shard_view = cell.view("a1").shard;
+        assert_eq!((shard_view.placement.node, shard_view.doubted), (node("b"), true));
+        assert_eq!((cell.state("a1"), held(&cell, "a1")), (ShardState::Waiting, None));
+        cell.told();
+        cell.pass_with(5, &["a", "b"]);
+        assert_eq!(cell.told(), [], "nobody says yet what it is to serve");
+        let tasks = cell.ordered();
+        assert!(tasks.iter().any(|(_, task)| task.shard == shard("b1")), "b has a place for tasks");
+        assert!(tasks.iter().all(|(_, task)| task.shard != shard("a1")), "{tasks:?}");
+        let shown = Claim { volume: volume_of("a"), services, ..claim("a1", "b") };
+        cell.inventory("b", vec![claim("b1", "b"), shown]);
+        let agreed = services == ServiceSet::NONE;
+        assert_eq!(held(&cell, "a1"), (!agreed).then(|| disagreement(ServiceSet::ALL)));
+        assert_eq!(cell.ordered().iter().any(|(_, task)| task.shard == shard("a1")), agreed);
+        cell.assert_replays();
+    }
+}
+
+/// T29: no step of opening follows, and nothing counts as in service, while the node of a restored shard is not heard.
+#[test]
+fn no_step_follows_before_it_is_agreed_on() {
+    let imap = ServiceSet::NONE.with(Service::Imap);
+    for steps in [vec![imap, ServiceSet::NONE.with(Service::Pop)], vec![imap]] {
+        let mut cell = Cell::with_fleet(1, 1);
+        let mut plan = generous();
+        plan.opening.steps = steps;
+        cell.start(plan);
+        for end in [verified(Outcome::Clean, "a"), TaskEnd::Confirmed] {
+            let [(_, task)] = cell.ordered().try_into().unwrap();
+            cell.result("a", "a1", task.attempt.raw(), end);
+        }
+        cell.ask(Verb::Pause { campaign: campaign("return") }).unwrap();
+        cell.seen("a", "a1", imap);
+        restored(&mut cell);
+        cell.ask(Verb::Resume { campaign: campaign("return") }).unwrap();
+        cell.pass_with(5, &[]);
+        let shard_view = cell.view("a1").shard;
+        assert_eq!(
+            (cell.state("a1"), shard_view.services, shard_view.doubted),
+            (ShardState::Opening, imap, true)
+        );
+        cell.connect_with("a", 1, vec![], vec![(shard("a1"), imap)]);
+        assert!(!cell.view("a1").shard.doubted && cell.view("a1").shard.services != ServiceSet::NONE);
+        cell.play();
+        assert_eq!(cell.state("a1"), ShardState::Open);
+        cell.assert_replays();
+    }
 }
 
 /// T29, R1: what is closed in a restored journal may have been opened and found damaged since: nothing goes on before a person
