@@ -11,6 +11,8 @@
 //!
 //! What was verified before a twin got in was perhaps read from the other machine's disks: it is verified again before it opens
 //! (R1). What is in service stays so: nothing seen here says whose disks are the damaged ones, and losing sight closes nothing.
+//! A leader knows what it has met itself: the next one has to meet a twin anew, and does not know what was verified before one
+//! got in. The runbook says what a person does about that.
 
 use rientro_types::{BootId, CellTime, Span, Twin};
 

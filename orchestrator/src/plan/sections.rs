@@ -16,7 +16,8 @@ use super::waves;
 const IN_FLIGHT: u32 = 64;
 /// Files one task reads at once: hides the latency of one disk without starving live traffic on its node.
 const READERS: u32 = 4;
-/// Failed tries in a row before an operator is asked.
+/// Failed tries before an operator is asked: those of verification and confirmation together, and what a remount cut off. A try
+/// that succeeds takes none of them back; opening does, and so do an acceptance, a closing, and being sent on its way again.
 const ATTEMPTS: u32 = 3;
 
 pub(super) fn plan(reader: &mut Reader, table: &DeTable<'_>) -> Option<Plan> {
