@@ -70,6 +70,28 @@ async fn problems_found_by_the_cell_have_line_and_column_too() {
     assert!(plan.hide(&start.stderr).contains("plan.toml:8:8: waves.domain_caps.rack"));
 }
 
+/// Machines are told what to do about a plan or its file as people are.
+#[tokio::test]
+async fn what_to_do_about_a_plan_is_said_to_machines_too() {
+    let nowhere = "http://127.0.0.1:1";
+    let bad = PlanOnDisk::new("name = \"return-1\"\n");
+    let folder = tempfile::tempdir().expect("a directory");
+    let (folder, absent) = (folder.path().to_str().expect("UTF-8"), "/nonexistent.toml");
+    let starts = [bad.path(), folder, absent].map(|file| vec!["--yes", "campaign", "start", file]);
+    let others = [vec!["plan", "check", absent], vec!["shard", "retry", "--shards-from", absent]];
+    for args in starts.into_iter().chain(others) {
+        let told = run(nowhere, &args).await.stderr;
+        let json = run(nowhere, &[&["-o", "json"], args.as_slice()].concat()).await.stderr;
+        let json: serde_json::Value = serde_json::from_str(&json).expect("JSON");
+        let next = json["error"]["next"].as_str().unwrap_or_else(|| panic!("no advice in {json}"));
+        assert!(!next.is_empty() && told.trim_end().ends_with(next), "{next} is not in {told}");
+    }
+    let check = run(nowhere, &["-o", "json", "plan", "check", bad.path()]).await;
+    let json: serde_json::Value = serde_json::from_str(&check.stdout).expect("JSON");
+    let next = json["next"].as_str().expect("advice");
+    assert!(next.contains("plan check") && check.stderr.is_empty(), "{json}");
+}
+
 /// What only the fleet knows to be wrong stands where the setting is: a label, a class's shard, a number.
 #[tokio::test]
 async fn problems_found_by_the_cell_are_where_the_setting_is() {

@@ -1,8 +1,8 @@
 //! What is shown of each noun, as tables and as JSON.
 
 use rientro_types::{
-    Acceptance, Advice, CloseCause, Exception, HeldReason, Hold, MailboxGone, Phase, Progress, Promotion,
-    Seq, ServiceSet, ShardView, Span, VolumeId, WaitingOn, WaveNo, WaveState,
+    Acceptance, Advice, CampaignState, CloseCause, Exception, HeldReason, Hold, MailboxGone, PauseCause,
+    Phase, Progress, Promotion, Seq, ServiceSet, ShardView, Span, VolumeId, WaitingOn, WaveNo, WaveState,
 };
 use rientro_wire::operator::{FindingsAnswer, FindingsGap, JournalCheck};
 
@@ -508,6 +508,45 @@ async fn a_disagreement_is_neither_open_nor_closed() {
     assert!(shown.starts_with("mario@libero.example is IN DOUBT\n"), "{shown}");
     assert_eq!(row(&shown, "why"), Some(both), "{shown}");
     assert!(!shown.contains("stays closed"), "{shown}");
+}
+
+/// T29: a campaign that a restored journal has paused says how disagreements are decided, and in JSON too.
+#[tokio::test]
+async fn a_campaign_after_a_restore_says_how_to_decide() {
+    let mut campaign = fixtures::campaign_paused();
+    campaign.state = CampaignState::Paused(PauseCause::Restored);
+    let cell = Cell::new(Canned { campaigns: vec![campaign], ..Canned::default() }).await;
+    let next = [
+        "rientro shard list --campaign return-1 --state held,failed",
+        "rientro shard adopt NAME --services SERVICES --reason '...'",
+        "rientro shard close NAME --reason '...'",
+        "rientro campaign resume return-1",
+        "rientro campaign abort return-1",
+    ];
+    let shown = cell.run(&["campaign", "show", "return-1"]).await.stdout;
+    let offered = shown.split_once("What can be done:").expect("steps").1;
+    let commands = offered.lines().map(str::trim).filter(|line| line.starts_with("rientro"));
+    assert_eq!(commands.collect::<Vec<_>>(), next);
+    let json = cell.run(&["-o", "json", "campaign", "show", "return-1"]).await.stdout;
+    let json: serde_json::Value = serde_json::from_str(&json).expect("JSON");
+    let steps = json["next"].as_array().expect("steps");
+    assert_eq!(steps.iter().map(|step| step["command"].clone()).collect::<Vec<_>>(), next);
+}
+
+/// R7: a shard that is not there though its node is says where to look for it, in a table and as JSON.
+#[tokio::test]
+async fn a_shard_that_is_not_there_says_where_to_look() {
+    let mut shards = fixtures::shards();
+    let reason = HeldReason::ShardMissing { node: fixtures::node_id("n1") };
+    shards[4].shard.phase = Phase::Waiting;
+    shards[4].shard.blocked = Some(Hold { reason, since: fixtures::at(fixtures::minutes(5)) });
+    let name = shards[4].shard.shard.to_string();
+    let cell = Cell::new(Canned { shards, ..Canned::default() }).await;
+    let shown = cell.run(&["shard", "show", &name]).await.stdout;
+    let json = cell.run(&["-o", "json", "shard", "show", &name]).await.stdout;
+    for said in ["rientro node show n1", "moved away or deleted", "rientro-agent volume show PATH"] {
+        assert!(shown.contains(said) && json.contains(said), "{said} is not in {shown}{json}");
+    }
 }
 
 /// R7: what is missing of a closed shard is said with how many were known, where to look, and how to say that it was intended;

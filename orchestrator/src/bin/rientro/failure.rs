@@ -5,6 +5,7 @@
 
 use std::error::Error;
 use std::fmt::{self, Display, Formatter};
+use std::io::ErrorKind;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -174,7 +175,8 @@ impl Failure {
                 target.question()
             )),
             Self::AnswerLost { .. } => Some("Look at `rientro journal tail` before you try again.".to_owned()),
-            Self::Unsound | Self::Io { .. } | Self::OutputClosed | Self::Interrupted => None,
+            Self::Io { source, .. } => Some(after_io(source.kind()).to_owned()),
+            Self::Unsound | Self::OutputClosed | Self::Interrupted => None,
         }
     }
 
@@ -261,6 +263,23 @@ impl Failure {
     }
 }
 
+/// What to do about a file or a terminal that the system refuses.
+fn after_io(kind: ErrorKind) -> &'static str {
+    if kind == ErrorKind::NotFound {
+        "Is the path right? A relative one starts at the present directory."
+    } else if kind == ErrorKind::PermissionDenied {
+        "Run it as a user who may, or change who may."
+    } else if kind == ErrorKind::AlreadyExists {
+        "Name a file that is not there yet; nothing is overwritten."
+    } else if matches!(kind, ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge) {
+        "Free some space there, or name another place; then run it again."
+    } else if kind == ErrorKind::ReadOnlyFilesystem {
+        "Name a place that can be written."
+    } else {
+        "Nothing was decided. Mend what the system names, and run it again."
+    }
+}
+
 impl From<ConvertError> for Failure {
     fn from(error: ConvertError) -> Self {
         let what = format!("the orchestrator's answer cannot be understood ({error})");
@@ -295,6 +314,27 @@ mod tests {
             (&json["error"]["what"], &json["error"]["next"]),
             (&json!("no shard x"), &json!("`rientro shard list`"))
         );
+    }
+
+    /// A file that cannot be used says what to do, to people and machines alike.
+    #[test]
+    fn a_file_that_cannot_be_used_says_what_to_do() {
+        let kinds = [
+            (ErrorKind::NotFound, "Is the path right?"),
+            (ErrorKind::PermissionDenied, "a user who may"),
+            (ErrorKind::AlreadyExists, "not there yet"),
+            (ErrorKind::StorageFull, "Free some space"),
+            (ErrorKind::ReadOnlyFilesystem, "can be written"),
+            (ErrorKind::Other, "Mend what the system names"),
+        ];
+        for (kind, said) in kinds {
+            let failure = Failure::io("read the plan p.toml", kind.into());
+            let json = failure.json(Target::Default).expect("told");
+            let next = json["error"]["next"].as_str().expect("advice");
+            assert!(next.contains(said), "{next}");
+            let told = failure.told(Target::Default).expect("told");
+            assert_eq!(told.split_once('\n').map(|(_, last)| last), Some(next));
+        }
     }
 
     /// Whoever set where the cell is finds the name of that setting in the hint.

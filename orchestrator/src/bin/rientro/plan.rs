@@ -20,6 +20,8 @@ use crate::session::{Session, refused};
 use crate::table::{Grid, Tone};
 use crate::words::services;
 
+/// What to do about problems in a plan, for people and machines.
+const MEND: &str = "Mend the plan at these lines, and try it with `rientro plan check` before it runs.";
 /// Stands for stdin in the place of a path.
 const STDIN: &str = "-";
 
@@ -134,7 +136,7 @@ fn rejected(path: &Path, faults: &[PlanFault]) -> Failure {
     for fault in faults {
         text.push_str(&format!("\n{}:{}", file_name(path), clean(&fault.to_string())));
     }
-    Failure::Refused(text.into())
+    Failure::refused(text, MEND)
 }
 
 fn reject(session: &Session, path: &Path, faults: &[PlanFault]) -> Failure {
@@ -147,7 +149,7 @@ fn reject(session: &Session, path: &Path, faults: &[PlanFault]) -> Failure {
             json!({ "line": line, "column": column, "field": field, "problem": problem })
         })
         .collect();
-    match session.out.json(&json!({ "valid": false, "problems": problems })) {
+    match session.out.json(&json!({ "valid": false, "problems": problems, "next": MEND })) {
         Ok(()) => Failure::Unsound,
         Err(failure) => failure,
     }

@@ -3,8 +3,8 @@
 //! Computed from what the cell has shown, like the words beside them: a command that is shown here applies.
 
 use rientro_types::{
-    CampaignState, CampaignView, CellTime, CloseCause, HeldReason, Phase, Promotion, ShardState, ShardView,
-    WaitingOn,
+    CampaignState, CampaignView, CellTime, CloseCause, HeldReason, PauseCause, Phase, Promotion, ShardState,
+    ShardView, WaitingOn,
 };
 
 use crate::failure::Failure;
@@ -80,8 +80,15 @@ fn held_steps(view: &ShardView, reason: &HeldReason) -> Vec<NextStep> {
         |node| (format!("rientro shard settle {id} --node {node} --reason '...'"), "say that it is there");
     match reason {
         HeldReason::Policy(_) | HeldReason::Unknown(_) => vec![retry, accept],
-        HeldReason::NodeSilent { node, .. } | HeldReason::ShardMissing { node } => {
+        HeldReason::NodeSilent { node, .. } => {
             vec![(format!("rientro node show {node}"), "see when its node was last heard; bring it back")]
+        }
+        HeldReason::ShardMissing { node } => {
+            let look = "see when its node was last heard; look there for what is moved away or deleted";
+            let mounted =
+                "on the node: see whether its volume is mounted; what is put back is found by itself";
+            let volume = "rientro-agent volume show PATH".to_owned();
+            vec![(format!("rientro node show {node}"), look), (volume, mounted)]
         }
         HeldReason::VolumeWrong { found, .. } => {
             let node = view.shard.placement.node;
@@ -177,7 +184,7 @@ pub(crate) fn of_campaign(campaign: &CampaignView) -> Vec<NextStep> {
             format!("rientro shard list --campaign {id} --state held,failed"),
             "see what is held and why",
         ));
-        steps.push((format!("rientro findings list --campaign {id}"), "see what verification found"));
+        steps.extend(after_losses(campaign));
     }
     match (&campaign.state, campaign.wave) {
         (CampaignState::Paused(_), _) => {
@@ -214,6 +221,21 @@ pub(crate) fn of_campaign(campaign: &CampaignView) -> Vec<NextStep> {
         (CampaignState::Aborted, _) => {}
     }
     steps
+}
+
+/// What could be done about the shards of a campaign that are held or failed.
+fn after_losses(campaign: &CampaignView) -> Vec<NextStep> {
+    if campaign.state != CampaignState::Paused(PauseCause::Restored) {
+        let command = format!("rientro findings list --campaign {}", campaign.campaign);
+        return vec![(command, "see what verification found")];
+    }
+    // What was verified before the restore counts no more; where node and journal disagree, a person says which is right.
+    let adopt = "rientro shard adopt NAME --services SERVICES --reason '...'".to_owned();
+    let close = "rientro shard close NAME --reason '...'".to_owned();
+    vec![
+        (adopt, "where node and journal disagree: leave open what the node serves"),
+        (close, "or close it, to be verified again"),
+    ]
 }
 
 /// What could be done, one command a line.
