@@ -266,6 +266,12 @@ impl State {
         }
     }
 
+    /// Verifications booked in a failure domain on nodes that are silent.
+    pub(crate) fn verifying_on_silent(&self, domain: (LabelKey, LabelValue)) -> u32 {
+        let nodes = self.domains.get(&domain).into_iter().flat_map(|domain| &domain.nodes);
+        nodes.map(|ix| self.node(*ix)).filter(|node| node.silent.is_some()).map(|node| node.verifying).sum()
+    }
+
     /// A place became free on a node: it, its domains and the campaigns may go on.
     fn wake_neighbours(&mut self, ix: NodeIx) {
         self.dirty_nodes.insert(ix);

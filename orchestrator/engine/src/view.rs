@@ -247,7 +247,10 @@ impl Engine {
             return budget;
         }
         match self.domains_at_limit(node).next() {
-            Some((label, value, busy, max)) => WaitingOn::DomainBudget { label, value, busy, max },
+            Some((label, value, busy, max)) => {
+                let silent = self.state.verifying_on_silent((label, value));
+                WaitingOn::DomainBudget { label, value, busy, max, silent }
+            }
             None => WaitingOn::Turn,
         }
     }

@@ -512,3 +512,34 @@ fn an_absence_that_is_forgiven_hides_no_damage() {
     ));
     cell.assert_replays();
 }
+
+/// R2, R12: what a silent node may still read counts in its failure domain; who waits for that is told so, and a raised limit
+/// lets it go on.
+#[test]
+fn who_waits_for_a_silent_neighbour_is_told() {
+    let rack = LabelKey::new("rack").unwrap();
+    let mut cell = Cell::new();
+    let limit = |max| FleetLimits { verifies_per_domain: [(rack, max)].into(), ..FleetLimits::default() };
+    cell.ask(Verb::SetLimits { limits: limit(1) }).unwrap();
+    cell.connect_in("a", "r");
+    cell.inventory("a", vec![claim("a1", "a")]);
+    let mut forgiving = plan("return");
+    forgiving.waves.error_budget_canary = Ppm::ONE;
+    cell.connect_in("b", "r");
+    cell.inventory("b", vec![claim("b1", "b")]);
+    cell.start(forgiving);
+    let [(busy, _)] = cell.ordered().try_into().unwrap();
+    let (gone, kept) = if busy == node("a") { ("a", "b") } else { ("b", "a") };
+    let waits = |cell: &Cell| cell.view(&format!("{kept}1")).waiting_on;
+    let on = |silent| {
+        let value = LabelValue::new("r").unwrap();
+        Some(WaitingOn::DomainBudget { label: rack, value, busy: 1, max: 1, silent })
+    };
+    assert_eq!(waits(&cell), on(0));
+    cell.disconnect(gone);
+    cell.pass_with(61, &[kept]);
+    assert_eq!(waits(&cell), on(1));
+    cell.ask(Verb::SetLimits { limits: limit(2) }).unwrap();
+    assert_eq!(cell.state(&format!("{kept}1")), ShardState::Verifying);
+    cell.assert_replays();
+}

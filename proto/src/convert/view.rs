@@ -38,7 +38,7 @@ impl Take<Vec<v1::StateCount>> for StateCounts {
 
 oneof!(WaitingOn in waiting_on, waiting_on: WaitingOn => WaitingOn {
     NodeBudget { node, busy, max },
-    DomainBudget { label, value, busy, max },
+    DomainBudget { label, value, busy, max, silent },
     NodeOffline { node, unheard_for as unheard_for_ms, silent_in as silent_in_ms },
     Turn,
     Wave { wave, current, promotion, earlier },

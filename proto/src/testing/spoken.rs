@@ -54,7 +54,7 @@ generate_enum! {
     }
     WaitingOn {
         NodeBudget { node, busy, max },
-        DomainBudget { label, value, busy, max },
+        DomainBudget { label, value, busy, max, silent },
         NodeOffline { node, unheard_for, silent_in },
         Turn,
         Wave { wave, current, promotion, earlier },

@@ -88,6 +88,8 @@ pub enum WaitingOn {
         value: LabelValue,
         /// Tasks its nodes may be busy with.
         busy: u32,
+        /// Of these, on nodes that are silent: they may go on, and count until their nodes are heard.
+        silent: u32,
         /// Most of them at once.
         max: u32,
     },

@@ -137,6 +137,16 @@ fn on_its_way(view: &ShardView) -> Vec<NextStep> {
             vec![(format!("rientro node show {node}"), "see when its node was last heard; bring it back")]
         }
         Some(WaitingOn::Wave { .. }) => before_its_wave(view),
+        Some(WaitingOn::DomainBudget { label, max, silent, .. }) if *silent > 0 => {
+            let raised = max.saturating_add(*silent);
+            vec![
+                ("rientro node list".to_owned(), "see which nodes are silent; bring them back"),
+                (
+                    format!("rientro cell limits set --verifies-per-domain {label}={raised}"),
+                    "let others verify meanwhile; what silent nodes still read comes on top",
+                ),
+            ]
+        }
         Some(
             WaitingOn::NodeBudget { .. }
             | WaitingOn::DomainBudget { .. }

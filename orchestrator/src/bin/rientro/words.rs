@@ -164,8 +164,12 @@ pub(crate) fn waiting(on: &WaitingOn) -> String {
         WaitingOn::NodeBudget { node, busy, max } => {
             format!("a free place on node {node} ({busy} of {max} tasks run)")
         }
-        WaitingOn::DomainBudget { label, value, busy, max } => {
+        WaitingOn::DomainBudget { label, value, busy, max, silent: 0 } => {
             format!("a free place in {label} {value} ({busy} of {max} tasks run)")
+        }
+        WaitingOn::DomainBudget { label, value, busy, max, silent } => {
+            let silent = format!("{silent} of them on silent nodes");
+            format!("a free place in {label} {value} ({busy} of {max} tasks count, {silent})")
         }
         WaitingOn::NodeOffline { node, unheard_for, silent_in } => format!(
             "its node {node} to connect; {}, and counts as silent in {}: then it is held",
@@ -274,10 +278,13 @@ pub(crate) fn until(view: &ShardView, campaign: Option<&CampaignView>, now: Cell
             }
         }
         WaitingOn::NodeBudget { .. }
-        | WaitingOn::DomainBudget { .. }
+        | WaitingOn::DomainBudget { silent: 0, .. }
         | WaitingOn::Turn
         | WaitingOn::OpeningBudget { .. }
         | WaitingOn::Backoff { .. } => open_ended("it goes on by itself; `rientro watch` shows the pace"),
+        WaitingOn::DomainBudget { label, .. } => {
+            open_ended(&format!("silent nodes keep their places in their {label} until they are heard"))
+        }
     }
 }
 
