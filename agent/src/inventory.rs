@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rientro_mailstore::{Control, Mailbox, Shard, inventory};
-use rientro_types::{Claim, Digest, MailboxId, ServiceSet, ShardId, VolumeId};
+use rientro_types::{Claim, Digest, MAILBOXES_PER_SHARD_MAX, MailboxId, ServiceSet, ShardId, VolumeId};
 
 use crate::roots::{Place, Root, Roots};
 
@@ -102,7 +102,23 @@ fn entry(place: Place, volume: VolumeId, control: &Control) -> io::Result<Entry>
     let mut each = |mailbox: Mailbox<'_>| list = list.chained(mailbox.address);
     let Root { path, layout, .. } = &*place.root;
     let counted = inventory(path, layout, &place.path, control, &mut each)?;
+    check_count(counted.mailboxes)?;
     Ok(Entry { volume, second: None, mailboxes: counted.mailboxes, list, place })
+}
+
+/// A shard with more mailboxes than a claim may name is not claimed: the orchestrator would refuse the whole inventory.
+fn check_count(mailboxes: u64) -> io::Result<()> {
+    if mailboxes <= MAILBOXES_PER_SHARD_MAX as u64 {
+        return Ok(());
+    }
+    Err(io::Error::other(too_many(mailboxes)))
+}
+
+/// What to say of a shard that has so many mailboxes.
+pub(crate) fn too_many(mailboxes: u64) -> String {
+    format!(
+        "it has {mailboxes} mailboxes; at most {MAILBOXES_PER_SHARD_MAX} can be counted: make smaller shards"
+    )
 }
 
 impl Scan {
@@ -152,8 +168,23 @@ fn ids_in(place: &Place, key: &[u8; 32]) -> io::Result<Vec<MailboxId>> {
     let mut ids = Vec::new();
     let mut each = |mailbox: Mailbox<'_>| ids.push(MailboxId::of_address(key, mailbox.address));
     let Root { path, layout, .. } = &*place.root;
-    inventory(path, layout, &place.path, &Control::default(), &mut each)?;
+    let counted = inventory(path, layout, &place.path, &Control::default(), &mut each)?;
+    check_count(counted.mailboxes)?;
     ids.sort_unstable();
     ids.dedup();
     Ok(ids)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The orchestrator refuses more: a shard that has them is left out, in words that tell what to do.
+    #[test]
+    fn a_shard_is_claimed_up_to_the_most_mailboxes() {
+        let most = MAILBOXES_PER_SHARD_MAX as u64;
+        assert!(check_count(most).is_ok());
+        let refused = check_count(most + 1).unwrap_err().to_string();
+        assert_eq!(refused, "it has 1048577 mailboxes; at most 1048576 can be counted: make smaller shards");
+    }
 }

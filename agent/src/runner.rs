@@ -18,6 +18,7 @@ use tokio_util::task::TaskTracker;
 use crate::core::{RunNo, problem};
 use crate::findings::FindingsStore;
 use crate::hung::Hung;
+use crate::inventory::too_many;
 use crate::roots::{Place, Roots};
 
 /// Runs tasks and says how they end.
@@ -240,6 +241,10 @@ impl Work {
         }
         if report.verdict.tally.kinds.contains(FindingKind::VolumeWrong) {
             return Err(TaskFailure::VolumeWrong { found: place.root.volume() });
+        }
+        let tally = &report.verdict.tally;
+        if !tally.is_within_bounds() {
+            return Err(agent_failure(&too_many(tally.mailboxes)));
         }
         file.finish().map_err(|error| here("keep the findings file", error))?;
         self.findings

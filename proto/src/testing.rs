@@ -12,8 +12,8 @@ use proptest::option;
 use proptest::prelude::{Arbitrary, BoxedStrategy, Strategy};
 use rientro_types::{
     ActiveTime, AttemptNo, BootId, ByteSize, CampaignId, CellId, CellTime, Digest, Epoch, Incarnation,
-    LabelKey, LabelValue, MailboxId, NodeId, NodeIncarnation, PlacementNo, Ppm, Revision, Seq, Service,
-    ServiceSet, ShardId, Span, VolumeId, WaveNo,
+    LabelKey, LabelValue, MAILBOXES_PER_SHARD_MAX, MailboxId, NodeId, NodeIncarnation, PlacementNo, Ppm,
+    Revision, Seq, Service, ServiceSet, ShardId, Span, VolumeId, WaveNo,
 };
 
 /// A word that can be generated.
@@ -185,6 +185,11 @@ impl Generate for Cow<'static, str> {
 /// A text that says something: the id of an actor, the name of a build.
 fn word() -> BoxedStrategy<String> {
     "[a-z]{1,12}".prop_map(|text| text).boxed()
+}
+
+/// Mailboxes of a shard, up to the most it may have.
+fn mailboxes() -> BoxedStrategy<u64> {
+    (0..=MAILBOXES_PER_SHARD_MAX as u64).boxed()
 }
 
 /// A list that holds something.

@@ -1,8 +1,8 @@
 //! What the state directory holds after everything that may happen to it: restarts, torn files, orders of other lives.
 
 use rientro_types::{
-    AttemptNo, CellId, Digest, Epoch, Incarnation, Level, MailboxId, Order, Outcome, Ppm, Seq, Service,
-    Tally, TaskEnd, TaskFailure, TaskKind, Verdict, Verification, VolumeId, Witness,
+    AttemptNo, CellId, Digest, Epoch, Incarnation, Level, MAILBOXES_PER_SHARD_MAX, MailboxId, Order, Outcome,
+    Ppm, Seq, Service, Tally, TaskEnd, TaskFailure, TaskKind, Verdict, Verification, VolumeId, Witness,
 };
 use rientro_wire::session::RunningTask;
 
@@ -36,15 +36,15 @@ fn begun(shard: ShardId, number: u32) -> Fact {
 
 /// The largest end of a task there can be.
 fn largest_end() -> TaskEnd {
-    let count = u64::MAX;
+    let (count, mailboxes) = (u64::MAX, MAILBOXES_PER_SHARD_MAX as u64);
     let tally = Tally {
-        mailboxes: count,
+        mailboxes,
         messages: count,
         bytes: count,
         messages_damaged: count,
         messages_unreadable: count,
-        mailboxes_damaged: count,
-        mailboxes_unreadable: count,
+        mailboxes_damaged: mailboxes,
+        mailboxes_unreadable: mailboxes,
         findings: count,
         kinds: rientro_types::FindingKind::ALL.iter().fold(
             rientro_types::FindingKinds::NONE,

@@ -86,7 +86,10 @@ impl Engine {
     }
 
     fn forecast_wave(&self, shards: &[ShardIx], no: usize) -> WaveForecast {
-        let sum = |f: fn(&crate::state::Shard) -> u64| shards.iter().map(|ix| f(self.state.shard(*ix))).sum();
+        // What agents say they read has no bound.
+        let sum = |f: fn(&crate::state::Shard) -> u64| {
+            shards.iter().map(|ix| f(self.state.shard(*ix))).fold(0, u64::saturating_add)
+        };
         WaveForecast {
             wave: WaveNo::from_raw(u32::try_from(no).unwrap_or(u32::MAX)),
             mailboxes: sum(|shard| shard.mailboxes),

@@ -169,7 +169,8 @@ impl Engine {
                 }
                 (None, None) => 0,
             })
-            .sum()
+            // What agents say they read has no bound.
+            .fold(0, u64::saturating_add)
     }
 
     fn waiting_on(&self, ix: ShardIx) -> Option<WaitingOn> {

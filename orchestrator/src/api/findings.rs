@@ -136,7 +136,8 @@ impl Fetch {
                     }
                 }
                 FindingsPart::End { findings_total } => {
-                    self.total += findings_total;
+                    // Each node counts its own, and nothing bounds what it says.
+                    self.total = self.total.saturating_add(findings_total);
                     return Ok(None);
                 }
             }

@@ -10,10 +10,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use rientro_engine::{Engine, Event, SessionNo};
-use rientro_types::{HeldReason, MailboxId, NodeId, NodeIncarnation, ShardId};
+use rientro_types::{HeldReason, MAILBOXES_PER_SHARD_MAX, MailboxId, NodeId, NodeIncarnation, ShardId};
 use rientro_wire::bulk::{FindingsPart, InventoryPart, MailboxesPart};
 use rientro_wire::v1;
-use tonic::{Status, Streaming};
+use tonic::{Code, Status, Streaming};
 
 use super::Agents;
 use crate::directory::Listing;
@@ -22,8 +22,6 @@ use crate::status;
 
 /// A bulk call that sends nothing for this long is ended; it holds a place that others need.
 const BULK_SILENCE: Duration = Duration::from_secs(30);
-/// Most mailboxes of one shard: a thousand times what a shard should have, and 16 MiB.
-const MAILBOXES_PER_SHARD_MAX: usize = 1 << 20;
 /// Mailboxes gathered before they are written together.
 const MAILBOXES_WRITTEN_TOGETHER: usize = 1 << 16;
 
@@ -67,6 +65,13 @@ fn headless() -> Status {
     Status::invalid_argument("the first message of a bulk call is its header")
 }
 
+/// An agent that says what may not be said goes on saying it: somebody has to look after it.
+fn tell_refused(node: NodeId, what: &'static str, refused: &Status) {
+    if refused.code() == Code::InvalidArgument {
+        tracing::warn!(%node, what, error = refused.message(), "bulk call refused");
+    }
+}
+
 impl<J: Journal> Agents<J> {
     async fn session_of(&self, node: NodeId, incarnation: NodeIncarnation) -> Result<SessionNo, Status> {
         self.handle.present(node, incarnation).await?.ok_or_else(|| {
@@ -93,7 +98,8 @@ impl<J: Journal> Agents<J> {
         let InventoryPart::Header { node, incarnation } = first.try_into()? else { return Err(headless()) };
         let session = self.session_of(node, incarnation).await?;
         let _turn = self.reporting.begin(node)?;
-        self.or_stop(self.take_claims(inbound, node, incarnation, session)).await
+        let taken = self.or_stop(self.take_claims(inbound, node, incarnation, session)).await;
+        taken.inspect_err(|refused| tell_refused(node, "inventory", refused))
     }
 
     async fn take_claims(
@@ -127,7 +133,8 @@ impl<J: Journal> Agents<J> {
         let first = part(&mut inbound).await?.ok_or_else(headless)?;
         let MailboxesPart::Header { node, incarnation } = first.try_into()? else { return Err(headless()) };
         let session = self.session_of(node, incarnation).await?;
-        self.or_stop(self.take_lists(inbound, node, incarnation, session)).await
+        let taken = self.or_stop(self.take_lists(inbound, node, incarnation, session)).await;
+        taken.inspect_err(|refused| tell_refused(node, "lists of mailboxes", refused))
     }
 
     async fn take_lists(

@@ -1,12 +1,16 @@
 //! Who is let in, who is turned away, and what a session's end means.
 
 use rientro_orchestrator::Address;
+use rientro_types::{
+    Action, AttemptNo, ByteSize, CampaignId, Claim, Level, MAILBOXES_PER_SHARD_MAX, Outcome, Pace, Task,
+    TaskEnd, VolumeId,
+};
 use rientro_wire::session::{AgentMessage, Hello, OrchestratorMessage, RefuseReason};
 use rientro_wire::v1;
 use rientro_wire::v1::agent_service_client::AgentServiceClient;
 use tonic::Code;
 
-use crate::agent::{Agent, Manner, channel, claim, hello, open, starts, welcome_of};
+use crate::agent::{Agent, Manner, channel, claim, hello, open, shard, starts, verification, welcome_of};
 use crate::cell::{Cell, until, within};
 
 /// Greets and gives the reason and text of the refusal.
@@ -59,10 +63,7 @@ async fn greetings_out_of_order_or_of_another_protocol_are_refused() {
     assert!(text.contains("protocol 99"), "{text}");
     let (reason, text) = refused(cell.address(), vec![AgentMessage::HelloDone]).await;
     assert_eq!((reason, text.as_str()), (RefuseReason::Protocol, "the first message of a session is Hello"));
-    let early = AgentMessage::TaskStopped {
-        shard: crate::agent::shard("a"),
-        attempt: rientro_types::AttemptNo::from_raw(1),
-    };
+    let early = AgentMessage::TaskStopped { shard: shard("a"), attempt: AttemptNo::from_raw(1) };
     let (_, text) = refused(cell.address(), vec![AgentMessage::Hello(hello("n1", 1)), early]).await;
     assert!(text.contains("only pages"), "{text}");
 }
@@ -137,4 +138,41 @@ async fn refused_greetings_do_not_fill_the_log() {
     let log = process.terminate();
     let told = log.iter().filter(|line| line.contains("greetings refused")).count();
     assert!((1..=3).contains(&told), "{told} of 30: {log:#?}");
+}
+
+/// Counts of mailboxes that no shard can have end the call or the session that says them: the agent is told which field it is,
+/// and so is whoever reads the orchestrator's log. Nothing of them counts.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_count_that_no_shard_can_have_is_turned_away() {
+    let folder = tempfile::tempdir().unwrap();
+    let process = crate::process::Process::start(folder.path(), &[]);
+    let operator = process.operator().await;
+    let agent = Agent::connect(&process.address, "n1", Manner::Slow).await;
+    let claims = ["a", "b"].map(|name| Claim { mailboxes: u64::MAX, ..claim(name) });
+    let refused = agent.report(claims.to_vec()).await.unwrap_err();
+    assert_eq!(refused.code(), Code::InvalidArgument);
+    assert!(refused.message().contains("page.claims[0].mailboxes is 18446744073709551615"), "{refused}");
+
+    let task = Task {
+        shard: shard("a"),
+        attempt: AttemptNo::from_raw(1),
+        campaign: CampaignId::new("k").unwrap(),
+        volume: VolumeId::new("fs:1").unwrap(),
+        action: Action::Verify { level: Level::Structure },
+        pace: Pace { bytes_per_second: ByteSize::from_bytes(0), readers: 1 },
+    };
+    let mut verification = verification(&task, Outcome::Clean);
+    verification.verdict.tally.mailboxes = MAILBOXES_PER_SHARD_MAX as u64 + 1;
+    let end = TaskEnd::Verified { verification, damaged: Vec::new() };
+    agent.say(AgentMessage::TaskResult { shard: task.shard, attempt: task.attempt, end }).await;
+    let end = agent.heard_that(|heard| heard.end.is_some()).await.end.unwrap().unwrap();
+    assert_eq!(end.code(), Code::InvalidArgument);
+    assert!(end.message().contains("verdict.tally.mailboxes is 1048577; at most 1048576"), "{end}");
+
+    let view = operator.cell().await.unwrap().cell.unwrap();
+    assert!(view.counts.is_empty(), "nothing of it counts: {view:?}");
+    let log = process.terminate();
+    let told = |what: &str, field: &str| log.iter().any(|line| line.contains(what) && line.contains(field));
+    assert!(told("bulk call refused", "page.claims[0].mailboxes"), "{log:#?}");
+    assert!(told("message refused", "tally.mailboxes"), "{log:#?}");
 }

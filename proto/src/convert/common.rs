@@ -2,8 +2,8 @@
 
 use rientro_types::{
     ACTOR_ID_BYTES_MAX, Actor, ActorKind, Authentication, Claim, DETAIL_BYTES_MAX, Exception, Finding,
-    FindingKind, FleetLimits, LABELS_MAX, LocatedFinding, Order, PATH_BYTES_MAX, Placement, Progress,
-    SHARDS_NAMED_MAX, Selector, Service, ShardState, Witness,
+    FindingKind, FleetLimits, LABELS_MAX, LocatedFinding, MAILBOXES_PER_SHARD_MAX, Order, PATH_BYTES_MAX,
+    Placement, Progress, SHARDS_NAMED_MAX, Selector, Service, ShardState, Witness,
 };
 
 use super::{ConvertError, Inside, Problem, Put, Take, TakeWithin};
@@ -27,7 +27,13 @@ message!(v1::Actor => Actor { kind, id in 1..=ACTOR_ID_BYTES_MAX, authentication
 message!(v1::Order => Order { cell, incarnation, epoch, seq });
 message!(v1::Witness => Witness { order, entry });
 message!(v1::Placement => Placement { no, node, volume });
-message!(v1::Claim => Claim { shard, volume, mailboxes, services, second });
+message!(v1::Claim => Claim {
+    shard,
+    volume,
+    mailboxes in 0..=MAILBOXES_PER_SHARD_MAX,
+    services,
+    second,
+});
 message!(v1::Progress => Progress { mailboxes, messages, bytes, findings });
 
 message!(v1::FleetLimits => FleetLimits {

@@ -24,10 +24,10 @@ pub(crate) trait Take<W>: Sized {
     fn take(wire: W) -> Result<Self, ConvertError>;
 }
 
-/// Comes out of a field of type `W` that has a length, and with it a bound. Such words have no [`Take`]: none is ever read
-/// without its bound.
+/// Comes out of a field of type `W` that has a bound. Words that have a length have no [`Take`]: none is ever read without
+/// its bound.
 pub(crate) trait TakeWithin<W>: Sized {
-    /// The word, or why the field holds none of a length within `bound`.
+    /// The word, or why the field holds none within `bound`.
     fn take_within(wire: W, bound: &RangeInclusive<usize>) -> Result<Self, ConvertError>;
 }
 
@@ -106,6 +106,14 @@ fn finding_kinds(wire: Vec<i32>) -> Result<FindingKinds, ConvertError> {
     let mut set = FindingKinds::NONE;
     list.iter().for_each(|kind| set.insert(*kind));
     if set.iter().count() == list.len() { Ok(set) } else { Err(Problem::Repeated.into()) }
+}
+
+/// A count that is added up with others: each is bounded, so that no sum of them overflows.
+impl TakeWithin<u64> for u64 {
+    fn take_within(wire: u64, bound: &RangeInclusive<usize>) -> Result<Self, ConvertError> {
+        let max = *bound.end() as u64;
+        if wire <= max { Ok(wire) } else { Err(Problem::TooLarge { value: wire, max }.into()) }
+    }
 }
 
 impl<T: Put<W>, W> Put<Option<W>> for Option<T> {

@@ -1,7 +1,7 @@
 //! The macros in which the tables of this module are written.
 //!
 //! A field is written `field`, when the message names it alike; `field as name`, when the message calls it `name` (which has
-//! the unit); and `field in 1..=MAX`, or `field as name in 1..=MAX`, when it has a length and so a bound.
+//! the unit); and `field in 1..=MAX`, or `field as name in 1..=MAX`, when it has a bound, as everything has that has a length.
 //!
 //! - `choices!`: an enum of names only, `v1::Level => Level { Presence, Structure }`.
 //! - `message!`: a struct, `v1::Claim => Claim { shard, bytes }`, with `checked by f` when fields bound each other.

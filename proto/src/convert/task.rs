@@ -1,8 +1,8 @@
 //! Tasks, their ends, and what verification concluded.
 
 use rientro_types::{
-    Action, DAMAGED_MAILBOXES_MAX, Level, Outcome, PROBLEM_BYTES_MAX, Pace, Tally, Task, TaskEnd,
-    TaskFailure, TaskKind, UnknownCause, Verdict, Verification,
+    Action, DAMAGED_MAILBOXES_MAX, Level, MAILBOXES_PER_SHARD_MAX, Outcome, PROBLEM_BYTES_MAX, Pace, Tally,
+    Task, TaskEnd, TaskFailure, TaskKind, UnknownCause, Verdict, Verification,
 };
 
 use super::{ConvertError, Inside, Problem, Put, Take, TakeWithin};
@@ -48,13 +48,13 @@ message!(v1::Verdict => Verdict { outcome, level, coverage as coverage_ppm, tall
 message!(v1::Verification => Verification { verdict, stat_walk, findings, volume });
 
 message!(v1::Tally => Tally {
-    mailboxes,
+    mailboxes in 0..=MAILBOXES_PER_SHARD_MAX,
     messages,
     bytes,
     messages_damaged,
     messages_unreadable,
-    mailboxes_damaged,
-    mailboxes_unreadable,
+    mailboxes_damaged in 0..=MAILBOXES_PER_SHARD_MAX,
+    mailboxes_unreadable in 0..=MAILBOXES_PER_SHARD_MAX,
     findings,
     kinds,
 });

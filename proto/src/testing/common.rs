@@ -9,7 +9,7 @@ use rientro_types::{
     Verification, Waves, Witness,
 };
 
-use super::{Generate, Variants, path, some, word};
+use super::{Generate, Variants, mailboxes, path, some, word};
 
 generate_enum! {
     ActorKind { Operator, Agent, Orchestrator }
@@ -61,7 +61,7 @@ generate_struct! {
     Order { cell, incarnation, epoch, seq }
     Witness { order, entry }
     Placement { no, node, volume }
-    Claim { shard, volume, mailboxes, services, second }
+    Claim { shard, volume, mailboxes = mailboxes(), services, second }
     Progress { mailboxes, messages, bytes, findings }
     FleetLimits { verifies_per_node, confirms_per_node, verifies_per_domain, silence }
     Selector { all, campaign, wave, labels, states, findings, shards }
@@ -70,8 +70,8 @@ generate_struct! {
     Pace { bytes_per_second, readers }
     Task { shard, attempt, campaign, volume, action, pace }
     Tally {
-        mailboxes, messages, bytes, messages_damaged, messages_unreadable, mailboxes_damaged,
-        mailboxes_unreadable, findings, kinds,
+        mailboxes = mailboxes(), messages, bytes, messages_damaged, messages_unreadable,
+        mailboxes_damaged = mailboxes(), mailboxes_unreadable = mailboxes(), findings, kinds,
     }
     Verdict { outcome, level, coverage, tally }
     Verification { verdict, stat_walk, findings, volume }

@@ -240,7 +240,7 @@ fn other_plan() -> Plan {
     Plan { seed: None, covers: Coverage::Shards(vec![shard()]), classes: Vec::new(), waves, ..plan() }
 }
 
-fn verification() -> Verification {
+pub(crate) fn verification() -> Verification {
     let mut kinds = FindingKinds::NONE;
     kinds.insert(FindingKind::SizeMismatch);
     kinds.insert(FindingKind::LimitReached);
@@ -303,7 +303,7 @@ fn limits() -> FleetLimits {
     FleetLimits { verifies_per_domain: BTreeMap::from([(rack, 12)]), ..FleetLimits::default() }
 }
 
-fn claim() -> Claim {
+pub(crate) fn claim() -> Claim {
     Claim { shard: shard(), volume: volume(), second: Some(volume()), mailboxes: 812, services: services() }
 }
 

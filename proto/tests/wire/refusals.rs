@@ -114,6 +114,43 @@ fn a_session_message_must_say_something() {
     assert_eq!(path, "task_stopped.shard");
 }
 
+/// Mailboxes are added up over shards: a count above what one shard may have is refused wherever an agent says one.
+#[test]
+fn counts_of_mailboxes_have_their_bound() {
+    let most = MAILBOXES_PER_SHARD_MAX as u64;
+    let too_large = Problem::TooLarge { value: most + 1, max: most };
+    let inventory = |mailboxes| {
+        let claim = |mailboxes| v1::Claim { mailboxes, ..v1::Claim::from(fixtures::claim()) };
+        let claims = vec![claim(most), claim(mailboxes)];
+        let page = v1::report_inventory_request::Page { claims, complete: true, inventory: None };
+        let part = Some(v1::report_inventory_request::Part::Page(page));
+        rientro_wire::bulk::InventoryPart::try_from(v1::ReportInventoryRequest { part })
+    };
+    assert!(inventory(most).is_ok());
+    assert_eq!(refused(inventory(most + 1)), ("page.claims[1].mailboxes".to_owned(), too_large.clone()));
+
+    for name in ["mailboxes", "mailboxes_damaged", "mailboxes_unreadable"] {
+        let mut verification = fixtures::verification();
+        let mut result = |mailboxes| {
+            let tally = &mut verification.verdict.tally;
+            match name {
+                "mailboxes" => tally.mailboxes = mailboxes,
+                "mailboxes_damaged" => tally.mailboxes_damaged = mailboxes,
+                _ => tally.mailboxes_unreadable = mailboxes,
+            }
+            let end = TaskEnd::Verified { verification: verification.clone(), damaged: Vec::new() };
+            let (shard, attempt) = (ShardId::new("a").unwrap(), AttemptNo::from_raw(1));
+            let within = verification.verdict.tally.is_within_bounds();
+            let said = v1::SessionRequest::from(AgentMessage::TaskResult { shard, attempt, end });
+            (within, AgentMessage::try_from(said))
+        };
+        assert!(matches!(result(most), (true, Ok(_))), "{name}");
+        let path = format!("task_result.end.verified.verification.verdict.tally.{name}");
+        let (within, said) = result(most + 1);
+        assert_eq!((within, refused(said)), (false, (path, too_large.clone())));
+    }
+}
+
 /// T28: an agent that does not tell which run of its process it is could not be told from another one with its state directory.
 #[test]
 fn an_agent_without_a_boot_is_refused() {

@@ -4,6 +4,9 @@ use crate::{AttemptNo, CampaignId, Digest, Level, MailboxId, Pace, PlacementNo, 
 
 /// Most damaged mailboxes named in one result; further ones are only counted.
 pub const DAMAGED_MAILBOXES_MAX: usize = 64;
+/// Most mailboxes of one shard: a thousand times what a shard should have, whose ids are 16 MiB. Mailboxes are added up over
+/// the shards of a cell, which are counted in 32 bits: no sum of so many comes near what 64 bits hold.
+pub const MAILBOXES_PER_SHARD_MAX: usize = 1 << 20;
 
 /// One thing an agent does to one shard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -166,7 +169,7 @@ pub struct Claim {
     pub volume: VolumeId,
     /// The volume of another of the node's roots that shows it too; it may be the same one.
     pub second: Option<VolumeId>,
-    /// Mailboxes in it.
+    /// Mailboxes in it; at most [`MAILBOXES_PER_SHARD_MAX`].
     pub mailboxes: u64,
     /// Services the node durably knows to be open.
     pub services: crate::ServiceSet,

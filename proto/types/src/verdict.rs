@@ -46,7 +46,7 @@ impl FromStr for Level {
 /// Counts of one verification.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Tally {
-    /// Mailboxes looked at.
+    /// Mailboxes looked at; like the other counts of mailboxes at most [`crate::MAILBOXES_PER_SHARD_MAX`].
     pub mailboxes: u64,
     /// Messages looked at.
     pub messages: u64,
@@ -67,6 +67,13 @@ pub struct Tally {
 }
 
 impl Tally {
+    /// Whether no count of mailboxes is above what a shard may have.
+    #[must_use]
+    pub fn is_within_bounds(&self) -> bool {
+        let counts = [self.mailboxes, self.mailboxes_damaged, self.mailboxes_unreadable];
+        counts.into_iter().all(|count| count <= crate::MAILBOXES_PER_SHARD_MAX as u64)
+    }
+
     /// Adds the counts of another part of the same shard.
     pub fn add(&mut self, other: &Self) {
         let Self {
