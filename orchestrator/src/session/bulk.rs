@@ -22,8 +22,10 @@ use crate::status;
 
 /// A bulk call that sends nothing for this long is ended; it holds a place that others need.
 const BULK_SILENCE: Duration = Duration::from_secs(30);
-/// Mailboxes gathered before they are written together.
+/// Mailboxes gathered before they are written together; each list counts for [`LIST_COSTS`] more.
 const MAILBOXES_WRITTEN_TOGETHER: usize = 1 << 16;
+/// What a list costs beside its mailboxes, in mailboxes: lists without any wait in memory, too.
+const LIST_COSTS: usize = size_of::<Listing>().div_ceil(size_of::<MailboxId>());
 
 /// Nodes that tell their inventory at this moment.
 #[derive(Clone, Debug, Default)]
@@ -271,7 +273,33 @@ impl Lists {
         self.open.take().map(|(_, list)| list)
     }
 
+    /// What waits to be written, in mailboxes.
     fn gathered(&self) -> usize {
-        self.whole.iter().map(|listing| listing.mailboxes.len()).sum()
+        self.whole.iter().map(|listing| listing.mailboxes.len() + LIST_COSTS).sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Lists without mailboxes take memory too: they are written before many of them wait.
+    #[test]
+    fn empty_lists_do_not_gather_without_end() {
+        let mut lists = Lists::default();
+        let mut waiting = 0;
+        while lists.gathered() < MAILBOXES_WRITTEN_TOGETHER {
+            let shard = ShardId::new(&format!("s{waiting}")).unwrap();
+            lists.add(shard, Vec::new()).unwrap();
+            let mailboxes = lists.complete().unwrap();
+            let at = rientro_types::CellTime::default();
+            lists.whole.push(Listing { shard, mailboxes, at, served: false, unlisted: None });
+            waiting += 1;
+        }
+        let bytes = waiting * size_of::<Listing>();
+        assert!(
+            bytes <= MAILBOXES_WRITTEN_TOGETHER * size_of::<MailboxId>(),
+            "{waiting} lists, {bytes} bytes"
+        );
     }
 }
