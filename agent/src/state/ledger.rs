@@ -109,7 +109,7 @@ pub struct Ledger {
     bytes: u64,
     /// Up to where space is taken.
     reserved: u64,
-    /// What the facts needed when they were last written down alone.
+    /// What the facts needed alone, without their history, when it was opened or rewritten.
     needed: u64,
 }
 
@@ -139,7 +139,8 @@ impl Ledger {
             file.set_len(end as u64).and_then(|()| file.sync_all()).map_err(fail("cut the torn end of"))?;
         }
         let bytes = end as u64;
-        let ledger = Self { path: path.to_owned(), file, bytes, reserved: bytes, needed: bytes };
+        let needed = alone(&facts).len() as u64;
+        let ledger = Self { path: path.to_owned(), file, bytes, reserved: bytes, needed };
         Ok((ledger, facts, Recovered { torn_bytes: (content.len() - end) as u64 }))
     }
 
@@ -192,10 +193,7 @@ impl Ledger {
     /// # Errors
     /// [`AppendError::Refused`] when the file could not be written, and this one goes on; [`AppendError::Broken`] after that.
     pub fn rewrite(&mut self, facts: &Facts) -> Result<(), AppendError> {
-        let mut content = HEADER.to_vec();
-        for part in facts.snapshot().chunks(FACTS_PER_WRITE_MAX) {
-            content.extend(frame(part));
-        }
+        let content = alone(facts);
         durable::replace(&self.path, &content).map_err(AppendError::Refused)?;
         let reopened = OpenOptions::new().read(true).write(true).open(&self.path);
         self.file = reopened.map_err(AppendError::Broken)?;
@@ -204,6 +202,15 @@ impl Ledger {
         self.needed = self.bytes;
         Ok(())
     }
+}
+
+/// A ledger of these facts, without their history.
+fn alone(facts: &Facts) -> Vec<u8> {
+    let mut content = HEADER.to_vec();
+    for part in facts.snapshot().chunks(FACTS_PER_WRITE_MAX) {
+        content.extend(frame(part));
+    }
+    content
 }
 
 fn frame(facts: &[Fact]) -> Vec<u8> {

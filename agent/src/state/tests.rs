@@ -173,6 +173,35 @@ fn a_rewritten_ledger_says_the_same_in_less() {
     assert_eq!(Ledger::open(&path).unwrap().1, state);
 }
 
+/// What earlier runs of the agent wrote is history too: one that is started again every day keeps its ledger short.
+#[test]
+fn a_ledger_that_is_opened_again_and_again_stays_short() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("ledger");
+    let mut rewritten = 0;
+    for day in 0..8 {
+        let (mut ledger, mut state, _) = Ledger::open(&path).unwrap();
+        for at in 1..=200 {
+            let number = day * 200 + at;
+            let ended = Fact::Ended { shard: shard(1), attempt: no(number), end: largest_end() };
+            let settled = Fact::Settled { shard: shard(1), attempt: no(number) };
+            let write = [begun(shard(1), number), ended, settled];
+            ledger.append(&write).unwrap();
+            write.iter().for_each(|fact| state.apply(fact));
+            if ledger.wants_rewrite() {
+                ledger.rewrite(&state).unwrap();
+                rewritten += 1;
+            }
+        }
+        drop(ledger);
+        assert_eq!(Ledger::open(&path).unwrap().1, state);
+        // One write longer than what is not worth rewriting.
+        let len = fs::metadata(&path).unwrap().len();
+        assert!(len < (1 << 20) + (4 << 10), "day {day}: {len} bytes");
+    }
+    assert!((1..4).contains(&rewritten), "{rewritten} times");
+}
+
 #[test]
 fn reserved_space_holds_the_largest_result() {
     let mut bytes = Vec::new();
