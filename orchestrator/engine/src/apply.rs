@@ -35,7 +35,9 @@ impl std::error::Error for Inconsistent {}
 /// of may still arrive. 2^20 attempts of one shard in one life are out of reach; 2^12 restores fit.
 const ATTEMPTS_PER_INCARNATION: u32 = 1 << 20;
 
-/// Earlier lives of a node that are remembered, and refused for ever.
+/// Earlier lives of a node that are remembered, the latest ones: a greeting of one of them is refused. The oldest is forgotten
+/// when one more ends, and would be taken for another new life; no node is reimaged so often while an agent of its first life
+/// still runs.
 const RETIRED_MAX: usize = 16;
 
 type Applied = Result<(), String>;

@@ -6,9 +6,9 @@
 use std::collections::BTreeMap;
 
 use rientro_types::{
-    Actor, AttemptNo, BootId, Busy, CampaignId, CellId, CellTime, Claim, Decision, Digest, Epoch,
-    Incarnation, LabelKey, LabelValue, NodeId, NodeIncarnation, Order, Pace, Progress, Receipt, Refusal,
-    ServiceSet, ShardId, Task, TaskEnd, Verb,
+    Actor, AttemptNo, BootId, Busy, CampaignId, CellId, CellTime, Claim, Decision, Digest, Epoch, LabelKey,
+    LabelValue, NodeId, NodeIncarnation, Order, Pace, Progress, Receipt, Refusal, ServiceSet, ShardId, Task,
+    TaskEnd, Verb,
 };
 
 /// Number of an agent session, given by the driver; a node's newer session has a greater one.
@@ -308,15 +308,4 @@ pub struct Ignored {
     pub duplicate: u64,
     /// While this engine does not lead.
     pub not_leading: u64,
-}
-
-/// Identity of a cell, for orders.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Identity {
-    /// Its name.
-    pub cell: CellId,
-    /// Its life.
-    pub incarnation: Incarnation,
-    /// The leader's term.
-    pub epoch: Epoch,
 }

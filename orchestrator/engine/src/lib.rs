@@ -61,8 +61,8 @@ mod waves;
 pub use apply::Inconsistent;
 pub use checks::check_values;
 pub use contract::{
-    Command, Event, Hello, Identity, Ignored, Observation, OrderKind, Origin, RequestNo, SessionNo, Step,
-    Turnaway, WakeReason,
+    Command, Event, Hello, Ignored, Observation, OrderKind, Origin, RequestNo, SessionNo, Step, Turnaway,
+    WakeReason,
 };
 pub use engine::{ABSENCE_MIN, CLOCK_MARK_EVERY, Engine, HOUSEKEEPING_EVERY};
 pub use invariant::Violation;
