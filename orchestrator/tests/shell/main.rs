@@ -18,6 +18,7 @@ mod journal_calls;
 mod killed;
 mod lost;
 mod process;
+mod racing;
 mod reached;
 mod revised;
 mod rolled_back;
