@@ -2,6 +2,9 @@
 
 use std::collections::BTreeMap;
 
+/// What some editors write before a text.
+const BYTE_ORDER_MARK: char = '\u{feff}';
+
 /// Places of the settings of one text.
 #[derive(Clone, Debug)]
 pub(super) struct Places {
@@ -22,11 +25,13 @@ impl Places {
         self.at.insert(path.to_owned(), at);
     }
 
-    /// Line and column, both from 1, the column in characters.
+    /// Line and column, both from 1, the column in characters. A mark that the text begins with is none of them: no editor
+    /// shows it.
     pub(super) fn position(&self, at: usize) -> (usize, usize) {
         let at = at.min(self.text.len());
         let line = self.lines.partition_point(|start| *start <= at);
-        let start = self.lines[line - 1];
+        let marked = line == 1 && self.text.starts_with(BYTE_ORDER_MARK) && at >= BYTE_ORDER_MARK.len_utf8();
+        let start = if marked { BYTE_ORDER_MARK.len_utf8() } else { self.lines[line - 1] };
         let column = self.text.get(start..at).map_or(at - start, |before| before.chars().count());
         (line, column + 1)
     }
@@ -57,6 +62,12 @@ mod tests {
         assert_eq!(places.position(6), (2, 1));
         assert_eq!(places.position(14), (2, 8));
         assert_eq!(places.position(999), (3, 1));
+    }
+
+    #[test]
+    fn a_mark_before_the_text_is_no_column() {
+        let places = Places::new("\u{feff}a = 1\nb = 2\n");
+        assert_eq!([0, 3, 7, 9].map(|at| places.position(at)), [(1, 1), (1, 1), (1, 5), (2, 1)]);
     }
 
     #[test]

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use rientro_types::{
     ByteSize, CLASSES_MAX, CampaignId, CampaignKind, Class, Coverage, Digest, LABELS_MAX, LabelKey,
-    LabelValue, Level, Opening, Pace, Plan, Policy, Ppm, SHARDS_NAMED_MAX, STEPS_MAX, Service, ServiceSet,
-    ShardId, Span, Tries,
+    LabelValue, Level, Opening, Pace, Plan, Policy, Ppm, READERS_MAX, SHARDS_NAMED_MAX, STEPS_MAX, Service,
+    ServiceSet, ShardId, Span, Tries,
 };
 use toml::de::DeTable;
 
@@ -167,7 +167,7 @@ fn class(reader: &mut Reader, setting: &Setting<'_>, named: &mut usize) -> Optio
         return None;
     }
     reader.check_keys(&section, &["labels", "shards", "weight"]);
-    let weight = reader.small_or(&section, "weight", 1);
+    let weight = reader.small_or(&section, "weight", 1, &(0..=u32::MAX));
     let covers = coverage(reader, &section, named, false)?;
     Some(Class { covers, weight })
 }
@@ -179,7 +179,7 @@ fn policy(reader: &mut Reader, whole: &Section<'_>) -> Policy {
     Policy {
         level: level(reader, &verify),
         coverage_min: reader.parsed_or(&verify, "coverage", Ppm::ONE, "\"100%\""),
-        damaged_per_million_max: reader.small_or(&verify, "damaged_per_million", 0),
+        damaged_per_million_max: reader.small_or(&verify, "damaged_per_million", 0, &(0..=999_999)),
         unreadable_mailboxes_max: reader.number_or(&verify, "unreadable_mailboxes", 0, &(0..=u64::MAX)),
         verified_age_max: span(reader, &verify, "verified_age_max", Span::from_secs(6 * 3600)),
     }
@@ -218,7 +218,7 @@ fn tries(reader: &mut Reader, whole: &Section<'_>) -> Tries {
     // A longer first wait moves the default of the longest one with it.
     let backoff_max = backoff_first.max(Span::from_secs(600));
     Tries {
-        attempts_max: reader.small_or(&tries, "attempts", ATTEMPTS),
+        attempts_max: reader.small_or(&tries, "attempts", ATTEMPTS, &(1..=u32::MAX)),
         backoff_first,
         backoff_max: span(reader, &tries, "backoff_max", backoff_max),
         verify_timeout: span(reader, &tries, "verify_timeout", Span::from_secs(12 * 3600)),
@@ -236,7 +236,7 @@ pub(super) fn span(reader: &mut Reader, section: &Section<'_>, key: &str, defaul
 fn opening(reader: &mut Reader, whole: &Section<'_>) -> Opening {
     let open = reader.section(whole, "open");
     reader.check_keys(&open, &["steps", "services", "in_flight"]);
-    let in_flight_max = reader.small_or(&open, "in_flight", IN_FLIGHT);
+    let in_flight_max = reader.small_or(&open, "in_flight", IN_FLIGHT, &(1..=u32::MAX));
     let steps = match (reader.get(&open, "steps"), reader.get(&open, "services")) {
         (Some(steps), None) => self::steps(reader, &steps),
         (None, Some(set)) => vec![services(reader, &set)],
@@ -273,7 +273,7 @@ fn pace(reader: &mut Reader, whole: &Section<'_>) -> Pace {
     let unlimited = rate.as_ref().is_some_and(|rate| rate.value.as_str() == Some("unlimited"));
     let rate = rate.filter(|_| !unlimited);
     let bytes_per_second = rate.and_then(|rate| self::rate(reader, &rate)).unwrap_or_default();
-    Pace { bytes_per_second, readers: reader.small_or(&pace, "readers", READERS) }
+    Pace { bytes_per_second, readers: reader.small_or(&pace, "readers", READERS, &(1..=READERS_MAX)) }
 }
 
 /// A rate above zero: zero would mean no limit, and nobody who writes it means that.

@@ -182,42 +182,57 @@ impl Reader {
         }
     }
 
-    /// The whole number of this key within a range, or the default.
+    /// The whole number of this key, or the default. What makes no sense though it is a number is found with all else that
+    /// makes none, when the text is read: `sense` is what a number that is none is told to be.
     pub(super) fn number_or(
         &mut self,
         section: &Section<'_>,
         key: &str,
         default: u64,
-        range: &RangeInclusive<u64>,
+        sense: &RangeInclusive<u64>,
+    ) -> u64 {
+        self.whole_or(section, key, default, sense, u64::MAX)
+    }
+
+    /// The same, of what fits in 32 bits.
+    pub(super) fn small_or(
+        &mut self,
+        section: &Section<'_>,
+        key: &str,
+        default: u32,
+        sense: &RangeInclusive<u32>,
+    ) -> u32 {
+        let sense = (*sense.start()).into()..=(*sense.end()).into();
+        let number = self.whole_or(section, key, default.into(), &sense, u32::MAX.into());
+        u32::try_from(number).unwrap_or(default)
+    }
+
+    fn whole_or(
+        &mut self,
+        section: &Section<'_>,
+        key: &str,
+        default: u64,
+        sense: &RangeInclusive<u64>,
+        most: u64,
     ) -> u64 {
         let Some(setting) = self.get(section, key) else { return default };
         let integer = setting.value.as_integer();
         let number = integer.and_then(|i| u64::from_str_radix(i.as_str(), i.radix()).ok());
-        match number.filter(|number| range.contains(number)) {
-            Some(number) => number,
-            None => {
-                let (least, most) = (range.start(), range.end());
-                self.fault(
-                    &setting,
-                    format!("must be a whole number from {least} to {most}, without quotes"),
-                );
-                default
-            }
-        }
-    }
-
-    /// The whole number of this key that fits in 32 bits, or the default.
-    pub(super) fn small_or(&mut self, section: &Section<'_>, key: &str, default: u32) -> u32 {
-        let number = self.number_or(section, key, default.into(), &(0..=u32::MAX.into()));
-        u32::try_from(number).unwrap_or(default)
+        number.filter(|number| *number <= most).unwrap_or_else(|| {
+            let (least, most) = (sense.start(), sense.end());
+            self.fault(&setting, format!("must be a whole number from {least} to {most}, without quotes"));
+            default
+        })
     }
 }
 
-/// A piece of the text, cut and made printable.
+/// A piece of the text, cut and made visible: every word of a plan is ASCII, so a letter that only looks like one is spelled
+/// out, and nothing or a space at an end is shown in quotes.
 pub(super) fn quote(text: &str) -> String {
     let cut: String = text.chars().take(QUOTE_CHARS_MAX).collect();
     let more = if cut.len() < text.len() { "..." } else { "" };
-    format!("{}{more}", cut.escape_debug())
+    let around = if text.is_empty() || text.trim() != text { "\"" } else { "" };
+    format!("{around}{}{more}{around}", cut.escape_default())
 }
 
 fn article(value: &DeValue<'_>) -> &'static str {

@@ -119,6 +119,108 @@ fn more_shards_than_a_plan_may_name_are_refused() {
     );
 }
 
+/// T2: at its borders a number is right, and one beyond is refused where it stands, with the range.
+#[test]
+fn numbers_are_held_to_their_borders() {
+    let borders: [(&str, &str, [u64; 2]); 6] = [
+        ("tries", "attempts", [1, u32::MAX.into()]),
+        ("open", "in_flight", [1, u32::MAX.into()]),
+        ("pace", "readers", [1, 128]),
+        ("verify", "damaged_per_million", [0, 999_999]),
+        ("verify", "unreadable_mailboxes", [0, u64::MAX]),
+        ("class", "weight", [0, u32::MAX.into()]),
+    ];
+    for (section, key, [least, most]) in borders {
+        let head = match section {
+            "class" => "[[class]]\nshards = [\"a\"]\n".to_owned(),
+            other => format!("[{other}]\n"),
+        };
+        let text = |number: i128| format!("{SMALL}{head}{key} = {number}\n");
+        for number in [least, most] {
+            assert!(read(text(number.into()).as_bytes()).is_ok(), "{key} = {number}");
+        }
+        for number in [i128::from(least) - 1, i128::from(most) + 1, i128::from(u64::MAX) * 9, -1] {
+            let [said] = faults(&text(number)).try_into().expect("one problem");
+            let range = format!("{key}: must be a whole number from {least} to {most}");
+            let borders =
+                ["at least 1", "at most 128", "below 1000000"].map(|b| format!("{key}: must be {b}"));
+            assert!(said.contains(&range) || borders.iter().any(|border| said.contains(border)), "{said}");
+        }
+    }
+}
+
+/// Durations, sizes and shares at their borders.
+#[test]
+fn quantities_are_held_to_their_borders() {
+    let bake = |text: &str| format!("{SMALL}bake = {text:?}\n");
+    let rate = |text: &str| format!("{SMALL}[pace]\nbytes_per_second = {text:?}\n");
+    let first = |text: &str| format!("name = \"r\"\nwaves = {{ first = {text:?} }}");
+    let share = |text: &str| format!("name = \"r\"\nwaves = {{ list = [{text:?}, \"rest\"] }}");
+    let growth = |text: &str| format!("name = \"r\"\nwaves = {{ first = \"1%\", growth = {text} }}");
+    let good = [
+        bake("0s"),
+        bake("18446744073709551615ms"),
+        rate("1 B"),
+        rate("18446744073709551615 B"),
+        first("0.0001%"),
+        first("100%"),
+        share("1 shard"),
+        share("4294967295 shards"),
+        growth("1"),
+        growth("1000.00"),
+    ];
+    for text in good {
+        assert!(read(text.as_bytes()).is_ok(), "{text}: {:?}", faults(&text));
+    }
+    let bad = [
+        (bake("18446744073709551616ms"), "is not a duration"),
+        (bake("213503982335d"), "is not a duration"),
+        (bake("-1s"), "is not a duration"),
+        (bake(""), "\"\" is not a duration"),
+        (bake(" 1s"), "\" 1s\" is not a duration"),
+        (rate("18446744073709551616 B"), "is not a size"),
+        (rate("16777216 TiB"), "is not a size"),
+        (first("0%"), "must be above 0%"),
+        (first("100.0001%"), "is not a percentage"),
+        (first("1.2345678%"), "at most four decimals"),
+        (share("0 shards"), "at least one shard"),
+        (share("4294967296 shards"), "is not a wave"),
+        (share("rest "), "\"rest \" is not a wave"),
+        (share("r\u{435}st"), "r\\u{435}st is not a wave"),
+        (growth("0.99"), "at least 1: waves never shrink"),
+        (growth("1000.01"), "from 1 to 1000"),
+        (growth("1.001"), "at most two decimals"),
+    ];
+    for (text, said) in bad {
+        let faults = faults(&text);
+        assert!(faults.len() == 1 && faults[0].contains(said), "{said}: {faults:?}");
+    }
+}
+
+/// What a text is wrapped in changes no place: line ends of other systems, a mark before it. Nesting without end is refused.
+#[test]
+fn wrappings_and_depths_are_survived() {
+    let crlf = |text: &str| text.replace('\n', "\r\n");
+    assert!(read(crlf(SMALL).as_bytes()).is_ok() && read(format!("\u{feff}{SMALL}").as_bytes()).is_ok());
+    let wrong = format!("{SMALL}bake = 3\n");
+    let said = faults(&wrong);
+    assert!(said[0].starts_with("4:8: waves.bake: "), "{said:?}");
+    assert_eq!([faults(&crlf(&wrong)), faults(&format!("\u{feff}{wrong}"))], [said.clone(), said]);
+    assert_eq!(faults("\u{feff}name = 3\nwaves = { list = [\"rest\"] }").len(), 1);
+    assert!(faults("\u{feff}name = 3\nwaves = { list = [\"rest\"] }")[0].starts_with("1:8: name: "));
+    let deep = PLAN_TEXT_BYTES_MAX / 2 - 100;
+    let depths = [
+        format!("x = {}{}", "[".repeat(deep), "]".repeat(deep)),
+        format!("x = {}", "{a=".repeat(deep / 2)),
+        format!("{} = 1", vec!["a"; deep].join(".")),
+        format!("[{}]", vec!["a"; deep].join(".")),
+    ];
+    for text in depths {
+        let said = faults(&text);
+        assert!(said.len() == 1 && said[0].contains("is not TOML"), "{said:?}");
+    }
+}
+
 /// A problem that the orchestrator finds is shown at the setting it is about.
 #[test]
 fn problems_of_the_fleet_are_found_in_the_text() {

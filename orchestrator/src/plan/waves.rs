@@ -107,7 +107,11 @@ fn percent(reader: &mut Reader, setting: &Setting<'_>) -> Option<u32> {
     };
     let percent = written.and_then(hundredths).filter(|percent| *percent <= GROWTH_PERCENT_MAX);
     if percent.is_none() {
-        reader.fault(setting, "must be a number such as 2 or 1.5: how many times larger each wave is");
+        let most = GROWTH_PERCENT_MAX / 100;
+        let problem = format!(
+            "must be a number from 1 to {most} with at most two decimals, such as 2 or 1.5: how many times larger each wave is"
+        );
+        reader.fault(setting, problem);
     }
     percent
 }
