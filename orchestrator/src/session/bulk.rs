@@ -27,32 +27,50 @@ const MAILBOXES_WRITTEN_TOGETHER: usize = 1 << 16;
 /// What a list costs beside its mailboxes, in mailboxes: lists without any wait in memory, too.
 const LIST_COSTS: usize = size_of::<Listing>().div_ceil(size_of::<MailboxId>());
 
-/// Nodes that tell their inventory at this moment.
+/// What a node tells in one call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Report {
+    Inventory,
+    Mailboxes,
+}
+
+/// What nodes tell at this moment.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Reporting(Arc<Mutex<BTreeSet<NodeId>>>);
+pub(crate) struct Reporting(Arc<Mutex<BTreeSet<(NodeId, Report)>>>);
 
 /// A node's turn to tell; over when dropped.
 struct Turn {
     reporting: Reporting,
-    node: NodeId,
+    of: (NodeId, Report),
 }
 
 impl Reporting {
-    /// Pages of two inventories of one node must not mix.
-    fn begin(&self, node: NodeId) -> Result<Turn, Status> {
-        let mut nodes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if !nodes.insert(node) {
+    /// Pages of two inventories of one node must not mix, nor must what a list is compared with change before it is put. And
+    /// no node takes more than its part of the places that all calls share.
+    fn begin(&self, node: NodeId, report: Report) -> Result<Turn, Status> {
+        let of = (node, report);
+        if !self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(of) {
+            let what = report.name();
             return Err(Status::aborted(format!(
-                "node {node} tells its inventory already; try again after that"
+                "node {node} tells its {what} already; try again after that"
             )));
         }
-        Ok(Turn { reporting: self.clone(), node })
+        Ok(Turn { reporting: self.clone(), of })
+    }
+}
+
+impl Report {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Inventory => "inventory",
+            Self::Mailboxes => "lists of mailboxes",
+        }
     }
 }
 
 impl Drop for Turn {
     fn drop(&mut self) {
-        self.reporting.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.node);
+        self.reporting.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.of);
     }
 }
 
@@ -68,9 +86,9 @@ fn headless() -> Status {
 }
 
 /// An agent that says what may not be said goes on saying it: somebody has to look after it.
-fn tell_refused(node: NodeId, what: &'static str, refused: &Status) {
+fn tell_refused(node: NodeId, report: Report, refused: &Status) {
     if refused.code() == Code::InvalidArgument {
-        tracing::warn!(%node, what, error = refused.message(), "bulk call refused");
+        tracing::warn!(%node, what = report.name(), error = refused.message(), "bulk call refused");
     }
 }
 
@@ -99,9 +117,9 @@ impl<J: Journal> Agents<J> {
         let first = part(&mut inbound).await?.ok_or_else(headless)?;
         let InventoryPart::Header { node, incarnation } = first.try_into()? else { return Err(headless()) };
         let session = self.session_of(node, incarnation).await?;
-        let _turn = self.reporting.begin(node)?;
+        let _turn = self.reporting.begin(node, Report::Inventory)?;
         let taken = self.or_stop(self.take_claims(inbound, node, incarnation, session)).await;
-        taken.inspect_err(|refused| tell_refused(node, "inventory", refused))
+        taken.inspect_err(|refused| tell_refused(node, Report::Inventory, refused))
     }
 
     async fn take_claims(
@@ -135,8 +153,9 @@ impl<J: Journal> Agents<J> {
         let first = part(&mut inbound).await?.ok_or_else(headless)?;
         let MailboxesPart::Header { node, incarnation } = first.try_into()? else { return Err(headless()) };
         let session = self.session_of(node, incarnation).await?;
+        let _turn = self.reporting.begin(node, Report::Mailboxes)?;
         let taken = self.or_stop(self.take_lists(inbound, node, incarnation, session)).await;
-        taken.inspect_err(|refused| tell_refused(node, "lists of mailboxes", refused))
+        taken.inspect_err(|refused| tell_refused(node, Report::Mailboxes, refused))
     }
 
     async fn take_lists(

@@ -5,9 +5,13 @@ use rientro_types::{
     Action, AttemptNo, ByteSize, CampaignId, Claim, Level, MAILBOXES_PER_SHARD_MAX, Outcome, Pace, Task,
     TaskEnd, VolumeId,
 };
+use rientro_wire::bulk::MailboxesPart;
 use rientro_wire::session::{AgentMessage, Hello, OrchestratorMessage, RefuseReason};
 use rientro_wire::v1;
 use rientro_wire::v1::agent_service_client::AgentServiceClient;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio_stream::wrappers::ReceiverStream;
 use tonic::Code;
 
 use crate::agent::{Agent, Manner, channel, claim, hello, open, shard, starts, verification, welcome_of};
@@ -175,4 +179,34 @@ async fn a_count_that_no_shard_can_have_is_turned_away() {
     let told = |what: &str, field: &str| log.iter().any(|line| line.contains(what) && line.contains(field));
     assert!(told("bulk call refused", "page.claims[0].mailboxes"), "{log:#?}");
     assert!(told("message refused", "tally.mailboxes"), "{log:#?}");
+}
+
+/// A node has one turn at telling its lists, whatever it opens: the places that are left are for others.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_tells_its_lists_in_one_call_at_a_time() {
+    let cell = Cell::start().await;
+    let (one, other) = (
+        Agent::connect(cell.address(), "n1", Manner::Slow).await,
+        Agent::connect(cell.address(), "n2", Manner::Slow).await,
+    );
+    let header = |agent: &Agent| {
+        let (node, incarnation) = (agent.node, agent.incarnation);
+        v1::ReportMailboxesRequest::from(MailboxesPart::Header { node, incarnation })
+    };
+    let mut calls = JoinSet::new();
+    let mut open = Vec::new();
+    for _ in 0..2 {
+        let (say, parts) = mpsc::channel(1);
+        say.send(header(&one)).await.unwrap();
+        open.push(say);
+        let mut client = AgentServiceClient::new(channel(cell.address()).await);
+        calls.spawn(async move { client.report_mailboxes(ReceiverStream::new(parts)).await });
+    }
+    let refused = within(calls.join_next()).await.unwrap().unwrap().unwrap_err();
+    assert_eq!(refused.code(), Code::Aborted, "{refused}");
+    assert!(refused.message().contains("node n1 tells its lists of mailboxes already"), "{refused}");
+    assert_eq!(other.report_mailboxes(vec![header(&other)]).await.unwrap(), (0, 0));
+    drop(open);
+    within(calls.join_next()).await.unwrap().unwrap().unwrap();
+    assert_eq!(one.report_mailboxes(vec![header(&one)]).await.unwrap(), (0, 0));
 }
