@@ -133,7 +133,7 @@ async fn failures_are_told_as_json_when_that_is_asked_for() {
         assert_eq!(said.lines().count(), 1, "{said}");
         assert_eq!(told["error"]["code"], named, "{said}");
         assert!(told["error"]["what"].is_string(), "{said}");
-        assert_eq!(told["error"]["next"].is_string(), named != "io", "{said}");
+        assert!(told["error"]["next"].is_string(), "{said}");
     }
 }
 
