@@ -96,8 +96,13 @@ impl Caps {
         Err(problem(&format!("waves.domain_caps.{label}"), text))
     }
 
-    /// Why no order of the shards fits into waves of these sizes, where that can be proven.
+    /// Why no order of the shards fits into waves of these sizes, where that can be proven and it is the caps that are in the
+    /// way.
     pub(crate) fn proof(&self, to_place: &[Candidate], sizes: &[WaveSize]) -> Option<String> {
+        let all: Vec<u64> = to_place.iter().map(|candidate| candidate.weight).collect();
+        if room(&all, sizes, u64::MAX) < all.iter().sum() {
+            return None;
+        }
         let waves = sizes.len() as u64;
         let shards = self.weights(to_place);
         let needs = self.0.iter().map(|(domain, allowance)| {
@@ -162,14 +167,8 @@ fn too_little_room(
     weights: &[u64],
     sizes: &[WaveSize],
 ) -> Option<String> {
-    let (at_once, largest) = (allowance.at_once(), weights.first()?);
-    let room = |size: &WaveSize| match size {
-        // A wave takes one shard, however small it is.
-        WaveSize::Mailboxes(count) => (*count).max(*largest).min(at_once),
-        WaveSize::Shards(count) => weights.iter().take(*count as usize).sum::<u64>().min(at_once),
-        WaveSize::Rest => at_once,
-    };
-    let room = sizes.iter().map(room).fold(0, u64::saturating_add);
+    let at_once = allowance.at_once();
+    let room = room(weights, sizes, at_once);
     (room < allowance.left).then(|| {
         format!(
             "{label} {value} has {}, and the {} waves can take no more than {room} of them: by their own sizes, and {at_once} \
@@ -179,6 +178,18 @@ fn too_little_room(
             allowance.cap
         )
     })
+}
+
+/// Mailboxes that waves of these sizes hold at most of shards of these weights, when a wave may take so many.
+fn room(weights: &[u64], sizes: &[WaveSize], at_once: u64) -> u64 {
+    let largest = weights.iter().copied().max().unwrap_or(0);
+    let of_wave = |size: &WaveSize| match size {
+        // A wave takes one shard, however small it is.
+        WaveSize::Mailboxes(count) => (*count).max(largest).min(at_once),
+        WaveSize::Shards(count) => largest.saturating_mul((*count).into()).min(at_once),
+        WaveSize::Rest => at_once,
+    };
+    sizes.iter().map(of_wave).fold(0, u64::saturating_add)
 }
 
 impl State {

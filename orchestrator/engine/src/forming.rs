@@ -9,7 +9,7 @@
 //! another order, and the first that places all is taken: whether a plan is refused is no matter of luck.
 
 use std::cmp::Reverse;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use rientro_types::{
     CampaignState, Coverage, Phase, Plan, PlanProblem, Refusal, Schedule, Share, WAVES_MAX, WaveForecast,
@@ -244,15 +244,13 @@ impl State {
         let total = ordered.iter().chain(&kept.placed).map(|c| c.weight).sum();
         let caps = Caps::new(&plan.waves.domain_caps, ordered, kept.placed.iter());
         caps.check(self, ordered)?;
-        let mut left: Vec<&Candidate> = ordered.iter().collect();
+        let mut left: VecDeque<&Candidate> = ordered.iter().collect();
         let mut waves = Vec::new();
         for size in sizes(&plan.waves.schedule, kept.waves, total) {
             if left.is_empty() || waves.len() + kept.waves >= WAVES_MAX {
                 break;
             }
-            let (taken, rest) = fill(left, size, &caps);
-            waves.push(taken);
-            left = rest;
+            waves.push(fill(&mut left, size, &caps));
         }
         if left.is_empty() {
             return Ok(waves);
@@ -323,23 +321,25 @@ fn grown(mailboxes: u64, percent: u32) -> u64 {
 }
 
 /// Fills one wave: shards in order, as long as they fit into its size and their domains' caps. A wave takes at least one
-/// shard, however small it is.
-fn fill<'a>(left: Vec<&'a Candidate>, size: WaveSize, caps: &Caps) -> (Vec<ShardIx>, Vec<&'a Candidate>) {
+/// shard, however small it is. Looks at no more shards than it takes or passes over, as a fleet may have a thousand waves.
+fn fill(left: &mut VecDeque<&Candidate>, size: WaveSize, caps: &Caps) -> Vec<ShardIx> {
     let mut used: BTreeMap<Domain, u64> = BTreeMap::new();
     let mut weight = 0;
     let mut taken = Vec::new();
-    let mut rest = Vec::new();
-    let mut full = false;
-    for candidate in left {
+    let mut passed_over = Vec::new();
+    while let Some(candidate) = left.pop_front() {
         let fits = match size {
             WaveSize::Mailboxes(most) => weight + candidate.weight <= most || taken.is_empty(),
             WaveSize::Shards(count) => taken.len() < count as usize,
             WaveSize::Rest => true,
         };
-        // A wave ends at the first shard that does not fit, so that small shards do not overtake the order.
-        full |= !fits;
-        if full || !caps.allow(candidate, &used) {
-            rest.push(candidate);
+        if !fits {
+            // A wave ends at the first shard that does not fit, so that small shards do not overtake the order.
+            left.push_front(candidate);
+            break;
+        }
+        if !caps.allow(candidate, &used) {
+            passed_over.push(candidate);
             continue;
         }
         weight += candidate.weight;
@@ -348,5 +348,6 @@ fn fill<'a>(left: Vec<&'a Candidate>, size: WaveSize, caps: &Caps) -> (Vec<Shard
         }
         taken.push(candidate.ix);
     }
-    (taken, rest)
+    passed_over.into_iter().rev().for_each(|candidate| left.push_front(candidate));
+    taken
 }

@@ -149,6 +149,12 @@ fn a_cap_that_needs_more_waves_than_there_may_be_is_named() {
     let (field, said) = refused(&fleet(&[vec![1; 2001]]), &scheduled(growth, "0.05%"));
     assert_eq!(field, "waves.domain_caps");
     assert!(said.contains("that needs 1001 waves, and there are 1000; let a wave take more"), "{said}");
+    let level = Schedule::Growth { first: Ppm::new(1).unwrap(), percent: 100, max: percent("25%") };
+    let (field, said) = refused(&fleet(&[vec![1; 2001]]), &scheduled(level, "25%"));
+    assert_eq!(
+        (&*field, &*said),
+        ("waves", "after 1000 waves some shards are left over; make the waves larger")
+    );
 }
 
 fn racks() -> impl Strategy<Value = Vec<Vec<u64>>> {
