@@ -97,11 +97,38 @@ async fn shards_are_read_from_a_file_and_a_bad_line_is_pointed_at() {
     let shards = vec![fixtures::shard_id("vol-1"), fixtures::shard_id("vol-2")];
     let verb = decided(&["shard", "prioritize", "--shards-from", path]).await;
     assert_eq!(verb, Verb::Prioritise { selector: Selector { shards, ..Selector::default() } });
+    std::fs::write(&list, "\u{feff}vol-1\r\nvol-2\r\n").expect("written");
+    assert_eq!(decided(&["shard", "prioritize", "--shards-from", path]).await, verb);
 
-    std::fs::write(&list, "vol-1\na/b\n").expect("written");
-    let run = Cell::new(Canned::default()).await.run(&["shard", "retry", "--shards-from", path]).await;
-    assert_eq!(run.code, 2);
-    assert!(run.stderr.contains("list:2: a/b has '/'"), "{}", run.stderr);
+    for (text, said) in [
+        (&b"vol-1\na/b\n"[..], "list:2: a/b has '/'"),
+        (b"vol-1\n\x1b[2J\n", "list:2: \\u{1b}[2J has"),
+        (b"vol-1\nvol-\xff\n", "list:2: is not UTF-8"),
+        (&[b'#'; 2 << 20], "is too long"),
+    ] {
+        std::fs::write(&list, text).expect("written");
+        let run = Cell::new(Canned::default()).await.run(&["shard", "retry", "--shards-from", path]).await;
+        assert_eq!(run.code, 2);
+        assert!(run.stderr.contains(said) && run.stderr.lines().count() == 2, "{}", run.stderr);
+    }
+}
+
+/// R8: a list that came out empty selects nothing; it does not leave the rest of the selection to match all it can.
+#[tokio::test]
+async fn an_empty_list_does_not_select_everything() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let list = dir.path().join("list");
+    let path = list.to_str().expect("UTF-8");
+    for text in ["", "\n\n", "\u{feff}", "# none was found\n  # really\n"] {
+        std::fs::write(&list, text).expect("written");
+        for more in [&["--campaign", "return-1"][..], &["--state", "held"], &["--all"], &[]] {
+            let cell = Cell::new(Canned::default()).await;
+            let accept = ["--yes", "shard", "accept", "--reason", "looked at", "--shards-from", path];
+            let run = cell.run(&[&accept[..], more].concat()).await;
+            assert!(run.code == 2 && run.stderr.contains("list names no shard"), "{}", run.stderr);
+            assert!(cell.server.asked.lock().expect("not poisoned").acts.is_empty(), "nothing is asked for");
+        }
+    }
 }
 
 #[tokio::test]

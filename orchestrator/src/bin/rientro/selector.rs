@@ -20,6 +20,11 @@ use crate::session::refused;
 /// Longest list of shards that is read: each name with a line end, and as much again for comments.
 const LIST_BYTES_MAX: u64 = 2 * 48 * SHARDS_NAMED_MAX as u64;
 
+/// What some editors write before a text.
+const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
+/// How a list is written.
+const LINES: &str = "write one shard a line, as `rientro shard list` shows it; # begins a comment";
+
 /// Shards match when every part that is given matches.
 #[derive(Args, Clone, Debug, Default)]
 pub(crate) struct SelectorArgs {
@@ -108,30 +113,35 @@ pub(crate) async fn known(client: &mut Client, selector: &Selector) -> Result<()
     Ok(())
 }
 
+/// The shards that a file names. One that names none is refused: beside another part of a selection it would widen that to
+/// all it matches, and a list that came out empty means the opposite.
 fn listed(path: &Path) -> Result<Vec<ShardId>, Failure> {
     let name = file_name(path);
-    let mut text = String::new();
+    let mut bytes = Vec::new();
     let read = if path.as_os_str() == "-" {
-        std::io::stdin().take(LIST_BYTES_MAX).read_to_string(&mut text)
+        std::io::stdin().take(LIST_BYTES_MAX).read_to_end(&mut bytes)
     } else {
-        std::fs::File::open(path).and_then(|file| file.take(LIST_BYTES_MAX).read_to_string(&mut text))
+        std::fs::File::open(path).and_then(|file| file.take(LIST_BYTES_MAX).read_to_end(&mut bytes))
     };
-    let bytes = read.map_err(|source| Failure::io(format!("read the list of shards {name}"), source))?;
-    if bytes as u64 == LIST_BYTES_MAX {
+    read.map_err(|source| Failure::io(format!("read the list of shards {name}"), source))?;
+    if bytes.len() as u64 == LIST_BYTES_MAX {
         let next = format!("at most {SHARDS_NAMED_MAX} shards can be named at once");
         return Err(Failure::usage(format!("{name} is too long"), next));
     }
-    let words = text
-        .lines()
-        .enumerate()
-        .map(|(at, line)| (at + 1, line.split('#').next().unwrap_or_default().trim()));
-    words
-        .filter(|(_, word)| !word.is_empty())
-        .map(|(line, word)| {
-            word.parse()
-                .map_err(|error| Failure::Usage(format!("{name}:{line}: {} {error}", clean(word)).into()))
-        })
-        .collect()
+    let mut shards = Vec::new();
+    let text = bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(&bytes);
+    for (line, bytes) in (1..).zip(text.split(|byte| *byte == b'\n')) {
+        let wrong = |what: String| Failure::usage(format!("{name}:{line}: {what}"), LINES);
+        let text = str::from_utf8(bytes).map_err(|_| wrong("is not UTF-8".to_owned()))?;
+        let word = text.split('#').next().unwrap_or_default().trim();
+        if !word.is_empty() {
+            shards.push(word.parse().map_err(|error| wrong(format!("{} {error}", clean(word))))?);
+        }
+    }
+    if shards.is_empty() {
+        return Err(Failure::usage(format!("{name} names no shard"), "nothing is selected by an empty list"));
+    }
+    Ok(shards)
 }
 
 pub(crate) fn wave(text: &str) -> Result<WaveNo, String> {
