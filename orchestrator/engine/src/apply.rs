@@ -87,6 +87,7 @@ impl State {
                 self.edit(*shard, |s| s.hold(reason.clone(), at))
             }
             Record::ShardReleased { shard } => self.edit(*shard, Shard::release),
+            Record::ShardUnlisted { shard, unlisted } => self.edit(*shard, |s| s.unlisted = *unlisted),
             Record::CampaignStarted { .. }
             | Record::WaveFormed { .. }
             | Record::CampaignReady { .. }

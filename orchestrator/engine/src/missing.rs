@@ -10,7 +10,8 @@
 //! verification. An operator who accepts what a verification found accepts what it found, never that mailboxes are gone: that
 //! is settled by the shard's name alone. What is graver, or is a question of its own (another volume, two nodes, a restored
 //! journal), takes the place of this hold. When it is over an inventory says what it shows, the second witness speaks, and what
-//! a list lacked, which is kept beside the graver hold, holds the shard again until a list or a person has ended that.
+//! a list lacked, which is kept beside the graver hold, holds the shard again until a list or a person has ended that. A list
+//! that lacks some while the graver hold stands is kept the same way: it is told once, and not again when the hold is over.
 
 use rientro_types::{CellTime, Claim, HeldReason, Outcome, Phase, Record, ServiceSet, ShardId, UnknownCause};
 
@@ -39,7 +40,8 @@ impl Engine {
     }
 
     /// The node of a shard lists its mailboxes, and so many that were listed before are not among them. What the counts say
-    /// stays as it is; what is away, in question or in service is not judged by a list.
+    /// stays as it is; what is away, in doubt or in service is not judged by a list, and what another question holds is judged
+    /// by it when that is over.
     pub(crate) fn unlisted(&mut self, ix: NodeIx, shard: ShardId, unlisted: u64) {
         let Some(shard) = self.state.shard_ix.get(&shard).copied() else { return };
         let s = self.state.shard(shard);
@@ -49,7 +51,14 @@ impl Engine {
         }
         let missing = s.missing_mailboxes();
         let free = matches!(s.held_by(), None | Some(HeldReason::NodeSilent { .. })) || missing.is_some();
-        if s.is_in_service() || s.doubted || !free || self.state.mutant == Mutant::ForgetMissing {
+        if s.is_in_service() || s.doubted || self.state.mutant == Mutant::ForgetMissing {
+            return;
+        }
+        if !free {
+            if s.held_by().is_some_and(waits_with_list) && s.unlisted != unlisted {
+                let shard = s.id;
+                self.decide_for(ix, Record::ShardUnlisted { shard, unlisted });
+            }
             return;
         }
         let (id, shown) = (s.id, missing.map_or(s.mailboxes, |missing| missing.shown));
@@ -91,6 +100,20 @@ const fn is_over_when_shown(held: &HeldReason) -> bool {
 /// The same of a shard whose list lacked so many, which counts do not end.
 const fn is_over_with(held: &HeldReason, unlisted: u64) -> bool {
     is_over_when_shown(held) && (unlisted == 0 || !matches!(held, HeldReason::MailboxesMissing { .. }))
+}
+
+/// Whether a list that is told while this holds the shard has its say when it is over: one of another volume counts too, as the
+/// list of the right one is measured against it.
+const fn waits_with_list(held: &HeldReason) -> bool {
+    match held {
+        HeldReason::VolumeWrong { .. } | HeldReason::Contested { .. } => true,
+        HeldReason::ShardMissing { .. }
+        | HeldReason::MailboxesMissing { .. }
+        | HeldReason::Policy(_)
+        | HeldReason::Unknown(_)
+        | HeldReason::NodeSilent { .. }
+        | HeldReason::Disagreement { .. } => false,
+    }
 }
 
 /// What is missing of a shard that is held for it.

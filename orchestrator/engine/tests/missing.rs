@@ -460,6 +460,38 @@ fn a_graver_cause_settles_nothing_that_the_list_lacks() {
     }
 }
 
+/// R7: what a list lacks for the first time while something graver holds the shard holds it in the step that ends that: the
+/// list is not told again, and nobody has settled what it lacks. A list that is whole again ends it before.
+#[test]
+fn what_a_list_first_lacks_beside_a_graver_cause_is_kept() {
+    let own = || claim("b1", "b");
+    let copy = || Claim { volume: volume_of("z"), ..claim("a1", "b") };
+    let causes: [(Lead<'_>, Lead<'_>); 3] = [
+        (&|cell| cell.inventory("a", vec![Claim { volume: volume_of("z"), ..showing("a1", 100) }]), &|_| ()),
+        (&|cell| cell.inventory("b", vec![own(), copy()]), &|cell| cell.inventory("b", vec![own()])),
+        (&|cell| cell.inventory("b", vec![own(), copy()]), &|cell| _ = cell.ask(settle("a1")).unwrap()),
+    ];
+    let lacks = |unlisted| Some(HeldReason::MailboxesMissing { known: 100, shown: 100, unlisted });
+    for (begin, end) in causes {
+        for (told, kept) in [(vec![1], 1), (vec![3, 3, 2], 2), (vec![2, 0], 0)] {
+            let mut cell = Cell::with_fleet(2, 1);
+            cell.start(generous());
+            begin(&mut cell);
+            let graver = held(&cell, "a1");
+            assert!(graver.is_some());
+            told.iter().for_each(|mailboxes| unlisted(&mut cell, *mailboxes));
+            assert_eq!((held(&cell, "a1"), cell.view("a1").shard.unlisted), (graver, kept));
+            end(&mut cell);
+            cell.inventory("a", vec![showing("a1", 100)]);
+            assert_eq!(held(&cell, "a1"), if kept > 0 { lacks(kept) } else { None });
+            cell.assert_replays();
+            unlisted(&mut cell, 0);
+            assert_eq!(held(&cell, "a1"), None);
+            cell.assert_replays();
+        }
+    }
+}
+
 /// R7: a contest that is settled in favour of another volume settles nothing of what was missing; the list of that one tells.
 #[test]
 fn what_is_missing_goes_with_a_shard_that_moves() {

@@ -21,6 +21,7 @@ pub fn word(record: &Record) -> &'static str {
         Record::ShardPlaced { .. } => "shard-placed",
         Record::ShardHeld { .. } => "shard-held",
         Record::ShardReleased { .. } => "shard-released",
+        Record::ShardUnlisted { .. } => "shard-unlisted",
         Record::CampaignStarted { .. } => "campaign-started",
         Record::WaveFormed { .. } => "wave-formed",
         Record::CampaignReady { .. } => "campaign-ready",
@@ -80,6 +81,7 @@ fn about(record: &Record) -> String {
             format!(" {shard} on {} ({})", placement.node, placement.volume)
         }
         Record::ShardHeld { shard, reason } => format!(" {shard}: {reason}"),
+        Record::ShardUnlisted { shard, unlisted } => format!(" {shard}: {unlisted} mailboxes"),
         Record::ShardReleased { shard }
         | Record::VerificationExpired { shard }
         | Record::OpeningOverdue { shard }

@@ -227,6 +227,7 @@ fn subject(record: &Record) -> Subject {
         | Record::ShardPlaced { shard, .. }
         | Record::ShardHeld { shard, .. }
         | Record::ShardReleased { shard }
+        | Record::ShardUnlisted { shard, .. }
         | Record::TaskStarted { shard, .. }
         | Record::TaskEnded { shard, .. }
         | Record::TaskReleased { shard, .. }

@@ -2,7 +2,7 @@
 
 use rientro_types::{
     Claim, Exception, HeldReason, MailboxId, MailboxView, Refusal, Selector, ServiceSet, ShardState,
-    ShardView, Verb,
+    ShardView, Verb, VolumeId,
 };
 use rientro_wire::bulk::MailboxesPart;
 use rientro_wire::operator::{Act, ActAnswer, ForecastPart, MailboxAnswer, MailboxQuery, ShardAnswer};
@@ -80,6 +80,41 @@ async fn an_exception_alone_closes_nothing() {
     assert_eq!(view.since, view.shard.shard.state_since());
 }
 
+async fn tell(agent: &Agent, mut mailboxes: Vec<MailboxId>) {
+    mailboxes.sort_unstable();
+    let header = MailboxesPart::Header { node: agent.node, incarnation: agent.incarnation };
+    let page = MailboxesPart::Page { shard: shard("a"), mailboxes, complete: true };
+    agent.report_mailboxes(vec![header.into(), page.into()]).await.unwrap();
+}
+
+/// R7: what a list lacks for the first time while another volume is mounted is settled by no list after it, and holds the shard
+/// once the right volume is back.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_list_lacks_beside_a_graver_hold_is_not_forgotten() {
+    let cell = Cell::start().await;
+    let agent = Agent::connect(cell.address(), "n1", Manner::Slow).await;
+    agent.report(vec![claim("a")]).await.unwrap();
+    let operator = cell.operator().await;
+    let id = |no: u8| MailboxId::from_raw([no; 16]);
+    tell(&agent, vec![id(1), id(2)]).await;
+    let volume = VolumeId::new("fs:other").unwrap();
+    agent.report(vec![Claim { volume, ..claim("a") }]).await.unwrap();
+    let graver = shown(&operator, "a").await.shard.blocked.unwrap().reason;
+    assert!(matches!(graver, HeldReason::VolumeWrong { .. }), "{graver:?}");
+    for _ in 0..3 {
+        tell(&agent, vec![id(2), id(3)]).await;
+        let shard = shown(&operator, "a").await.shard;
+        assert_eq!((shard.blocked.unwrap().reason, shard.unlisted), (graver.clone(), 1));
+    }
+    agent.report(vec![claim("a")]).await.unwrap();
+    let held = shown(&operator, "a").await.shard.blocked.unwrap().reason;
+    assert_eq!(held, HeldReason::MailboxesMissing { known: 10, shown: 10, unlisted: 1 });
+    let answer = answered(&operator, "a").await;
+    assert_eq!((answer.missing, answer.missing_known), (vec![id(1)], 1));
+    tell(&agent, vec![id(1), id(2), id(3)]).await;
+    assert_eq!(shown(&operator, "a").await.shard.blocked, None);
+}
+
 /// R7: a mailbox that vanishes from the list of a closed shard while another appears holds the shard, is found as gone, and
 /// releases the shard when it is listed again.
 #[tokio::test(flavor = "multi_thread")]
@@ -89,13 +124,7 @@ async fn a_mailbox_that_vanishes_from_a_list_holds_its_shard() {
     agent.report(vec![claim("a")]).await.unwrap();
     let key = welcome_of(&agent.heard.borrow()).unwrap().mailbox_key;
     let id = |name: &str| MailboxId::of_address(&key, name.as_bytes());
-    let tell = async |names: [&str; 2]| {
-        let mut mailboxes = names.map(id).to_vec();
-        mailboxes.sort_unstable();
-        let header = MailboxesPart::Header { node: agent.node, incarnation: agent.incarnation };
-        let page = MailboxesPart::Page { shard: shard("a"), mailboxes, complete: true };
-        agent.report_mailboxes(vec![header.into(), page.into()]).await.unwrap();
-    };
+    let tell = async |names: [&str; 2]| tell(&agent, names.map(id).to_vec()).await;
     let operator = cell.operator().await;
     let find = async |name: &str| {
         let query = v1::FindMailboxRequest::from(MailboxQuery::Mailbox(id(name)));

@@ -24,6 +24,7 @@ oneof!(Record in record, record: Record => Record {
     ShardPlaced { shard, placement },
     ShardHeld { shard, reason },
     ShardReleased { shard },
+    ShardUnlisted { shard, unlisted },
     CampaignStarted { plan, source, seed },
     WaveFormed { campaign, wave, shards in 0..=SHARDS_PER_RECORD_MAX },
     CampaignReady { campaign },

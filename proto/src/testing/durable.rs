@@ -29,6 +29,7 @@ generate_enum! {
         ShardPlaced { shard, placement },
         ShardHeld { shard, reason },
         ShardReleased { shard },
+        ShardUnlisted { shard, unlisted },
         CampaignStarted { plan, source, seed },
         WaveFormed { campaign, wave, shards },
         CampaignReady { campaign },

@@ -40,6 +40,7 @@ fn shards() -> Vec<(&'static str, Record)> {
         ("shard_placed", Record::ShardPlaced { shard: shard(), placement: placement() }),
         ("shard_held", Record::ShardHeld { shard: shard(), reason: contested() }),
         ("shard_released", Record::ShardReleased { shard: shard() }),
+        ("shard_unlisted", Record::ShardUnlisted { shard: shard(), unlisted: 2 }),
     ]
 }
 

@@ -183,6 +183,13 @@ pub enum Record {
         /// The shard.
         shard: ShardId,
     },
+    /// A list lacks mailboxes of a shard that something graver holds: they hold it when that is over.
+    ShardUnlisted {
+        /// The shard.
+        shard: ShardId,
+        /// How many mailboxes, in all; zero when the list is whole.
+        unlisted: u64,
+    },
 
     /// A campaign begins; its waves follow.
     CampaignStarted {

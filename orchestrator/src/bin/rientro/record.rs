@@ -68,6 +68,7 @@ pub(crate) fn tell(record: &Record) -> Told {
         | Record::ShardPlaced { .. }
         | Record::ShardHeld { .. }
         | Record::ShardReleased { .. }
+        | Record::ShardUnlisted { .. }
         | Record::ExceptionSet { .. } => tell_shard(record),
         Record::TaskStarted { .. }
         | Record::TaskEnded { .. }
@@ -178,6 +179,13 @@ fn tell_shard(record: &Record) -> Told {
         }
         Record::ShardHeld { shard, reason } => {
             of_shard(*shard, "shard-held", true, format!("is held: {}", held(reason)))
+        }
+        Record::ShardUnlisted { shard, unlisted: 0 } => {
+            of_shard(*shard, "shard-unlisted", false, "lists all of its mailboxes again")
+        }
+        Record::ShardUnlisted { shard, unlisted } => {
+            let what = format!("does not list {} that it had", plural(*unlisted, "mailbox"));
+            of_shard(*shard, "shard-unlisted", true, what)
         }
         Record::ShardReleased { shard } => {
             of_shard(*shard, "shard-released", true, "is no longer held by circumstance")
