@@ -1,5 +1,7 @@
 //! What is wrong with a plan: values that make no sense anywhere, and names that nothing in the fleet has.
 
+use std::collections::BTreeSet;
+
 use rientro_types::{
     Coverage, LabelKey, Level, Plan, PlanProblem, Ppm, READERS_MAX, Schedule, ShardId, Share, Span,
 };
@@ -86,10 +88,35 @@ pub fn check_values(plan: &Plan) -> Vec<PlanProblem> {
     let text = format!("must be at most {READERS_MAX}, which is all an agent reads with");
     check(plan.pace.readers <= READERS_MAX, "pace.readers", &text);
     check_steps(plan, &mut check);
+    check_coverage(&plan.covers, "covers", &mut check);
+    for (at, class) in plan.classes.iter().enumerate() {
+        check_coverage(&class.covers, &format!("class[{at}]"), &mut check);
+    }
+    let mut capped = BTreeSet::new();
     for cap in &plan.waves.domain_caps {
-        check(cap.max > Ppm::ZERO, &format!("waves.domain_caps.{}", cap.label), "must be above 0%");
+        let field = format!("waves.domain_caps.{}", cap.label);
+        check(cap.max > Ppm::ZERO, &field, "must be above 0%");
+        check(capped.insert(cap.label), &field, "is capped a second time; write each label once");
     }
     found
+}
+
+/// An empty selection is a mistake of whoever wrote it: no label would match everything, and a revision that names no shard
+/// would release all that waits.
+fn check_coverage(covers: &Coverage, field: &str, check: &mut impl FnMut(bool, &str, &str)) {
+    match covers {
+        Coverage::All => {}
+        Coverage::Labels(labels) => {
+            check(
+                !labels.is_empty(),
+                &format!("{field}.labels"),
+                "names no label, and would match everything",
+            );
+        }
+        Coverage::Shards(shards) => {
+            check(!shards.is_empty(), &format!("{field}.shards"), "names no shard; nothing would be covered");
+        }
+    }
 }
 
 fn check_schedule(schedule: &Schedule, check: &mut impl FnMut(bool, &str, &str)) {

@@ -157,6 +157,40 @@ fn a_cap_that_needs_more_waves_than_there_may_be_is_named() {
     );
 }
 
+type Breaks = fn(&mut Plan);
+
+/// T2: an empty selection, which the text of a plan cannot have, is refused from any client: it would match everything, or let
+/// go of all that waits. So is a label that is capped twice.
+#[test]
+fn an_empty_selection_is_refused_whoever_sends_it() {
+    let mut cell = fleet(&[vec![100; 4]]);
+    let plan = scheduled(shards(&[2]), "50%");
+    cell.start(plan.clone());
+    let broken: [(&str, Breaks); 5] = [
+        ("covers.labels", |plan| plan.covers = Coverage::Labels(std::collections::BTreeMap::new())),
+        ("covers.shards", |plan| plan.covers = Coverage::Shards(Vec::new())),
+        ("class[0].labels", |plan| {
+            let covers = Coverage::Labels(std::collections::BTreeMap::new());
+            plan.classes = vec![Class { weight: 9, covers }];
+        }),
+        ("class[0].shards", |plan| {
+            plan.classes = vec![Class { weight: 9, covers: Coverage::Shards(Vec::new()) }];
+        }),
+        ("waves.domain_caps.rack", |plan| plan.waves.domain_caps.push(plan.waves.domain_caps[0])),
+    ];
+    for (field, breaks) in broken {
+        let mut plan = plan.clone();
+        breaks(&mut plan);
+        let Err(Refusal::Plan(problems)) = revise(&mut cell, &plan) else { panic!("{field} is taken") };
+        let fields: Vec<_> = problems.iter().map(|problem| problem.field.as_str()).collect();
+        assert_eq!(fields, [field]);
+        plan.name = campaign("another");
+        let verb = Verb::Start { plan: Box::new(plan), source: Digest::ZERO };
+        let Err(Refusal::Plan(problems)) = cell.ask(verb) else { panic!("{field} is taken") };
+        assert!(problems.iter().any(|problem| problem.field == field), "{problems:?}");
+    }
+}
+
 fn racks() -> impl Strategy<Value = Vec<Vec<u64>>> {
     proptest::collection::vec(proptest::collection::vec(0_u64..60, 1..7), 1..4)
 }
