@@ -1,8 +1,8 @@
 //! Applies the records of tasks and openings.
 
 use rientro_types::{
-    AttemptNo, Charge, HeldReason, MailboxId, NodeId, Outcome, Phase, PolicyBreach, Ppm, Record, ServiceSet,
-    ShardId, Span, Standing, TaskEnd, TaskFailure, TaskKind, Verification,
+    AttemptNo, CellTime, Charge, HeldReason, MailboxId, NodeId, Outcome, Phase, PolicyBreach, Ppm, Record,
+    ServiceSet, ShardId, Span, Standing, TaskEnd, TaskFailure, TaskKind, Verification,
 };
 
 use crate::mutant::Mutant;
@@ -28,7 +28,9 @@ impl State {
             Record::TaskStarted { shard, kind, attempt, node, timeout } => {
                 self.start(*shard, *kind, *attempt, *node, *timeout)
             }
-            Record::TaskEnded { shard, attempt, end, backoff } => self.end(*shard, *attempt, end, *backoff),
+            Record::TaskEnded { shard, attempt, end, backoff, waited } => {
+                self.end(*shard, *attempt, end, (*backoff, *waited))
+            }
             Record::TaskReleased { node, shard, attempt } => {
                 let node = self.find_node(*node)?;
                 let shard = self.find_shard(*shard)?;
@@ -102,7 +104,13 @@ impl State {
         Ok(())
     }
 
-    fn end(&mut self, shard: ShardId, attempt: AttemptNo, end: &TaskEnd, backoff: Span) -> Applied {
+    fn end(
+        &mut self,
+        shard: ShardId,
+        attempt: AttemptNo,
+        end: &TaskEnd,
+        (backoff, waited): (Span, bool),
+    ) -> Applied {
         let ix = self.find_shard(shard)?;
         let node = self.shard(ix).node;
         if self.shard(ix).current_attempt() != Some(attempt) {
@@ -111,7 +119,8 @@ impl State {
         match end {
             TaskEnd::Verified { verification, damaged } => {
                 self.unbook(node, ix, attempt);
-                self.verified(ix, attempt, verification, damaged)
+                let made = if waited { self.shard(ix).since } else { self.at };
+                self.verified(ix, (attempt, made), verification, damaged)
             }
             TaskEnd::Confirmed => {
                 self.unbook(node, ix, attempt);
@@ -130,7 +139,7 @@ impl State {
     fn verified(
         &mut self,
         ix: ShardIx,
-        attempt: AttemptNo,
+        (attempt, made): (AttemptNo, CellTime),
         verification: &Verification,
         damaged: &[MailboxId],
     ) -> Applied {
@@ -148,8 +157,13 @@ impl State {
             Ok(()) => Phase::Verified,
             Err(breach) => Phase::Held { reason: held_for(breach, verdict.outcome) },
         };
-        let standing =
-            Standing { verification: verification.clone(), at, attempt, policy, damaged: damaged.to_vec() };
+        let standing = Standing {
+            verification: verification.clone(),
+            at: made,
+            attempt,
+            policy,
+            damaged: damaged.to_vec(),
+        };
         self.change(ix, |s| {
             if verdict.coverage == Ppm::ONE {
                 s.bytes = verdict.tally.bytes;

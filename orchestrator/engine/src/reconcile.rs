@@ -104,6 +104,7 @@ impl Engine {
     }
 
     pub(crate) fn release(&mut self, ix: NodeIx, shard: ShardIx, attempt: AttemptNo) {
+        self.state.node_mut(ix).asked.remove(&(shard, attempt));
         let (node, shard) = (self.state.node(ix).id, self.state.shard(shard).id);
         self.decide_for(ix, Record::TaskReleased { node, shard, attempt });
     }
@@ -131,6 +132,9 @@ impl Engine {
                     there.insert((shard, busy.attempt));
                     if !self.state.is_current(ix, shard, busy.attempt) {
                         self.cancel(ix, shard, busy.attempt);
+                    } else if matches!(self.state.shard(shard).phase, Phase::Verifying { .. }) {
+                        // What still runs has no result that could have waited.
+                        self.note_asked(ix, shard, busy.attempt);
                     }
                 }
                 None => self.send(ix, OrderKind::Cancel { shard: busy.shard, attempt: busy.attempt }),
@@ -278,9 +282,10 @@ impl Engine {
             TaskEnd::Verified { .. } | TaskEnd::Confirmed => rientro_types::Span::ZERO,
         };
         let node = self.state.shard(shard).node;
-        let confirmed = self.take_asked(node, shard, attempt) && end == TaskEnd::Confirmed;
+        let asked = self.state.node_mut(node).asked.remove(&(shard, attempt));
+        let confirmed = self.is_of_now(shard, asked) && end == TaskEnd::Confirmed;
         let id = self.state.shard(shard).id;
-        let record = Record::TaskEnded { shard: id, attempt, end, backoff };
+        let record = Record::TaskEnded { shard: id, attempt, end, backoff, waited: asked.is_none() };
         self.decide_for(node, record);
         self.state.watches.remove(&shard);
         // An old word is believed, and followed by a confirmation that is of now.

@@ -141,22 +141,21 @@ impl Engine {
         self.decide(Record::TaskStarted { shard: id, kind, attempt, node, timeout });
         self.watch(shard);
         self.send_task(ix, shard);
-        if kind == TaskKind::Confirm {
-            self.note_asked(ix, shard, attempt);
-        }
+        self.note_asked(ix, shard, attempt);
     }
 
-    /// A confirmation says what is so when it is made, and stands for the moment of opening only when that is now: it was
-    /// asked for in this session, and nobody has been away since, neither the node nor the leader nor the campaign.
-    fn note_asked(&mut self, ix: NodeIx, shard: ShardIx, attempt: AttemptNo) {
+    /// An answer says what is so when it is made, which is now when it was asked for in this session, or went on when that
+    /// began, and neither the node nor the leader has been away since. Of any other one nobody knows how long it waited: it is
+    /// taken for as old as its question.
+    pub(crate) fn note_asked(&mut self, ix: NodeIx, shard: ShardIx, attempt: AttemptNo) {
         if let Some(behind) = self.clock_behind(shard) {
             self.state.node_mut(ix).asked.insert((shard, attempt), behind);
         }
     }
 
-    /// Whether a try was asked for as [`Self::note_asked`] says. It is asked for no more then.
-    pub(crate) fn take_asked(&mut self, ix: NodeIx, shard: ShardIx, attempt: AttemptNo) -> bool {
-        let asked = self.state.node_mut(ix).asked.remove(&(shard, attempt));
+    /// Whether a confirmation stands for the moment of opening: it was asked for as [`Self::note_asked`] says, and its campaign
+    /// has not been away since either.
+    pub(crate) fn is_of_now(&self, shard: ShardIx, asked: Option<Span>) -> bool {
         asked.is_some() && asked == self.clock_behind(shard) || self.state.mutant == Mutant::OpenOnOldWord
     }
 

@@ -460,3 +460,59 @@ fn a_changed_shard_is_verified_again() {
     }
     assert_eq!(cell.state("a1"), ShardState::Failed);
 }
+
+/// A result that may have waited on its node is as old as the try: nobody knows when it was made. One that came at once, from a
+/// node that was in sight all the while or still at work when it came back, is of that moment, however long the try took.
+#[test]
+fn a_result_that_may_have_waited_is_as_old_as_its_try() {
+    let made = |cell: &Cell| cell.view("a1").shard.standing.unwrap().at;
+    let verifying = |cell: &Cell| (cell.state("a1"), cell.view("a1").shard.attempt.raw());
+    let mut hasty = plan("return");
+    hasty.waves.error_budget_canary = Ppm::ONE;
+    hasty.policy.verified_age_max = Span::from_secs(120);
+    let back = |cell: &mut Cell| {
+        cell.connect("a", 1);
+        cell.inventory("a", vec![claim("a1", "a")]);
+    };
+    let away: [&dyn Fn(&mut Cell); 3] = [
+        &|cell| {
+            cell.disconnect("a");
+            back(cell);
+        },
+        &|cell| {
+            cell.restart(Span::from_secs(1));
+            back(cell);
+        },
+        &|cell| cell.pass_with(61, &[]),
+    ];
+    for away in away {
+        let mut cell = Cell::with_fleet(1, 1);
+        cell.start(hasty.clone());
+        cell.pass(100);
+        away(&mut cell);
+        cell.pass(100);
+        cell.result("a", "a1", 1, verified(Outcome::Clean, "a"));
+        cell.pass(1);
+        assert_eq!(verifying(&cell), (ShardState::Verifying, 2), "too old to be confirmed");
+        let began = cell.view("a1").shard.since;
+        cell.pass(30);
+        cell.disconnect("a");
+        back(&mut cell);
+        cell.result("a", "a1", 2, verified(Outcome::Clean, "a"));
+        assert_eq!((cell.state("a1"), made(&cell)), (ShardState::Confirming, began));
+        cell.assert_replays();
+    }
+    let running = || Busy { shard: shard("a1"), attempt: AttemptNo::from_raw(1), kind: TaskKind::Verify };
+    let in_sight: [&dyn Fn(&mut Cell); 2] = [&|_| (), &|cell| {
+        cell.disconnect("a");
+        cell.connect_with("a", 1, vec![running()], vec![]);
+    }];
+    for in_sight in in_sight {
+        let mut cell = Cell::with_fleet(1, 1);
+        cell.start(hasty.clone());
+        cell.pass(200);
+        in_sight(&mut cell);
+        cell.result("a", "a1", 1, verified(Outcome::Clean, "a"));
+        assert_eq!((cell.state("a1"), made(&cell)), (ShardState::Confirming, cell.now));
+    }
+}

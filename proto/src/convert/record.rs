@@ -38,7 +38,7 @@ oneof!(Record in record, record: Record => Record {
     WaveUnsettled { campaign, wave },
     WavePassed { campaign, wave, cause },
     TaskStarted { shard, kind, attempt, node, timeout as timeout_ms },
-    TaskEnded { shard, attempt, end, backoff as backoff_ms },
+    TaskEnded { shard, attempt, end, backoff as backoff_ms, waited },
     TaskReleased { node, shard, attempt },
     VerificationExpired { shard },
     StepOpening { shard, services, timeout as timeout_ms },

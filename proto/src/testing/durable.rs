@@ -43,7 +43,7 @@ generate_enum! {
         WaveUnsettled { campaign, wave },
         WavePassed { campaign, wave, cause },
         TaskStarted { shard, kind, attempt, node, timeout },
-        TaskEnded { shard, attempt, end, backoff },
+        TaskEnded { shard, attempt, end, backoff, waited },
         TaskReleased { node, shard, attempt },
         VerificationExpired { shard },
         StepOpening { shard, services, timeout },

@@ -78,7 +78,7 @@ fn tasks() -> Vec<(&'static str, Record)> {
     let end = TaskEnd::Verified { verification: verification(), damaged: vec![MailboxId::from_raw([5; 16])] };
     vec![
         ("task_started", Record::TaskStarted { shard, kind: TaskKind::Confirm, attempt, node, timeout }),
-        ("task_ended", Record::TaskEnded { shard, attempt, end, backoff: Span::from_secs(30) }),
+        ("task_ended", Record::TaskEnded { shard, attempt, end, backoff: Span::from_secs(30), waited: true }),
         ("task_released", Record::TaskReleased { node, shard, attempt }),
         ("verification_expired", Record::VerificationExpired { shard }),
         ("step_opening", Record::StepOpening { shard, services: services(), timeout }),

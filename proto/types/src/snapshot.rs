@@ -95,7 +95,7 @@ impl Phase {
 pub struct Standing {
     /// What it said.
     pub verification: Verification,
-    /// When its result became durable.
+    /// When its result became durable; when the try began, if the result may have waited on its node.
     pub at: CellTime,
     /// Which try it was.
     pub attempt: AttemptNo,

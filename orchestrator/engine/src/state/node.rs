@@ -32,8 +32,8 @@ pub(crate) struct Node {
     /// Its processes, and whether another one uses its identity.
     pub(crate) boots: Boots,
     pub(crate) cancelled: BTreeSet<(ShardIx, AttemptNo)>,
-    /// Confirmations that were asked for in this session and since it was last heard after a silence, with how far the clock
-    /// of their campaign was behind then.
+    /// Tries that were asked for in this session and since it was last heard after a silence, and verifications that went on
+    /// when the session began, with how far the clock of their campaign was behind then.
     pub(crate) asked: BTreeMap<(ShardIx, AttemptNo), Span>,
     pub(crate) listing: Option<Listing>,
     /// Its newest complete inventory under the present leader.

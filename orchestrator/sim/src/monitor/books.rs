@@ -205,7 +205,9 @@ impl Books {
                     book.asked = started.1;
                 }
             }
-            Record::TaskEnded { shard, attempt, end, backoff: _ } => self.ended(*shard, *attempt, end),
+            Record::TaskEnded { shard, attempt, end, backoff: _, waited: _ } => {
+                self.ended(*shard, *attempt, end);
+            }
             Record::TaskReleased { node, shard, attempt } => self.free(*node, *shard, *attempt),
             Record::ShardMeasured { shard, mailboxes } => {
                 if let Some(book) = self.shards.get_mut(shard) {

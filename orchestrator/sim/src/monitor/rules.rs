@@ -19,7 +19,7 @@ impl Monitor {
             Record::TaskStarted { shard, kind, attempt: _, node, timeout: _ } => {
                 self.may_start(*shard, *kind, *node);
             }
-            Record::TaskEnded { shard, attempt, end, backoff: _ } => {
+            Record::TaskEnded { shard, attempt, end, backoff: _, waited: _ } => {
                 self.may_end(*shard, *attempt, end, log);
             }
             Record::StepOpening { shard, services, timeout: _ } => self.may_open(*shard, *services, log),
