@@ -73,6 +73,8 @@ pub(crate) struct Metrics {
     nodes_twinned: Gauge,
     /// Nodes that obeyed what the journal does not hold.
     pub(crate) nodes_ahead: Gauge,
+    /// Seconds that the host's clock is ahead of the cell's time.
+    pub(crate) clock_apart: Gauge,
     ignored: Family<Reason, Counter>,
     broken: Counter,
     records: Counter,
@@ -107,6 +109,7 @@ impl Default for Metrics {
             nodes_silent: Gauge::default(),
             nodes_twinned: Gauge::default(),
             nodes_ahead: Gauge::default(),
+            clock_apart: Gauge::default(),
             ignored: Family::default(),
             broken: Counter::default(),
             records: Counter::default(),
@@ -146,6 +149,11 @@ impl Metrics {
             "nodes_ahead",
             "Nodes turned away as they obeyed what the journal does not hold; anything above zero means that it was rolled back",
             self.nodes_ahead.clone(),
+        );
+        r.register(
+            "clock_apart_seconds",
+            "How far the host's clock is ahead of the cell's time, behind below zero; zero while they agree within five minutes",
+            self.clock_apart.clone(),
         );
         r.register("events_ignored", "Events that changed nothing, by reason", self.ignored.clone());
         r.register(

@@ -65,7 +65,7 @@ impl Rig {
     /// The host's time.
     #[must_use]
     pub fn now(&self) -> rientro_types::CellTime {
-        SystemClock.now()
+        SystemClock.time_of_day()
     }
 }
 

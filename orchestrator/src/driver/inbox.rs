@@ -16,7 +16,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use super::Unavailable;
 use super::behind::{Ahead, Told};
 use super::sessions::Sessions;
-use crate::clock;
+use crate::clock::{self, Apart};
 use crate::session::Link;
 
 /// Most inputs of agents and questions that wait: two batches, so that the driver never idles while senders refill it, and
@@ -40,6 +40,8 @@ pub enum Status {
         epoch: Epoch,
         /// Nodes that obeyed what the journal does not hold.
         ahead: Ahead,
+        /// The host's time of day is another than the cell's.
+        apart: Option<Apart>,
     },
     /// It knows its state and decides nothing, for this reason.
     Stalled(Advice),
@@ -145,7 +147,9 @@ impl Handle {
     #[must_use]
     pub fn trouble(&self) -> Option<String> {
         match &*self.status.borrow() {
-            Status::Leading { ahead, .. } => ahead.trouble(),
+            Status::Leading { ahead, apart, .. } => {
+                ahead.trouble().or_else(|| apart.map(|apart| apart.advice().to_string()))
+            }
             status @ (Status::Starting | Status::Stalled(_) | Status::Stopped) => {
                 status.trouble().map(|why| why.to_string())
             }

@@ -28,7 +28,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::clock::{self, Clock};
+use crate::clock::{self, Apart, CellClock, Clock};
 use crate::journal::{Append, Journal, Recourse, Settled};
 use crate::metrics::Metrics;
 use crate::watch::Published;
@@ -118,7 +118,9 @@ pub(crate) struct Surroundings<J> {
 /// The driver; see the module's documentation.
 pub(crate) struct Driver<S: Source, C> {
     source: S,
-    clock: C,
+    clock: CellClock<C>,
+    /// Shown last.
+    apart: Option<Apart>,
     settings: DriverSettings,
     inbox: Inbox,
     around: Surroundings<S::Journal>,
@@ -163,7 +165,11 @@ pub(crate) fn driver<S: Source, C: Clock>(
     stop: CancellationToken,
 ) -> (Driver<S, C>, Handle) {
     let (handle, inbox) = inbox::inbox();
-    (Driver { source, clock, settings, inbox, around, stop, requests: 0, reopens: false }, handle)
+    let clock = CellClock::new(clock);
+    (
+        Driver { source, clock, apart: None, settings, inbox, around, stop, requests: 0, reopens: false },
+        handle,
+    )
 }
 
 impl<S: Source, C: Clock> Driver<S, C> {
@@ -258,6 +264,7 @@ impl<S: Source, C: Clock> Driver<S, C> {
         if ahead_changed {
             self.show_ahead(&term.ahead);
         }
+        self.show_apart();
         if let Err(lost) = self.make_durable(term, decisions).await {
             for reply in waiting.replies.into_values() {
                 // Whoever asked may have left.
@@ -275,6 +282,29 @@ impl<S: Source, C: Clock> Driver<S, C> {
         self.inbox.status.send_if_modified(|status| match status {
             Status::Leading { ahead, .. } => {
                 *ahead = found.clone();
+                true
+            }
+            Status::Starting | Status::Stalled(_) | Status::Stopped => false,
+        });
+    }
+
+    /// Shows that somebody has set the host's clock.
+    fn show_apart(&mut self) {
+        let found = self.clock.apart();
+        if found == self.apart {
+            return;
+        }
+        match found {
+            Some(apart) => {
+                tracing::error!(why = %apart.advice(), "the host's clock and the cell's time are apart");
+            }
+            None => tracing::info!("the host's clock and the cell's time agree again"),
+        }
+        self.apart = found;
+        self.around.metrics.clock_apart.set(found.map_or(0, |apart| apart.seconds()));
+        self.inbox.status.send_if_modified(|status| match status {
+            Status::Leading { apart, .. } => {
+                *apart = found;
                 true
             }
             Status::Starting | Status::Stalled(_) | Status::Stopped => false,

@@ -112,6 +112,7 @@ impl<S: Source, C: Clock> Driver<S, C> {
     ) -> Result<Term<S::Journal>, LeadError> {
         let lead::Loaded { mut engine, mut journal, chain, replayed, .. } = loaded;
         let mut tip = Tip { seq: engine.seq_next(), epoch, chain };
+        self.clock.begin(engine.now());
         let step = engine.step(self.clock.now(), Event::Lead { epoch, origin });
         for ready in batch::seal(&mut tip, engine.now(), step.decisions) {
             match journal.append(ready.sealed).await {
@@ -144,7 +145,8 @@ impl<S: Source, C: Clock> Driver<S, C> {
         self.around.metrics.nodes_ahead.set(0);
         self.around.published.durable(view.seq_next);
         let (cell, incarnation) = (view.cell, view.incarnation);
-        self.inbox.status.send_replace(Status::Leading { cell, incarnation, epoch, ahead: Ahead::default() });
+        let (ahead, apart) = (Ahead::default(), self.apart);
+        self.inbox.status.send_replace(Status::Leading { cell, incarnation, epoch, ahead, apart });
     }
 
     /// Answers what can be answered for a while without deciding anything. False when asked to stop.
