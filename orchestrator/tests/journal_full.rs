@@ -83,7 +83,8 @@ async fn fill_and_go_on(folder: &Path, options: RedbOptions) {
     author.write(&mut journal, 20).await;
 }
 
-/// With a reserve nothing was begun: the journal can be read, opened again, and written once there is room.
+/// With a reserve nothing was begun: the journal can be read, opened again, and written once there is room, or, as the refusal
+/// says, out of the reserve.
 async fn refused_in_time(
     mut journal: RedbJournal,
     path: &Path,
@@ -100,6 +101,13 @@ async fn refused_in_time(
     assert_eq!((content.seq_next, content.chain), (author.seq, author.chain));
     assert_eq!(check_backup(&elsewhere.path().join("backup")).await.unwrap(), content);
     fs::remove_file(filler).unwrap();
+    drop(journal);
+    assert!(again.to_string().contains("lower `reserve`"), "{again}");
+    let spending = RedbOptions { reserve_bytes: options.reserve_bytes / 2, ..options };
+    let mut journal = RedbJournal::open(path, spending).await.unwrap();
+    author.epoch = author.epoch.next();
+    journal.become_writer(author.epoch).await.unwrap();
+    author.write(&mut journal, 2).await;
     drop(journal);
     let mut journal = RedbJournal::open(path, options).await.unwrap();
     assert_eq!(verify(&journal, |_| Ok(())).await.unwrap().broken, None);

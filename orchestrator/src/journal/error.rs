@@ -43,6 +43,8 @@ pub enum JournalError {
     Full {
         /// What could not be written.
         path: PathBuf,
+        /// What there is and what is kept free, where that is what refused.
+        room: Option<Room>,
     },
     /// A handle may not write: a higher epoch did.
     Fenced {
@@ -162,6 +164,15 @@ pub enum JournalError {
     },
 }
 
+/// Room on a file system, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Room {
+    /// What is free.
+    pub free: u64,
+    /// What is not used up by what is written.
+    pub kept: u64,
+}
+
 impl fmt::Display for JournalError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.advice().fmt(f)
@@ -185,10 +196,7 @@ impl JournalError {
                 format!("the journal {} is open in another process", path.display()),
                 format!("stop the orchestrator that uses it (`fuser -v {}` names it)", path.display()),
             ),
-            Self::Full { path } => Advice::new(
-                format!("no room left for {}", path.display()),
-                "free some space on its file system, and the cell goes on by itself",
-            ),
+            Self::Full { path, room } => full(path, *room),
             Self::Fenced { asked, by } => Advice::new(
                 format!("epoch {asked} may not write: epoch {by} did"),
                 "only an epoch above it may",
@@ -281,7 +289,7 @@ impl JournalError {
     pub(super) fn io(what: &'static str, path: &Path, source: io::Error) -> Self {
         let path = path.to_owned();
         if matches!(source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) {
-            Self::Full { path }
+            Self::Full { path, room: None }
         } else {
             Self::Io { what, path, source }
         }
@@ -300,4 +308,22 @@ impl JournalError {
     pub(super) fn poisoned(path: &Path, why: String) -> Self {
         Self::Poisoned { path: path.to_owned(), why }
     }
+}
+
+fn full(path: &Path, room: Option<Room>) -> Advice {
+    let Some(Room { free, kept }) = room else {
+        return Advice::new(
+            format!("no room left for {}", path.display()),
+            "free some space on its file system, and the cell goes on by itself",
+        );
+    };
+    let (free, kept) = (free >> 20, kept >> 20);
+    Advice::new(
+        format!(
+            "the file system of {} has {free} MiB free, and {kept} MiB are needed: its `reserve` and one write",
+            path.display(),
+        ),
+        "free some space, and the cell goes on by itself; to close or abort before that, lower `reserve` under [journal] in its \
+         settings and restart it",
+    )
 }

@@ -31,7 +31,7 @@ use rientro_types::{Digest, Epoch, Seq, SnapshotPoint};
 pub(crate) use backup::first_entry;
 pub use backup::{BackupContent, BackupSink, Restored, backup, check_backup};
 pub use entry::{ENTRY_BYTES_MAX, SealedEntry};
-pub use error::{JournalError, Recourse};
+pub use error::{JournalError, Recourse, Room};
 pub use redb::{RedbJournal, RedbOptions};
 pub use snapshot::{SNAPSHOT_CHUNK_BYTES_MAX, SnapshotDraft, SnapshotHead, SnapshotReader};
 pub use verify::{Break, Verified, verify};

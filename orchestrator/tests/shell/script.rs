@@ -86,7 +86,7 @@ impl Script {
 
     fn check_room(&self) -> Result<(), JournalError> {
         if self.full.load(Ordering::SeqCst) {
-            return Err(JournalError::Full { path: PathBuf::from("/state/journal.redb") });
+            return Err(JournalError::Full { path: PathBuf::from("/state/journal.redb"), room: None });
         }
         Ok(())
     }

@@ -16,7 +16,7 @@ use super::RedbOptions;
 use super::errors::{self, corrupt, file_backend, opening};
 use super::tables::{BASE, ENTRIES, FACTS, FENCE, base_to_stored, load_head};
 use crate::journal::archive::{Archive, Page};
-use crate::journal::{Head, JournalError, SealedEntry, Trimmed};
+use crate::journal::{Head, JournalError, Room, SealedEntry, Trimmed};
 
 /// A commit writes the pages on the way to the entry too: this many bytes more than the entry.
 const COMMIT_BYTES_EXTRA: u64 = 1 << 20;
@@ -181,8 +181,10 @@ impl Store {
         let folder = self.path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let disk = rustix::fs::statvfs(folder).map_err(|e| JournalError::io("look at", folder, e.into()))?;
         let wanted = self.reserve_bytes.saturating_add(COMMIT_BYTES_EXTRA).saturating_add(bytes as u64);
-        if disk.f_bavail.saturating_mul(disk.f_frsize) < wanted {
-            return Err(JournalError::Full { path: self.path.clone() });
+        let free = disk.f_bavail.saturating_mul(disk.f_frsize);
+        if free < wanted {
+            let room = Some(Room { free, kept: wanted });
+            return Err(JournalError::Full { path: self.path.clone(), room });
         }
         Ok(())
     }
