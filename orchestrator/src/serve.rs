@@ -29,7 +29,7 @@ use crate::journal::Journal;
 use crate::listen::{Address, Listener, OWN_SOCKET_MODE, Places, SOCKET_MODE, Share};
 use crate::metrics::{Measured, Metrics};
 use crate::session::{Agents, BULK_CALLS_MAX, LOOKUPS_MAX, SESSIONS_MAX};
-use crate::settings::Settings;
+use crate::settings::{OPERATORS_SOCKET, SOCKET_PATH_BYTES_MAX, Settings};
 use crate::state_dir::{StateDir, StateDirError};
 use crate::watch::Views;
 
@@ -89,6 +89,14 @@ pub struct Running {
 /// [`ServeError`] when it cannot listen or use its state directory.
 pub async fn start(settings: Settings) -> Result<Running, ServeError> {
     let state = StateDir::open(&settings.state_dir, settings.journal, settings.restored)?;
+    if !settings.has_own_socket() {
+        tracing::warn!(
+            state_dir = %settings.state_dir.display(),
+            bytes_max = SOCKET_PATH_BYTES_MAX,
+            "no {OPERATORS_SOCKET} is made: its path would be too long for a socket; choose a shorter state_dir, or operators have \
+             no way in that a flood of connections cannot fill"
+        );
+    }
     let source = state.clone();
     start_with(settings, state, source, SystemClock).await
 }

@@ -30,7 +30,7 @@ const FILE_BYTES_MAX: u64 = 1 << 20;
 /// The socket for operators in the state directory.
 pub const OPERATORS_SOCKET: &str = "operators.sock";
 /// Longest path of a socket: what the kernel has room for (unix(7)), without the byte that ends it.
-const SOCKET_PATH_BYTES_MAX: usize = 107;
+pub const SOCKET_PATH_BYTES_MAX: usize = 107;
 
 /// How log lines are written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, ValueEnum)]
@@ -223,6 +223,12 @@ impl Settings {
         Self::merge(flags, file)
     }
 
+    /// Whether operators have the socket in the state directory, which nobody else can fill.
+    #[must_use]
+    pub fn has_own_socket(&self) -> bool {
+        state_dir_socket(&self.state_dir).is_some()
+    }
+
     fn merge(flags: Flags, file: File) -> Result<Self, SettingsError> {
         let cell = flags.cell.or(file.cell).ok_or(SettingsError::Missing("cell"))?;
         let state_dir = flags.state_dir.or(file.state_dir).ok_or(SettingsError::Missing("state_dir"))?;
@@ -383,10 +389,12 @@ mod tests {
         for listen in ["", "[listen]\noperators = [\"127.0.0.1:7500\"]\n"] {
             let settings = load(&format!("{MINIMAL}{listen}"), Flags::default()).unwrap();
             assert_eq!(settings.operators.len(), 2);
+            assert!(settings.has_own_socket());
             assert!(settings.operators.contains(&own) && !settings.agents.contains(&own));
         }
         let long = format!("cell = \"demo\"\nstate_dir = \"/{}\"\n", "d".repeat(SOCKET_PATH_BYTES_MAX));
-        assert_eq!(load(&long, Flags::default()).unwrap().operators.len(), 1);
+        let without = load(&long, Flags::default()).unwrap();
+        assert_eq!((without.operators.len(), without.has_own_socket()), (1, false));
     }
 
     #[test]

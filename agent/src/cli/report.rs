@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use rientro_mailstore::Control;
-use rientro_types::{ByteSize, Finding, Outcome, Ppm, Severity, Tally, UnknownCause, Verdict};
+use rientro_types::{ByteSize, Finding, Outcome, Ppm, Severity, Tally, UnknownCause, Verdict, is_plain};
 use serde_json::json;
 
 use super::verify::Output;
@@ -214,7 +214,7 @@ pub(super) fn shown(path: &[u8]) -> String {
         for c in chunk.valid().chars() {
             match c {
                 '\\' => text.push_str("\\\\"),
-                c if c.is_control() => c.to_string().bytes().for_each(|byte| escape(&mut text, byte)),
+                c if !is_plain(c) => c.to_string().bytes().for_each(|byte| escape(&mut text, byte)),
                 c => text.push(c),
             }
         }
@@ -234,5 +234,6 @@ mod tests {
     #[test]
     fn names_cannot_steer_a_terminal() {
         assert_eq!(shown(b"a\x1b[2J\xff\\b\xc3\xa9\n"), "a\\x1b[2J\\xff\\\\b\u{e9}\\x0a");
+        assert_eq!(shown("a\u{202e}fdp.b".as_bytes()), "a\\xe2\\x80\\xaefdp.b", "nor turn its text around");
     }
 }

@@ -98,3 +98,28 @@ async fn trouble_is_shown_and_cleaned() {
     assert!(run.stderr.contains("is in trouble: disk full\\u{1b}[31m"));
     assert!(!run.stdout.contains('\u{1b}'), "no colour and no escapes in a pipe");
 }
+
+/// A cell in trouble is told of by every command, before it does anything, and costs a script its good end in either form.
+#[tokio::test]
+async fn trouble_is_told_whatever_is_asked() {
+    let cell = Cell::new(Canned { trouble: Some("disk full".to_owned()), ..Canned::default() }).await;
+    for args in [&["node", "list"][..], &["shard", "list"], &["campaign", "list"]] {
+        let run = cell.run(args).await;
+        assert!(run.stderr.starts_with("The cell is in trouble: disk full\n"), "{args:?}: {}", run.stderr);
+        assert_eq!(run.code, 0, "{args:?}");
+        let run = cell.run(&[&["-o", "json"][..], args].concat()).await;
+        assert_eq!(run.stderr, "{\"trouble\":\"disk full\"}\n", "{args:?}");
+    }
+    let run = cell.run(&["-o", "json", "cell", "show"]).await;
+    assert_eq!((run.code, run.stderr.as_str()), (1, ""), "its answer holds the trouble");
+}
+
+/// A socket's path that is too long is named as that, with a way out.
+#[tokio::test]
+async fn a_socket_path_that_is_too_long_is_told() {
+    let cell = Cell::new(Canned::default()).await;
+    let endpoint = format!("unix:///{}", "d".repeat(120));
+    let run = cell.run(&["--endpoint", &endpoint, "cell", "show"]).await;
+    assert!(run.stderr.contains("121 bytes") && run.stderr.contains("--endpoint"), "{}", run.stderr);
+    assert_eq!(run.code, 2);
+}

@@ -1,5 +1,7 @@
 //! What is shown of each noun, as tables and as JSON.
 
+use std::os::unix::fs::PermissionsExt;
+
 use rientro_types::{
     Acceptance, Advice, CampaignState, CloseCause, Exception, HeldReason, Hold, MailboxGone, PauseCause,
     Phase, Progress, Promotion, Seq, ServiceSet, ShardView, Span, VolumeId, WaitingOn, WaveNo, WaveState,
@@ -328,6 +330,8 @@ async fn a_backup_is_whole_or_not_there() {
     let run = cell.run(&["journal", "backup", path]).await;
     assert_eq!(run.code, 0, "{}", run.stderr);
     assert_eq!(std::fs::read(&file).expect("the copy"), b"abcdefghij");
+    let mode = std::fs::metadata(&file).expect("the copy").permissions().mode() & 0o777;
+    assert_eq!(mode, 0o600, "it holds what the journal holds");
     let again = cell.run(&["journal", "backup", path]).await;
     assert_eq!(again.code, 1);
     assert!(again.stderr.contains("exists; a backup never overwrites a file"));

@@ -76,7 +76,10 @@ impl LimitsArgs {
 }
 
 pub(crate) async fn run(session: &Session, command: CellCommand) -> Result<(), Failure> {
-    let mut client = session.connect().await?;
+    let mut client = match command {
+        CellCommand::Show => session.connect_quietly().await?,
+        CellCommand::Limits(_) => session.connect().await?,
+    };
     let answer = client.cell().await?;
     match command {
         CellCommand::Show => show(session, &answer),
@@ -96,18 +99,17 @@ pub(crate) async fn run(session: &Session, command: CellCommand) -> Result<(), F
 
 fn show(session: &Session, answer: &CellAnswer) -> Result<(), Failure> {
     if session.out.is_json() {
-        return session.out.json(&json::cell(answer, session.endpoint()));
+        session.out.json(&json::cell(answer, session.endpoint()))?;
+    } else {
+        session.out.grid(&cell_grid(answer, session.endpoint()))?;
+        session.out.line("")?;
+        session.out.grid(&crate::fleet::state_grid(&answer.cell.counts))?;
     }
-    session.out.grid(&cell_grid(answer, session.endpoint()))?;
-    session.out.line("")?;
-    session.out.grid(&crate::fleet::state_grid(&answer.cell.counts))?;
-    match &answer.trouble {
-        Some(trouble) => {
-            note(format_args!("\nThe cell is in trouble: {}", clean(trouble)));
-            Err(Failure::Unsound)
-        }
-        None => Ok(()),
+    let Some(trouble) = &answer.trouble else { return Ok(()) };
+    if !session.out.is_json() {
+        note(format_args!("\nThe cell is in trouble: {}", clean(trouble)));
     }
+    Err(Failure::Unsound)
 }
 
 fn cell_grid(answer: &CellAnswer, endpoint: &str) -> Grid {

@@ -7,6 +7,7 @@ mod contact;
 
 use std::time::Duration;
 
+use rientro_orchestrator::settings::SOCKET_PATH_BYTES_MAX;
 use rientro_types::{
     CampaignId, CampaignView, NodeView, Plan, Receipt, Refusal, Seq, ShardId, ShardView, Verb, WaveForecast,
 };
@@ -76,6 +77,17 @@ impl Client {
         if !endpoint.starts_with("http://") && !endpoint.starts_with("unix:///") {
             let what = format!("the endpoint {endpoint:?} is neither http://HOST:PORT nor unix:///PATH");
             return Err(Failure::Usage(what.into()));
+        }
+        if let Some(path) = endpoint.strip_prefix("unix://").filter(|path| path.len() > SOCKET_PATH_BYTES_MAX)
+        {
+            let what = format!(
+                "the path of the socket has {} bytes, and no socket's has more than {SOCKET_PATH_BYTES_MAX}: {path}",
+                path.len()
+            );
+            return Err(Failure::usage(
+                what,
+                "an orchestrator with such a state directory listens elsewhere: say where with --endpoint",
+            ));
         }
         let target = Endpoint::from_shared(endpoint.to_owned())
             .map_err(|error| {

@@ -2,6 +2,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{Seek, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
@@ -19,6 +20,9 @@ use crate::json;
 use crate::output::note;
 use crate::record::{by, tell};
 use crate::session::Session;
+
+/// Who may read a copy of the journal: its owner, as the journal itself.
+const FILE_MODE: u32 = 0o600;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum JournalCommand {
@@ -258,6 +262,7 @@ async fn copy(client: &mut Client, path: &Path) -> Result<(BackupHeader, BackupE
     let mut file = OpenOptions::new()
         .write(true)
         .create_new(true)
+        .mode(FILE_MODE)
         .open(path)
         .map_err(|source| Failure::io(format!("create {}", file_name(path)), source))?;
     let mut header = None;

@@ -1,21 +1,28 @@
 //! What every command has at hand: where the cell is, who asks, and where output goes.
 
 use std::ffi::OsString;
+use std::time::Duration;
 
 use clap::Args;
 use rientro_orchestrator::settings::OPERATORS_SOCKET;
 use rientro_types::{ACTOR_ID_BYTES_MAX, CellTime, Refusal};
+use rientro_wire::operator::CellAnswer;
+use serde_json::json;
+use tokio::time::timeout;
 
 use crate::client::Client;
 use crate::failure::Failure;
 use crate::foreign::clean;
-use crate::output::{Form, Output};
+use crate::output::{Form, Output, note, note_json};
 
 /// Where an orchestrator listens unless it is told otherwise.
 const ENDPOINT_DEFAULT: &str = "http://127.0.0.1:7400";
 
 /// Names the orchestrator's state directory, for the orchestrator and whoever calls it on the same host.
 const STATE_DIR_VARIABLE: &str = "RIENTRO_STATE_DIR";
+
+/// How long a command waits to hear whether the cell is in trouble, before it does what it is for.
+const TROUBLE_WAIT: Duration = Duration::from_secs(1);
 
 /// Options of every command.
 #[derive(Args, Clone, Debug)]
@@ -94,7 +101,23 @@ impl Session {
         &self.endpoint
     }
 
+    /// Connects. What is wrong with the whole cell is said first, whatever is asked: a full disk looks like silent nodes from
+    /// anywhere else, and nobody is to decide on a journal that was rolled back without knowing it.
     pub(crate) async fn connect(&self) -> Result<Client, Failure> {
+        let mut client = self.connect_quietly().await?;
+        if let Ok(Ok(CellAnswer { trouble: Some(trouble), .. })) = timeout(TROUBLE_WAIT, client.cell()).await
+        {
+            if self.out.is_json() {
+                note_json(&json!({ "trouble": clean(&trouble) }));
+            } else {
+                note(format_args!("The cell is in trouble: {}\n", clean(&trouble)));
+            }
+        }
+        Ok(client)
+    }
+
+    /// Connects, for who shows what is wrong with the cell anyway.
+    pub(crate) async fn connect_quietly(&self) -> Result<Client, Failure> {
         Client::connect(&self.endpoint).await
     }
 

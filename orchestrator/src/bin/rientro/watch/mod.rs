@@ -218,7 +218,7 @@ impl Watch<'_> {
         self.picture.lost = why.lines().next().map(ToOwned::to_owned);
         self.view.show(&mut self.picture)?;
         tokio::time::sleep(self.pauses.next().unwrap_or(RECONNECT_LONGEST)).await;
-        match self.session.connect().await {
+        match self.session.connect_quietly().await {
             Ok(client) => self.client = client,
             // The old connection fails again, and so the loop comes back here.
             Err(failure) if failure.may_pass() => {}
