@@ -58,6 +58,15 @@ pub enum ServeError {
     /// The directory of mailboxes cannot be used.
     #[error(transparent)]
     Directory(#[from] DirectoryError),
+    /// Another process has an address.
+    #[error(
+        "could not listen on {address}: another process does; `ss -lntxp` names it. Stop that, if it is an orchestrator that was \
+         left running, or choose another address in the settings"
+    )]
+    Taken {
+        /// The address.
+        address: Address,
+    },
     /// An address cannot be listened on.
     #[error("could not listen on {address}")]
     Listen {
@@ -265,7 +274,14 @@ impl Site {
         let is_own = matches!(address, Address::Unix(path) if path.parent() == Some(&self.state_dir));
         let socket_mode = if is_own { OWN_SOCKET_MODE } else { SOCKET_MODE };
         let bound = Listener::bind(address, self.places.for_one(share), socket_mode).await;
-        bound.map_err(|source| ServeError::Listen { address: address.clone(), source })
+        bound.map_err(|source| {
+            let address = address.clone();
+            if source.kind() == std::io::ErrorKind::AddrInUse {
+                ServeError::Taken { address }
+            } else {
+                ServeError::Listen { address, source }
+            }
+        })
     }
 
     fn note(&mut self, whom: &'static str, address: &Address) {

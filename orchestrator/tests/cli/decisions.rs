@@ -50,6 +50,18 @@ async fn without_a_terminal_and_without_yes_nothing_is_decided() {
     assert!(asked.acts.iter().all(|act| act.dry_run), "only the rehearsal was asked for");
 }
 
+/// Nobody decides without a name, and nobody under one that the journal would not take.
+#[tokio::test]
+async fn a_name_that_cannot_be_written_down_is_refused() {
+    let cell = Cell::new(Canned::default()).await;
+    for name in [String::new(), "x".repeat(rientro_types::ACTOR_ID_BYTES_MAX + 1)] {
+        let run = cell.run(&["--yes", "--as", &name, "campaign", "pause", "return-1"]).await;
+        assert_eq!(run.code, 2, "{}", run.transcript());
+        assert!(run.stderr.contains("--as takes a name of 1 to"), "{}", run.stderr);
+    }
+    assert!(cell.server.asked.lock().expect("not poisoned").acts.is_empty());
+}
+
 /// T33: thousands of shards are chosen by one selection, and decided by one command.
 #[tokio::test]
 async fn every_part_of_a_selection_arrives() {

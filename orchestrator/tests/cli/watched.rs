@@ -53,6 +53,21 @@ async fn a_restart_is_said_and_survived() {
     assert!(run.stdout.contains("the orchestrator is back"), "{}", run.stdout);
 }
 
+/// A cell that decides nothing looks like a campaign that stands still: whoever watches is told why, as machines are.
+#[tokio::test]
+async fn a_cell_in_trouble_is_told_of_while_watching() {
+    for (args, told) in [
+        (&["watch", "return-1"][..], "the cell is in trouble: the disk is full"),
+        (&["-o", "json", "watch", "return-1"], "{\"event\":\"trouble\",\"trouble\":\"the disk is full\"}"),
+    ] {
+        let (trouble, watches) =
+            (Some("the disk is full".to_owned()), vec![script(fixtures::campaign_back())]);
+        let cell = Cell::new(Canned { watches: watches.into(), trouble, ..Canned::default() }).await;
+        let run = cell.run(args).await;
+        assert_eq!(run.stdout.matches(told).count(), 1, "{}", run.transcript());
+    }
+}
+
 #[tokio::test]
 async fn json_lines_follow_the_campaign() {
     let run = watched(vec![script(fixtures::campaign_back())], &["-o", "json", "watch"]).await;

@@ -112,7 +112,7 @@ fn a_refused_start_tells_each_cause_once() {
         (&["--state-dir", &odd, "--listen-agents", "127.0.0.1:0"], "Is a directory"),
         (&["--state-dir", &odder, "--listen-agents", "127.0.0.1:0"], "Is a directory"),
         (&["--state-dir", &bare, "--listen-agents", "127.0.0.1:0"], "without its journal"),
-        (&["--state-dir", &state, "--listen-agents", &busy], "in use"),
+        (&["--state-dir", &state, "--listen-agents", &busy], "another process does; `ss -lntxp` names it"),
         (&["--state-dir", &state, "--listen-agents", &socket], "No such file"),
         (&["--state-dir", &state, "--listen-agents", "0.0.0.0:1"], "other hosts"),
         (

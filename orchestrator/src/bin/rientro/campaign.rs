@@ -214,9 +214,8 @@ pub(crate) fn campaign_grid(view: &CampaignView, now: CellTime) -> Grid {
         row("over", format!("{}, after {}", moment(ended), span(until.since(view.started))).into());
     }
     let back = counts.mailboxes_in(ShardState::Open);
-    let share = percent(back, counts.mailboxes_total());
     let total = plural(counts.mailboxes_total(), "mailbox");
-    row("back", format!("{} of {total}, {share}", count(back)).into());
+    row("back", format!("{} of {total} ({})", count(back), percent(back, counts.mailboxes_total())).into());
     row("shards", state_line(view).into());
     row("verified", bytes(view.bytes_verified).into());
     grid

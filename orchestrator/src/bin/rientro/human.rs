@@ -32,8 +32,11 @@ pub(crate) fn bytes(bytes: u64) -> String {
     if bytes == 0 { "-".to_owned() } else { ByteSize::from_bytes(bytes).to_string() }
 }
 
-/// A share in percent with one decimal, rounded down: 100% is said only when nothing is missing.
+/// A share in percent with one decimal, rounded down: 100% is said only when nothing is missing. Of nothing there is none.
 pub(crate) fn percent(part: u64, whole: u64) -> String {
+    if whole == 0 {
+        return "-".to_owned();
+    }
     match per_mille(part, whole) {
         1000 => "100%".to_owned(),
         tenths => format!("{}.{}%", tenths / 10, tenths % 10),
@@ -106,7 +109,7 @@ mod tests {
         assert_eq!(plural(2_000, "shard"), "2,000 shards");
         assert_eq!(percent(999_999, 1_000_000), "99.9%");
         assert_eq!(percent(5, 5), "100%");
-        assert_eq!(percent(0, 0), "100%");
+        assert_eq!(percent(0, 0), "-");
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! `rientro node`: storage nodes, and whether they are heard.
 
 use clap::Subcommand;
-use rientro_types::{CellView, NodeId, NodeView, ShardState, Twin};
+use rientro_types::{CellTime, CellView, NodeId, NodeView, ShardState, Twin};
 use serde_json::Value;
 
 use crate::failure::Failure;
@@ -58,11 +58,23 @@ fn session_field(node: &NodeView) -> Field {
     }
 }
 
-/// When a node was last heard. A leader knows of nothing before its own time.
+/// When a node was last heard. A leader knows of nothing before its own time, and that begins when it leads.
 fn heard(node: &NodeView, cell: &CellView) -> String {
     match node.heard_ago {
         Some(ago) => format!("{} ago", span(ago)),
+        None if cell.leading_since == CellTime::default() => {
+            "not yet; the orchestrator is starting".to_owned()
+        }
         None => format!("not since the orchestrator started, at {}", moment(cell.leading_since)),
+    }
+}
+
+/// The same in a column.
+fn heard_short(node: &NodeView, cell: &CellView) -> String {
+    match node.heard_ago {
+        Some(ago) => format!("{} ago", span(ago)),
+        None if cell.leading_since == CellTime::default() => "not yet".to_owned(),
+        None => format!("not since {}", clock(cell.leading_since)),
     }
 }
 
@@ -78,12 +90,7 @@ fn nodes_grid(nodes: &[NodeView], cell: &CellView) -> Grid {
         grid.row([
             node.node.to_string().into(),
             session_field(node),
-            node.heard_ago
-                .map_or_else(
-                    || format!("not since {}", clock(cell.leading_since)),
-                    |ago| format!("{} ago", span(ago)),
-                )
-                .into(),
+            heard_short(node, cell).into(),
             count(u64::from(node.verifying) + u64::from(node.confirming)).into(),
             count(node.counts.shards_total()).into(),
             count(node.counts.shards_in(ShardState::Open)).into(),

@@ -123,11 +123,14 @@ impl Session {
 
     /// Who decides.
     pub(crate) fn actor(&self) -> Result<String, Failure> {
-        let login = || ["LOGNAME", "USER"].iter().find_map(|name| std::env::var(name).ok());
+        let login = || {
+            let mut names = ["LOGNAME", "USER"].iter().filter_map(|name| std::env::var(name).ok());
+            names.find(|name| !name.is_empty())
+        };
         let uid = || format!("uid-{}", rustix::process::getuid().as_raw());
-        let actor = self.actor.clone().or_else(login).filter(|name| !name.is_empty()).unwrap_or_else(uid);
-        if actor.len() > ACTOR_ID_BYTES_MAX {
-            let what = format!("--as takes a name of at most {ACTOR_ID_BYTES_MAX} bytes");
+        let actor = self.actor.clone().or_else(login).unwrap_or_else(uid);
+        if actor.is_empty() || actor.len() > ACTOR_ID_BYTES_MAX {
+            let what = format!("--as takes a name of 1 to {ACTOR_ID_BYTES_MAX} bytes");
             return Err(Failure::Usage(what.into()));
         }
         Ok(actor)

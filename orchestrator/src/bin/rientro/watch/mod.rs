@@ -18,7 +18,7 @@ use std::time::Duration;
 use backoff::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 use clap::Args;
 use rientro_types::{CampaignId, CampaignState, CampaignView, Selector, ShardState, Span};
-use rientro_wire::operator::{ShardsQuery, WatchEvent, WatchQuery};
+use rientro_wire::operator::{CellAnswer, ShardsQuery, WatchEvent, WatchQuery};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use crate::client::Client;
@@ -50,7 +50,7 @@ pub(crate) struct WatchArgs {
 }
 
 pub(crate) async fn run(session: &Session, args: &WatchArgs) -> Result<(), Failure> {
-    let mut client = session.connect().await?;
+    let mut client = session.connect_quietly().await?;
     let campaign = match args.campaign {
         Some(campaign) => client.campaign(campaign).await?,
         None => chosen(client.campaigns().await?)?,
@@ -188,11 +188,13 @@ impl Watch<'_> {
         Failure::Unreachable { endpoint: self.session.endpoint().to_owned(), problem }
     }
 
-    /// Fetches what the stream does not tell: names of held shards and of nodes that are away, and now and then the campaign.
+    /// Fetches what the stream does not tell: names of held shards and of nodes that are away, and now and then the cell's
+    /// trouble and the campaign.
     async fn look(&mut self, whole: bool) -> Result<(), Failure> {
         let picture = &mut self.picture;
         if whole {
-            picture.cell = Some(self.client.cell().await?.cell);
+            let CellAnswer { cell, trouble, .. } = self.client.cell().await?;
+            (picture.cell, picture.trouble) = (Some(cell), trouble);
             picture.campaign = self.client.campaign(picture.campaign.campaign).await?;
         }
         let lost = lost_shards(&picture.campaign);

@@ -42,6 +42,8 @@ pub(crate) struct Picture {
     pub(crate) lost: Option<String>,
     /// The connection is back, and nobody has been told.
     pub(crate) returned: bool,
+    /// Why the cell decides nothing, or what in it somebody has to mend.
+    pub(crate) trouble: Option<String>,
 }
 
 impl Picture {
@@ -58,6 +60,7 @@ impl Picture {
             pace: Pace::default(),
             lost: None,
             returned: false,
+            trouble: None,
         }
     }
 

@@ -5,6 +5,7 @@ use rientro_types::{CampaignView, NodeId, ShardState};
 use super::eta::{Eta, Pace};
 use super::picture::Picture;
 use crate::campaign::state_line;
+use crate::foreign::clean;
 use crate::human::{self, count, percent};
 use crate::words::campaign_state;
 
@@ -17,6 +18,7 @@ pub(crate) struct Printed {
     progress: String,
     at_ms: u64,
     lost: bool,
+    trouble: Option<String>,
     offline: Vec<NodeId>,
 }
 
@@ -43,6 +45,13 @@ impl Printed {
         self.lost = false;
         if std::mem::take(&mut picture.returned) {
             say("the orchestrator is back".to_owned());
+        }
+        if picture.trouble != self.trouble {
+            self.trouble.clone_from(&picture.trouble);
+            match &picture.trouble {
+                Some(trouble) => say(format!("the cell is in trouble: {}", clean(trouble))),
+                None => say("the cell is out of trouble".to_owned()),
+            }
         }
         let offline = offline(picture);
         for node in offline.iter().filter(|node| !self.offline.contains(node)) {
@@ -137,6 +146,22 @@ mod tests {
         picture.lost = None;
         picture.returned = true;
         assert!(printed.lines(&mut picture, false)[0].ends_with("the orchestrator is back"));
+    }
+
+    /// A cell that decides nothing shows no progress either: why must be told, once, and so must its end.
+    #[test]
+    fn a_cell_in_trouble_is_told_of_once_and_when_it_is_over() {
+        let mut picture = Picture::new(campaign(1_000, 0));
+        let mut printed = Printed::default();
+        let _progress = printed.lines(&mut picture, false);
+        picture.trouble = Some("the disk is full".to_owned());
+        let told = printed.lines(&mut picture, false);
+        assert_eq!(told.len(), 1, "{told:?}");
+        assert!(told[0].ends_with("the cell is in trouble: the disk is full"), "{told:?}");
+        assert!(printed.lines(&mut picture, false).is_empty());
+        picture.trouble = None;
+        let told = printed.lines(&mut picture, false);
+        assert!(told.len() == 1 && told[0].ends_with("the cell is out of trouble"), "{told:?}");
     }
 
     #[test]

@@ -67,7 +67,7 @@ impl Line {
 /// The page.
 pub(crate) fn lines(picture: &Picture, page: &Page) -> Vec<String> {
     let head = head(picture, page);
-    let alerts = alerts(picture);
+    let alerts = alerts(picture, page);
     let fixed = head.len() + alerts.len() + 2;
     let left = page.rows.saturating_sub(fixed);
     let all = picture.campaign.waves.len();
@@ -178,10 +178,10 @@ fn wave_line(wave: &WaveView, picture: &Picture, page: &Page) -> Line {
 }
 
 /// What needs a person, with the command to run.
-fn alerts(picture: &Picture) -> Vec<Line> {
+fn alerts(picture: &Picture, page: &Page) -> Vec<Line> {
     let campaign = &picture.campaign;
     let id = campaign.campaign;
-    let mut lines = Vec::new();
+    let mut lines = trouble(picture, page);
     let lost = lost_shards(campaign);
     if lost > 0 {
         let mailboxes =
@@ -215,6 +215,25 @@ fn alerts(picture: &Picture) -> Vec<Line> {
         lines.push(Line::default().and(format!("{lost}; trying again"), Tone::Bad));
     }
     lines
+}
+
+/// Why nothing is decided, in as few rows as it fits; [`lines`] cuts the page where even these are too many.
+fn trouble(picture: &Picture, page: &Page) -> Vec<Line> {
+    let Some(trouble) = &picture.trouble else { return Vec::new() };
+    let text = clean(&format!("the cell is in trouble: {trouble}"));
+    let mut rows = vec![String::new()];
+    for word in text.split_whitespace() {
+        let row = rows.last_mut().expect("there is a row from the start");
+        if !row.is_empty() && row.chars().count() + 1 + word.chars().count() > page.columns {
+            rows.push(word.to_owned());
+        } else {
+            let gap = if row.is_empty() { "" } else { " " };
+            row.push_str(gap);
+            row.push_str(word);
+        }
+    }
+    let rows = rows.into_iter().map(|row| Line::default().and(row, Tone::Bad));
+    std::iter::once(Line::default()).chain(rows).collect()
 }
 
 /// Nodes without a session, by name: what they do is not known.
@@ -312,6 +331,22 @@ mod tests {
         let shown = lines(&away, &Page { columns: 200, ..PAGE }).join("\n");
         assert!(shown.contains("nodes not connected: n1 (last heard 7s ago), n2 (not since"), "{shown}");
         assert!(shown.contains(" and 1 more\n  next: rientro node list") && !shown.contains("n5"), "{shown}");
+    }
+
+    /// The whole of it can be read: it says what to do, and the page is all that whoever watches sees.
+    #[test]
+    fn a_cell_in_trouble_is_told_of_in_rows_that_fit() {
+        let mut picture = running();
+        let trouble = "the disk is full: free 12 MiB or lower `reserve`. ".repeat(4);
+        picture.trouble = Some(trouble.clone());
+        for columns in [40, 80, 200] {
+            let shown = lines(&picture, &Page { columns, ..PAGE }).join(" ");
+            let shown: Vec<_> = shown.split_whitespace().collect();
+            assert!(
+                shown.join(" ").contains(&format!("the cell is in trouble: {}", trouble.trim())),
+                "{shown:?}"
+            );
+        }
     }
 
     /// What is left out is told, and of waves it is never the present one.

@@ -24,14 +24,14 @@ pub(crate) enum View {
     Screen(Screen),
     /// Lines.
     Plain(Output, Printed),
-    /// JSON lines; holds the last one about the campaign.
-    Json(Output, String),
+    /// JSON lines.
+    Json(Output, Shown),
 }
 
 impl View {
     pub(crate) fn new(out: Output) -> Self {
         if out.is_json() {
-            Self::Json(out, String::new())
+            Self::Json(out, Shown::default())
         } else if out.is_terminal() {
             Self::Screen(Screen { out, drawn: None })
         } else {
@@ -65,7 +65,14 @@ impl View {
     }
 }
 
-fn show_json(out: Output, last: &mut String, picture: &mut Picture) -> Result<(), Failure> {
+/// What was shown last, so that only changes are.
+#[derive(Default)]
+pub(crate) struct Shown {
+    campaign: String,
+    trouble: Option<String>,
+}
+
+fn show_json(out: Output, last: &mut Shown, picture: &mut Picture) -> Result<(), Failure> {
     for latest in picture.take_untold() {
         let (seq, at) = (latest.seq.raw(), rfc3339(latest.at));
         let text = latest.text;
@@ -79,13 +86,17 @@ fn show_json(out: Output, last: &mut String, picture: &mut Picture) -> Result<()
     if let Some(lost) = &picture.lost {
         return out.json_line(&json!({ "event": "lost", "problem": lost }));
     }
+    if picture.trouble != last.trouble {
+        last.trouble.clone_from(&picture.trouble);
+        out.json_line(&json!({ "event": "trouble", "trouble": last.trouble }))?;
+    }
     let view = json::campaign(&picture.campaign, picture.now());
     let campaign = view.to_string();
-    if campaign != *last {
+    if campaign != last.campaign {
         let at = rfc3339(picture.now());
         let rate = picture.pace.bytes_per_second();
         out.json_line(&json!({ "event": "campaign", "at": at, "bytes_per_second": rate, "campaign": view }))?;
-        *last = campaign;
+        last.campaign = campaign;
     }
     Ok(())
 }
