@@ -110,6 +110,7 @@ fn pace(picture: &Picture) -> Line {
     let rate = picture
         .pace
         .bytes_per_second()
+        .filter(|rate| *rate > 0)
         .map_or_else(|| "-".to_owned(), |rate| format!("{}/s", human::bytes(rate)));
     let mailboxes = picture.pace.mailboxes_per_second_milli().unwrap_or(0);
     let line = Line::of(format!("pace    {rate}"));
