@@ -12,7 +12,8 @@ use crate::convert::{ConvertError, Inside, Problem, Put, Take, TakeWithin};
 use crate::limits::{DECISIONS_PER_ENTRY_MAX, JOURNAL_ENTRY_BYTES_MAX};
 use crate::v1;
 
-/// Version of the format of entries and snapshot records.
+/// Version of the format of entries and snapshot records. It counts from the first release on; nothing is promised about
+/// what builds before that wrote.
 pub const JOURNAL_FORMAT: u32 = 1;
 
 /// The bytes of an entry. Equal entries have equal bytes, in every build.

@@ -224,6 +224,7 @@ impl State {
         self.node_mut(ix).silent = None;
         for shard in self.node(ix).shards.clone() {
             if matches!(self.shard(shard).held_by(), Some(HeldReason::NodeSilent { .. })) {
+                // Who went on without it has answered for its silence, however often it falls silent.
                 self.change(shard, |s| s.blocked = None);
             }
         }
@@ -304,7 +305,7 @@ impl State {
             s.placement_no = placement.no;
             s.node = node;
             s.volume = placement.volume;
-            s.blocked = None;
+            s.unblock();
         });
         Ok(())
     }

@@ -1,8 +1,8 @@
 //! Applies the records of campaigns and waves.
 
 use rientro_types::{
-    CampaignState, Charge, CloseCause, Pause, Phase, Policy, Record, Revision, ServiceSet, ShardId,
-    WAVE_UNASSIGNED, WaveNo, WaveState,
+    CampaignState, Charge, CloseCause, PassCause, Pause, Phase, Policy, Record, Revision, ServiceSet,
+    ShardId, WAVE_UNASSIGNED, WaveNo, WaveState,
 };
 
 use crate::state::{Campaign, CampaignIx, Member, RANK_FIRST, Shard, ShardIx, State, Wave};
@@ -78,10 +78,12 @@ impl State {
                 let bake = self.campaign(self.find_campaign(*campaign)?).plan.waves.bake;
                 self.set_wave(*campaign, *wave, WaveState::Baking { until: self.at + bake })
             }
-            Record::WavePassed { campaign, wave, cause: _ } => {
+            Record::WavePassed { campaign, wave, cause } => {
                 self.set_wave(*campaign, *wave, WaveState::Passed)?;
                 let ix = self.find_campaign(*campaign)?;
-                self.forgive(ix, |no| no == *wave);
+                if *cause == PassCause::Promoted {
+                    self.forgive(ix, |no| no == *wave);
+                }
                 Ok(())
             }
             other => Err(format!("not a record of a campaign: {other:?}")),

@@ -286,6 +286,8 @@ impl Engine {
         self.listening_since = self.listening_since + gap;
         for ix in self.state.node_ixs() {
             let node = self.state.node_mut(ix);
+            // What the nodes have answered meanwhile has waited for this.
+            node.asked.clear();
             // What is heard at the end of the absence was heard now, not later.
             node.heard = node.heard.map(|heard| (heard + gap).min(now));
         }
@@ -379,7 +381,7 @@ impl Engine {
         timers.chain(bakes.filter(|(at, _)| *at > self.now)).chain(housekeeping).min()
     }
 
-    /// Whether a campaign that is paused or over would ignore what is asked of it.
+    /// Whether a campaign runs, stands or is over.
     pub(crate) fn campaign_state(&self, ix: CampaignIx) -> CampaignState {
         self.state.campaign(ix).state
     }

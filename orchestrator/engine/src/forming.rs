@@ -259,7 +259,7 @@ impl State {
         Err(uncovered(plan, caps.proof(ordered, &used), waves.len() + kept.waves))
     }
 
-    /// Whether a campaign exists under the plan's name and can still be changed.
+    /// Whether a campaign has ended, or was aborted.
     pub(crate) fn is_over(&self, ix: CampaignIx) -> bool {
         matches!(self.campaign(ix).state, CampaignState::Ended | CampaignState::Aborted)
     }

@@ -103,12 +103,14 @@ const fn is_over_with(held: &HeldReason, unlisted: u64) -> bool {
 }
 
 /// Whether a list that is told while this holds the shard has its say when it is over: one of another volume counts too, as the
-/// list of the right one is measured against it.
+/// list of the right one is measured against it, and so does one of a shard that a try did not find between an inventory and
+/// its lists.
 const fn waits_with_list(held: &HeldReason) -> bool {
     match held {
-        HeldReason::VolumeWrong { .. } | HeldReason::Contested { .. } => true,
-        HeldReason::ShardMissing { .. }
-        | HeldReason::MailboxesMissing { .. }
+        HeldReason::VolumeWrong { .. } | HeldReason::Contested { .. } | HeldReason::ShardMissing { .. } => {
+            true
+        }
+        HeldReason::MailboxesMissing { .. }
         | HeldReason::Policy(_)
         | HeldReason::Unknown(_)
         | HeldReason::NodeSilent { .. }
@@ -166,7 +168,7 @@ impl Shard {
         if self.missing_mailboxes().is_some() {
             self.unlisted = 0;
         }
-        self.blocked = None;
+        self.unblock();
     }
 
     /// What its list lacked holds it again when nothing graver does.
@@ -190,7 +192,7 @@ impl Shard {
         let Some(Missing { shown, unlisted }) = self.missing_mailboxes() else { return };
         self.mailboxes = shown;
         self.unlisted = 0;
-        self.blocked = None;
+        self.unblock();
         let met = self.standing.as_deref().map(|standing| standing.verification.verdict.tally.mailboxes);
         if unlisted > 0 || met.is_some_and(|met| met != shown) {
             self.redo(at);

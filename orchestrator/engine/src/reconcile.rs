@@ -133,7 +133,8 @@ impl Engine {
                     if !self.state.is_current(ix, shard, busy.attempt) {
                         self.cancel(ix, shard, busy.attempt);
                     } else if matches!(self.state.shard(shard).phase, Phase::Verifying { .. }) {
-                        // What still runs has no result that could have waited.
+                        // What still runs has no result that could have waited, but one that its node's disk does not take:
+                        // that waits for a disk no longer than a try may take.
                         self.note_asked(ix, shard, busy.attempt);
                     }
                 }

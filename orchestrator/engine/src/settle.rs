@@ -145,7 +145,7 @@ impl State {
                 let at = self.at;
                 self.change(ix, |s| {
                     s.settle_missing(at);
-                    s.blocked = None;
+                    s.unblock();
                 });
             } else {
                 let (id, no) = (shard.id, shard.placement_no.next());

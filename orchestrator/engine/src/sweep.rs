@@ -218,6 +218,8 @@ impl State {
                 s.close(CloseCause::Operator, at);
             }
             s.settle_missing(at);
+            // Whatever covers what its list lacked, a person takes it as it is.
+            s.unlisted = 0;
             s.services = services;
             s.charge = Charge::None;
             s.end_disagreement();
@@ -248,7 +250,6 @@ impl Shard {
         self.standing.as_ref().map(|s| s.verification.verdict.tally.kinds).unwrap_or_default()
     }
 
-    /// Whether a restored journal and the shard's node disagree about what is open.
     /// Whether it is not known where it is, or that it is there at all: nobody can say that it is in service.
     fn is_in_question(&self) -> bool {
         matches!(
@@ -261,6 +262,7 @@ impl Shard {
         )
     }
 
+    /// Whether a restored journal and the shard's node disagree about what is open.
     fn in_disagreement(&self) -> bool {
         matches!(self.held_by(), Some(HeldReason::Disagreement { .. }))
     }
@@ -270,7 +272,7 @@ impl Shard {
     fn end_disagreement(&mut self) {
         if let Some(HeldReason::Disagreement { node, .. }) = self.held_by() {
             self.seen = *node;
-            self.blocked = None;
+            self.unblock();
         }
         self.doubted = false;
     }

@@ -474,7 +474,9 @@ fn a_result_that_may_have_waited_is_as_old_as_its_try() {
         cell.connect("a", 1);
         cell.inventory("a", vec![claim("a1", "a")]);
     };
-    let away: [&dyn Fn(&mut Cell); 3] = [
+    let away: [&dyn Fn(&mut Cell); 4] = [
+        // The leader sleeps, and wakes with the result in its hands.
+        &|cell| cell.now = cell.now + Span::from_secs(60 * 60),
         &|cell| {
             cell.disconnect("a");
             back(cell);

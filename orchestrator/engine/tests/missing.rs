@@ -412,6 +412,7 @@ fn a_list_judges_only_what_is_closed_and_there() {
     cell.inventory("a", vec![]);
     unlisted(&mut cell, 1);
     assert!(matches!(held(&cell, "a1"), Some(HeldReason::ShardMissing { .. })));
+    unlisted(&mut cell, 0);
     cell.inventory("a", vec![showing("a1", 100)]);
     let incarnation = NodeIncarnation::from_raw(1);
     cell.run(Event::Unlisted { node: node("b"), incarnation, shard: shard("a1"), unlisted: 1 });
@@ -466,8 +467,11 @@ fn a_graver_cause_settles_nothing_that_the_list_lacks() {
 fn what_a_list_first_lacks_beside_a_graver_cause_is_kept() {
     let own = || claim("b1", "b");
     let copy = || Claim { volume: volume_of("z"), ..claim("a1", "b") };
-    let causes: [(Lead<'_>, Lead<'_>); 3] = [
+    let gone = || TaskEnd::Failed(TaskFailure::ShardMissing);
+    let causes: [(Lead<'_>, Lead<'_>); 4] = [
         (&|cell| cell.inventory("a", vec![Claim { volume: volume_of("z"), ..showing("a1", 100) }]), &|_| ()),
+        // Between an inventory and its lists a try ends without the shard.
+        (&|cell| cell.result("a", "a1", 1, gone()), &|_| ()),
         (&|cell| cell.inventory("b", vec![own(), copy()]), &|cell| cell.inventory("b", vec![own()])),
         (&|cell| cell.inventory("b", vec![own(), copy()]), &|cell| _ = cell.ask(settle("a1")).unwrap()),
     ];
@@ -525,6 +529,26 @@ fn a_disagreement_settles_nothing_that_the_list_lacks() {
     cell.seen("a", "a1", ServiceSet::NONE);
     let lacks = HeldReason::MailboxesMissing { known: 100, shown: 100, unlisted: 1 };
     assert_eq!(held(&cell, "a1"), Some(lacks));
+    cell.assert_replays();
+}
+
+/// R7: who adopts a shard takes it as the node shows it, whatever covers what its list lacked.
+#[test]
+fn what_a_list_lacked_is_settled_by_an_adoption() {
+    let mut cell = Cell::with_fleet(1, 1);
+    cell.start(generous());
+    unlisted(&mut cell, 1);
+    cell.disconnect("a");
+    cell.run(Event::Lead { epoch: Epoch::from_raw(9), origin: Origin::Restored });
+    cell.connect_with("a", 1, vec![], vec![(shard("a1"), ServiceSet::ALL)]);
+    cell.inventory("a", vec![Claim { services: ServiceSet::ALL, ..showing("a1", 100) }]);
+    assert!(matches!(held(&cell, "a1"), Some(HeldReason::Disagreement { .. })));
+    let reason = || "it answers".to_owned();
+    cell.ask(Verb::Adopt { selector: only("a1"), services: ServiceSet::ALL, reason: reason() }).unwrap();
+    assert_eq!((cell.state("a1"), cell.view("a1").shard.unlisted), (ShardState::Open, 0));
+    cell.ask(Verb::Close { selector: only("a1"), reason: reason() }).unwrap();
+    cell.seen("a", "a1", ServiceSet::NONE);
+    assert_eq!((cell.state("a1"), held(&cell, "a1")), (ShardState::Closed, None));
     cell.assert_replays();
 }
 

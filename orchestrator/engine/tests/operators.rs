@@ -513,6 +513,59 @@ fn an_absence_that_is_forgiven_hides_no_damage() {
     cell.assert_replays();
 }
 
+/// R6: who goes on without a volume has answered for that loss alone: when the volume is back and its shards go on, what they
+/// are lost to next is charged.
+#[test]
+fn a_loss_that_is_over_forgives_no_later_one() {
+    let mut cell = Cell::with_fleet(2, 1);
+    cell.start(plan("return"));
+    let id = campaign("return");
+    let spent = |cell: &Cell| {
+        let state = cell.campaign("return").state;
+        matches!(state, CampaignState::Paused(PauseCause::ErrorBudget { mailboxes_lost: 100, .. }))
+    };
+    for _ in 0..2 {
+        cell.inventory("a", vec![Claim { volume: volume_of("z"), ..claim("a1", "a") }]);
+        assert!(spent(&cell));
+        assert_eq!(cell.ask(Verb::Resume { campaign: id }).unwrap().mailboxes_forgiven, 100);
+        cell.inventory("a", vec![claim("a1", "a")]);
+        let wave = cell.campaign("return").waves[0].clone();
+        assert_eq!((held(&cell, "a1"), wave.mailboxes_lost, wave.mailboxes_lost_max), (None, 0, 0));
+    }
+    cell.disconnect("a");
+    cell.pass_with(61, &["b"]);
+    assert!(spent(&cell));
+    cell.assert_replays();
+}
+
+/// R6: a wave that passes by itself has been answered for by nobody: a smaller budget finds it wanting.
+#[test]
+fn a_wave_that_baked_forgives_nothing() {
+    let mut cell = Cell::with_fleet(1, 4);
+    let mut tolerant = waves(vec![Share::Shards(2), Share::Rest]);
+    tolerant.waves.error_budget_canary = percent("50%");
+    cell.start(tolerant.clone());
+    let wave = Some(WaveNo::from_raw(0));
+    let of_canary = Selector { campaign: Some(campaign("return")), wave, ..Selector::default() };
+    let ruined = cell.engine.shard_views(&of_canary, None, 1)[0].shard.shard;
+    cell.play_finding(&|id| if id == ruined { Outcome::Damaged } else { Outcome::Clean });
+    cell.pass(61);
+    let wave = cell.campaign("return").waves[0].clone();
+    assert_eq!((wave.state, wave.mailboxes_lost), (WaveState::Passed, 100));
+    tolerant.waves.error_budget_canary = percent("2%");
+    cell.ask(Verb::Revise { plan: Box::new(tolerant), source: Digest::ZERO }).unwrap();
+    let paused = PauseCause::ErrorBudget {
+        wave: WaveNo::from_raw(0),
+        mailboxes_lost: 100,
+        mailboxes: 200,
+        budget: percent("2%"),
+    };
+    assert_eq!(cell.campaign("return").state, CampaignState::Paused(paused));
+    assert_eq!(cell.ask(Verb::Resume { campaign: campaign("return") }).unwrap().mailboxes_forgiven, 100);
+    assert_eq!(cell.campaign("return").state, CampaignState::Running);
+    cell.assert_replays();
+}
+
 /// R2, R12: what a silent node may still read counts in its failure domain; who waits for that is told so, and a raised limit
 /// lets it go on.
 #[test]

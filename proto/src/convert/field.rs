@@ -111,7 +111,8 @@ fn finding_kinds(wire: Vec<i32>) -> Result<FindingKinds, ConvertError> {
 /// A count that is added up with others: each is bounded, so that no sum of them overflows.
 impl TakeWithin<u64> for u64 {
     fn take_within(wire: u64, bound: &RangeInclusive<usize>) -> Result<Self, ConvertError> {
-        let max = *bound.end() as u64;
+        let (min, max) = (*bound.start() as u64, *bound.end() as u64);
+        debug_assert_eq!(min, 0, "no count has a least value");
         if wire <= max { Ok(wire) } else { Err(Problem::TooLarge { value: wire, max }.into()) }
     }
 }

@@ -3,8 +3,8 @@
 use std::ops::RangeInclusive;
 
 /// Characters that show nothing: code points that Unicode calls default-ignorable (DerivedCoreProperties.txt; all that steer
-/// the direction of text are among them), and the separators and annotations that are not.
-const INVISIBLE: [RangeInclusive<char>; 20] = [
+/// the direction of text are among them), the separators and annotations that are not, and what is private.
+const INVISIBLE: [RangeInclusive<char>; 21] = [
     '\u{00ad}'..='\u{00ad}',
     '\u{034f}'..='\u{034f}',
     '\u{061c}'..='\u{061c}',
@@ -19,6 +19,8 @@ const INVISIBLE: [RangeInclusive<char>; 20] = [
     '\u{2060}'..='\u{206f}',
     '\u{2800}'..='\u{2800}',
     '\u{3164}'..='\u{3164}',
+    // Private: nobody knows what they show.
+    '\u{e000}'..='\u{f8ff}',
     '\u{fe00}'..='\u{fe0f}',
     '\u{feff}'..='\u{feff}',
     '\u{ffa0}'..='\u{ffa0}',
@@ -27,7 +29,7 @@ const INVISIBLE: [RangeInclusive<char>; 20] = [
     '\u{1d173}'..='\u{1d17a}',
     // Tags and further variation selectors.
     '\u{e0000}'..='\u{e0fff}',
-    // Private: nobody knows what they show.
+    // Private too.
     '\u{f0000}'..='\u{ffffd}',
     '\u{100000}'..='\u{10fffd}',
 ];

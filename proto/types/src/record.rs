@@ -299,8 +299,8 @@ pub enum Record {
         end: TaskEnd,
         /// Wait before the next try; zero when there is none or it may begin at once.
         backoff: Span,
-        /// Whether its node was out of sight at some time since it began: the result may have waited there, and what it says
-        /// is taken for as old as the beginning of the try.
+        /// Whether the result may have lain on its node, or on the way, before it was heard: a verification is then taken for
+        /// as old as the beginning of its try. Says nothing about other ends.
         waited: bool,
     },
     /// The node is known to be no longer busy with a try: its place in the budgets is free.

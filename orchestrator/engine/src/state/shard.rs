@@ -133,6 +133,15 @@ impl Shard {
         }
     }
 
+    /// What held it for a circumstance is over. With it goes what was forgiven, when the shard goes on: what it is lost to
+    /// next is a loss of its own.
+    pub(crate) fn unblock(&mut self) {
+        self.blocked = None;
+        if self.charge == Charge::Forgiven && self.is_on_its_way() {
+            self.charge = Charge::None;
+        }
+    }
+
     /// R6: it is lost, and nobody has answered for that.
     pub(crate) fn lose(&mut self) {
         self.charge = Charge::Lost;
