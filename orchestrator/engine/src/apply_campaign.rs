@@ -172,11 +172,15 @@ impl State {
         });
     }
 
-    /// Work may begin. Members that no wave of a revised plan took are released; the rest is judged by the plan in force.
+    /// Work may begin. Members that no wave of a revised plan took are released, but for what is in service and covered; the
+    /// rest is judged by the plan in force.
     fn ready(&mut self, ix: CampaignIx) {
         let at = self.at;
         for shard in self.members(ix) {
             if self.shard(shard).wave().is_none() {
+                if self.stays_in_service(&self.campaign(ix).plan, shard) {
+                    continue;
+                }
                 self.change(shard, |s| {
                     let closes = s.is_under_way();
                     s.member = None;
@@ -241,9 +245,9 @@ impl State {
         campaign.state = CampaignState::Forming;
     }
 
-    /// Whether a revision puts a shard into another wave, or out of its campaign: its wave has not begun.
+    /// Whether a revision puts a shard into another wave, or out of its campaign: its wave has not begun, or it is in none.
     pub(crate) fn may_leave(&self, shard: ShardIx) -> bool {
-        let member = self.shard(shard).member.filter(|member| member.wave != WAVE_UNASSIGNED);
+        let member = self.shard(shard).member;
         member.is_some_and(|member| !self.campaign(member.campaign).wave_started(member.wave))
     }
 
@@ -292,8 +296,12 @@ impl Shard {
         }
     }
 
-    /// Closes: nothing is open, and what was known of the data no longer counts.
+    /// Closes: nothing is open, and what was known of the data no longer counts. R12: what was in service without a wave leaves
+    /// its campaign, as no wave would bring it back.
     pub(crate) fn close(&mut self, cause: CloseCause, at: rientro_types::CellTime) {
+        if matches!(self.phase, Phase::Open { .. }) && self.wave().is_none() {
+            self.member = None;
+        }
         self.services = ServiceSet::NONE;
         self.standing = None;
         self.accepted = None;

@@ -134,13 +134,18 @@ impl State {
     fn kept(&self, ix: CampaignIx, plan: &Plan) -> Kept {
         let stays = |shard: &ShardIx| {
             let member = self.shard(*shard).member;
-            let in_service = matches!(self.shard(*shard).phase, Phase::Open { .. } | Phase::Opening { .. });
             member.is_some_and(|member| self.campaign(ix).wave_started(member.wave))
-                || (in_service && self.covers(&plan.covers, *shard))
+                || self.stays_in_service(plan, *shard)
         };
         let members = self.members(ix).into_iter().filter(stays);
         let placed = members.map(|shard| self.candidate(shard, &plan.waves.domain_caps)).collect();
         Kept { waves: self.begun(ix), placed }
+    }
+
+    /// Whether a shard of a wave that is taken apart goes on being part of the campaign, in no wave: no wave has to open it,
+    /// and the parts that waves take are parts of it too.
+    pub(crate) fn stays_in_service(&self, plan: &Plan, shard: ShardIx) -> bool {
+        matches!(self.shard(shard).phase, Phase::Open { .. }) && self.covers(&plan.covers, shard)
     }
 
     /// The waves of the first order that leaves nothing over.

@@ -7,7 +7,7 @@ use std::ops::Bound;
 
 use rientro_types::{
     CampaignId, CampaignState, CampaignView, CellView, Digest, NodeId, NodeView, Phase, Selector, ShardId,
-    ShardState, ShardView, TaskKind, Twin, WaitingOn, WaveNo, WaveState, WaveView,
+    ShardState, ShardView, TaskKind, Twin, WAVE_UNASSIGNED, WaitingOn, WaveNo, WaveState, WaveView,
 };
 
 use crate::engine::Engine;
@@ -102,8 +102,11 @@ impl Engine {
         self.state.shard_ix.get(&shard).map(|ix| self.shard_view_at(*ix))
     }
 
+    /// A shard that is in service without a wave is shown in none: its campaign does nothing with it.
     fn shard_view_at(&self, ix: ShardIx) -> ShardView {
-        ShardView { shard: self.state.shard_snapshot(ix), waiting_on: self.waiting_on(ix) }
+        let mut shard = self.state.shard_snapshot(ix);
+        shard.member = shard.member.filter(|member| member.wave != WAVE_UNASSIGNED);
+        ShardView { shard, waiting_on: self.waiting_on(ix) }
     }
 
     /// Every campaign's state, in the order in which they began.

@@ -126,7 +126,8 @@ pub struct Acceptance {
     pub reason: String,
 }
 
-/// The wave of a shard whose wave was dissolved by a revision and that is about to be formed again.
+/// The wave of a shard whose wave was dissolved by a revision: one that is about to be formed again, or that is in service and
+/// needs no wave.
 pub const WAVE_UNASSIGNED: WaveNo = WaveNo::from_raw(u32::MAX);
 
 /// A shard's place in a campaign.
