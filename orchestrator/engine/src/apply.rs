@@ -12,6 +12,7 @@ use rientro_types::{
     TaskFailure,
 };
 
+use crate::mutant::Mutant;
 use crate::state::{CampaignIx, Cell, Node, NodeIx, Shard, ShardIx, State};
 
 /// A record that does not fit the state it is applied to: the journal was not written by this program, or there is a bug.
@@ -85,6 +86,13 @@ impl State {
             Record::ShardHeld { shard, reason } => {
                 let at = self.at;
                 self.edit(*shard, |s| s.hold(reason.clone(), at))
+            }
+            Record::ShardReleased { shard } if self.mutant == Mutant::ForgiveTwice => {
+                self.edit(*shard, |s| {
+                    let charge = s.charge;
+                    s.release();
+                    s.charge = charge;
+                })
             }
             Record::ShardReleased { shard } => self.edit(*shard, Shard::release),
             Record::ShardUnlisted { shard, unlisted } => self.edit(*shard, |s| s.unlisted = *unlisted),

@@ -5,6 +5,7 @@ use rientro_types::{
     ShardId, WAVE_UNASSIGNED, WaveNo, WaveState,
 };
 
+use crate::mutant::Mutant;
 use crate::state::{Campaign, CampaignIx, Member, RANK_FIRST, Shard, ShardIx, State, Wave};
 
 type Applied = Result<(), String>;
@@ -81,7 +82,7 @@ impl State {
             Record::WavePassed { campaign, wave, cause } => {
                 self.set_wave(*campaign, *wave, WaveState::Passed)?;
                 let ix = self.find_campaign(*campaign)?;
-                if *cause == PassCause::Promoted {
+                if *cause == PassCause::Promoted || self.mutant == Mutant::ForgiveUnasked {
                     self.forgive(ix, |no| no == *wave);
                 }
                 Ok(())
@@ -167,6 +168,8 @@ impl State {
         self.change(ix, |s| {
             s.member = Some(member);
             if !returning {
+                // What was lost to another campaign, and forgiven there, is this one's to lose anew.
+                s.charge = Charge::None;
                 s.begin_again(at);
             }
         });

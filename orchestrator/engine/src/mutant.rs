@@ -22,6 +22,10 @@ pub enum Mutant {
     AdmitTwin,
     /// R6: a silent node is never charged.
     ForgiveSilence,
+    /// R6: a wave that passes by itself has answered for its losses.
+    ForgiveUnasked,
+    /// R6: a loss that was forgiven forgives the next one of its shard.
+    ForgiveTwice,
     /// R6, T27: absence counts against deadlines.
     ChargeAbsence,
     /// R7: an unknown verdict passes.
@@ -38,7 +42,7 @@ pub enum Mutant {
 
 impl Mutant {
     /// Every mutant.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 15] = [
         Self::OpenUnverified,
         Self::OpenOnOldWord,
         Self::IgnoreBudget,
@@ -46,6 +50,8 @@ impl Mutant {
         Self::ForgetRecord,
         Self::AdmitTwin,
         Self::ForgiveSilence,
+        Self::ForgiveUnasked,
+        Self::ForgiveTwice,
         Self::ChargeAbsence,
         Self::PassUnknown,
         Self::ForgetMissing,

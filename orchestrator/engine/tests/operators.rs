@@ -529,12 +529,31 @@ fn a_loss_that_is_over_forgives_no_later_one() {
         assert!(spent(&cell));
         assert_eq!(cell.ask(Verb::Resume { campaign: id }).unwrap().mailboxes_forgiven, 100);
         cell.inventory("a", vec![claim("a1", "a")]);
-        let wave = cell.campaign("return").waves[0].clone();
+        let wave = cell.campaign("return").waves[0];
         assert_eq!((held(&cell, "a1"), wave.mailboxes_lost, wave.mailboxes_lost_max), (None, 0, 0));
     }
     cell.disconnect("a");
     cell.pass_with(61, &["b"]);
     assert!(spent(&cell));
+    cell.assert_replays();
+}
+
+/// R6: who went on with one campaign has answered for nothing of another.
+#[test]
+fn what_one_campaign_was_forgiven_counts_in_the_next() {
+    let mut cell = Cell::with_fleet(2, 1);
+    cell.start(plan("return"));
+    cell.inventory("a", vec![Claim { volume: volume_of("z"), ..claim("a1", "a") }]);
+    cell.ask(Verb::Resume { campaign: campaign("return") }).unwrap();
+    cell.ask(Verb::Abort { campaign: campaign("return") }).unwrap();
+    cell.start(plan("again"));
+    let paused = PauseCause::ErrorBudget {
+        wave: WaveNo::from_raw(0),
+        mailboxes_lost: 100,
+        mailboxes: 200,
+        budget: Ppm::ZERO,
+    };
+    assert_eq!(cell.campaign("again").state, CampaignState::Paused(paused));
     cell.assert_replays();
 }
 
@@ -550,7 +569,7 @@ fn a_wave_that_baked_forgives_nothing() {
     let ruined = cell.engine.shard_views(&of_canary, None, 1)[0].shard.shard;
     cell.play_finding(&|id| if id == ruined { Outcome::Damaged } else { Outcome::Clean });
     cell.pass(61);
-    let wave = cell.campaign("return").waves[0].clone();
+    let wave = cell.campaign("return").waves[0];
     assert_eq!((wave.state, wave.mailboxes_lost), (WaveState::Passed, 100));
     tolerant.waves.error_budget_canary = percent("2%");
     cell.ask(Verb::Revise { plan: Box::new(tolerant), source: Digest::ZERO }).unwrap();

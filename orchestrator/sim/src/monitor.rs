@@ -6,6 +6,7 @@
 //! behind it is left out; that it was asked, that it fits the attempt, and that the policy passes what was said is not.
 
 mod books;
+mod charges;
 mod clock;
 mod doors;
 mod holds;
@@ -71,6 +72,7 @@ pub struct Monitor {
     begun: BTreeSet<NodeId>,
     decided: BTreeMap<Seq, &'static str>,
     holds: holds::Holds,
+    charges: charges::Charges,
     /// Whether the journal ever went back to a backup, and whether no leader has taken it over since.
     restored: bool,
     restoring: bool,
@@ -98,6 +100,7 @@ impl Monitor {
             begun: BTreeSet::new(),
             decided: BTreeMap::new(),
             holds: holds::Holds::new(),
+            charges: charges::Charges::new(),
             restored: false,
             restoring: false,
             orphaned: BTreeSet::new(),
@@ -164,7 +167,7 @@ impl Monitor {
             _ => {}
         }
         let after = wide.then(|| self.all_shards());
-        self.note_holds(&decision.record, entry.at, after.as_deref());
+        self.note_holds(decision, entry.at, after.as_deref());
         if let Some(after) = after {
             self.swept(decision, &before, &after);
         }

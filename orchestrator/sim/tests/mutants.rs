@@ -71,6 +71,18 @@ fn forgiving_silence_is_caught() {
     caught(Mutant::ForgiveSilence, "R6");
 }
 
+/// R6
+#[test]
+fn forgiving_without_being_asked_is_caught() {
+    caught(Mutant::ForgiveUnasked, "R6");
+}
+
+/// R6
+#[test]
+fn forgiving_the_next_loss_is_caught() {
+    caught(Mutant::ForgiveTwice, "R6");
+}
+
 /// R6, T27
 #[test]
 fn charging_absence_is_caught() {
@@ -110,7 +122,7 @@ fn never_retrying_is_caught() {
 /// Every mutant is among the tests above, and the engine as it is passes the seeds that catch them.
 #[test]
 fn the_engine_as_it_is_passes_the_same_seeds() {
-    assert_eq!(Mutant::ALL.len(), 13, "a mutant without a test above");
+    assert_eq!(Mutant::ALL.len(), 15, "a mutant without a test above");
     for seed in SEEDS {
         assert_eq!(run_seed(seed, Mutant::None).violations, vec![], "seed {seed}");
     }

@@ -5,39 +5,55 @@
 
 use std::collections::BTreeMap;
 
-use rientro_types::{CellTime, Hold, Record, ShardId, ShardSnapshot};
+use rientro_types::{CellTime, Decision, Hold, Record, ShardId, ShardSnapshot};
 
 use super::Monitor;
 
 /// Holds by shard.
 pub(super) type Holds = BTreeMap<ShardId, Hold>;
 
-/// Whether a record may change what holds shards that it does not name, or that its noun alone does not tell.
+/// Whether a record may change what holds shards that it does not name, or what those count for.
 const fn may_hold_any(record: &Record) -> bool {
-    matches!(record, Record::NodeSilent { .. } | Record::NodeHeard { .. } | Record::NodeEnrolled { .. })
+    matches!(
+        record,
+        Record::NodeSilent { .. }
+            | Record::NodeHeard { .. }
+            | Record::NodeEnrolled { .. }
+            | Record::CampaignResumed { .. }
+            | Record::WaveStarted { .. }
+            | Record::WavePassed { .. }
+    )
 }
 
 impl Monitor {
     /// After a record: holds of the shards it may have touched.
-    pub(super) fn note_holds(&mut self, record: &Record, at: CellTime, touched: Option<&[ShardSnapshot]>) {
+    pub(super) fn note_holds(
+        &mut self,
+        decision: &Decision,
+        at: CellTime,
+        touched: Option<&[ShardSnapshot]>,
+    ) {
+        let record = &decision.record;
         if let Some(shards) = touched {
-            shards.iter().for_each(|shard| self.note_hold(shard, at));
+            shards.iter().for_each(|shard| self.note_hold(shard, decision, at));
         } else if may_hold_any(record) {
-            self.all_shards().iter().for_each(|shard| self.note_hold(shard, at));
+            self.all_shards().iter().for_each(|shard| self.note_hold(shard, decision, at));
         } else if let Some((shard, _)) = crate::coverage::of_record(record)
             && let Some(view) = self.follower.shard_view(shard)
         {
-            self.note_hold(&view.shard, at);
+            self.note_hold(&view.shard, decision, at);
         }
     }
 
-    fn note_hold(&mut self, shard: &ShardSnapshot, at: CellTime) {
+    fn note_hold(&mut self, shard: &ShardSnapshot, decision: &Decision, at: CellTime) {
         let id = shard.shard;
+        let before = self.holds.get(&id).cloned();
+        self.note_charge(shard, before.as_ref(), decision);
         let Some(hold) = &shard.blocked else {
             self.holds.remove(&id);
             return;
         };
-        let before = self.holds.insert(id, hold.clone());
+        self.holds.insert(id, hold.clone());
         let lasting = before.filter(|before| before.reason.is_same_cause(&hold.reason));
         let wanted = lasting.as_ref().map_or(at, |before| before.since);
         if hold.since != wanted {
