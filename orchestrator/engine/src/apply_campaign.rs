@@ -179,9 +179,10 @@ impl State {
     /// rest is judged by the plan in force.
     fn ready(&mut self, ix: CampaignIx) {
         let at = self.at;
+        let covering = self.covering(&self.campaign(ix).plan.covers);
         for shard in self.members(ix) {
             if self.shard(shard).wave().is_none() {
-                if self.stays_in_service(&self.campaign(ix).plan, shard) {
+                if self.stays_in_service(&covering, shard) {
                     continue;
                 }
                 self.change(shard, |s| {

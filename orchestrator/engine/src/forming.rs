@@ -12,12 +12,12 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, VecDeque};
 
 use rientro_types::{
-    CampaignState, Coverage, Phase, Plan, PlanProblem, Refusal, Schedule, Share, WAVES_MAX, WaveForecast,
-    WaveNo,
+    CampaignState, Phase, Plan, PlanProblem, Refusal, Schedule, Share, WAVES_MAX, WaveForecast, WaveNo,
 };
 
 use crate::caps::{Caps, Domain};
 use crate::checks::{and_more, check_values, problem};
+use crate::covering::Covering;
 use crate::engine::Engine;
 use crate::state::{CampaignIx, ShardIx, State};
 
@@ -132,10 +132,11 @@ impl State {
     /// What stays as it is when a campaign is formed again: what is in waves that have begun, and what is in service already,
     /// which no wave has to open.
     fn kept(&self, ix: CampaignIx, plan: &Plan) -> Kept {
+        let covering = self.covering(&plan.covers);
         let stays = |shard: &ShardIx| {
             let member = self.shard(*shard).member;
             member.is_some_and(|member| self.campaign(ix).wave_started(member.wave))
-                || self.stays_in_service(plan, *shard)
+                || self.stays_in_service(&covering, *shard)
         };
         let members = self.members(ix).into_iter().filter(stays);
         let placed = members.map(|shard| self.candidate(shard, &plan.waves.domain_caps)).collect();
@@ -144,8 +145,8 @@ impl State {
 
     /// Whether a shard of a wave that is taken apart goes on being part of the campaign, in no wave: no wave has to open it,
     /// and the parts that waves take are parts of it too.
-    pub(crate) fn stays_in_service(&self, plan: &Plan, shard: ShardIx) -> bool {
-        matches!(self.shard(shard).phase, Phase::Open { .. }) && self.covers(&plan.covers, shard)
+    pub(crate) fn stays_in_service(&self, covering: &Covering, shard: ShardIx) -> bool {
+        matches!(self.shard(shard).phase, Phase::Open { .. }) && self.covers(covering, shard)
     }
 
     /// The waves of the first order that leaves nothing over.
@@ -161,7 +162,8 @@ impl State {
             // Its waves are as many as it takes.
             Schedule::Growth { .. } => 1,
         };
-        let cut = |seed| self.cut(plan, &self.ordered(plan, seed, shards), kept);
+        let weights = self.class_weights(plan, shards);
+        let cut = |seed| self.cut(plan, &self.ordered(plan, seed, &weights), kept);
         let later = |last: &[u8; 32]| Some(*blake3::keyed_hash(last, NEXT_DRAW).as_bytes());
         let first = cut(seed);
         if first.is_ok() {
@@ -169,33 +171,6 @@ impl State {
         }
         let others = std::iter::successors(later(&seed), later).take(draws - 1);
         others.map(cut).find(Result::is_ok).unwrap_or(first)
-    }
-
-    fn covered(&self, covers: &Coverage, problems: &mut Vec<PlanProblem>) -> Vec<ShardIx> {
-        match covers {
-            Coverage::All => self.shard_ixs().collect(),
-            Coverage::Labels(_) => self.shard_ixs().filter(|ix| self.covers(covers, *ix)).collect(),
-            Coverage::Shards(named) => {
-                self.check_shards(named, "covers.shards", problems);
-                let mut found: Vec<_> =
-                    named.iter().filter_map(|id| self.shard_ix.get(id).copied()).collect();
-                found.sort_unstable();
-                found.dedup();
-                found
-            }
-        }
-    }
-
-    fn covers(&self, covers: &Coverage, ix: ShardIx) -> bool {
-        let shard = self.shard(ix);
-        match covers {
-            Coverage::All => true,
-            Coverage::Labels(labels) => {
-                let of_node = &self.node(shard.node).labels;
-                labels.iter().all(|(label, value)| of_node.get(label) == Some(value))
-            }
-            Coverage::Shards(named) => named.contains(&shard.id),
-        }
     }
 
     /// Shards that may join: not in service, not in another live campaign, not in a wave of this one that has begun.
@@ -230,12 +205,21 @@ impl State {
         free
     }
 
-    fn ordered(&self, plan: &Plan, seed: [u8; 32], shards: &[ShardIx]) -> Vec<Candidate> {
+    /// The weight of each shard: the greatest of the classes it is in.
+    fn class_weights(&self, plan: &Plan, shards: &[ShardIx]) -> Vec<(ShardIx, u32)> {
+        let classes: Vec<_> =
+            plan.classes.iter().map(|class| (self.covering(&class.covers), class.weight)).collect();
+        let weight = |ix| {
+            let of_shard = classes.iter().filter(|(covering, _)| self.covers(covering, ix));
+            of_shard.map(|(_, weight)| *weight).max().unwrap_or(0)
+        };
+        shards.iter().map(|ix| (*ix, weight(*ix))).collect()
+    }
+
+    fn ordered(&self, plan: &Plan, seed: [u8; 32], shards: &[(ShardIx, u32)]) -> Vec<Candidate> {
         let mut keyed: Vec<_> = shards
             .iter()
-            .map(|&ix| {
-                let classes = plan.classes.iter().filter(|class| self.covers(&class.covers, ix));
-                let weight = classes.map(|class| class.weight).max().unwrap_or(0);
+            .map(|&(ix, weight)| {
                 let id = self.shard(ix).id;
                 let shuffle = *blake3::keyed_hash(&seed, id.as_str().as_bytes()).as_bytes();
                 (Reverse(weight), shuffle, id, ix)

@@ -171,7 +171,8 @@ impl Engine {
         for (wave, shards) in waves.iter().enumerate() {
             formed.extend(shards.iter().map(|shard| (*shard, first + wave)));
         }
-        let may_leave = |s: &ShardIx| self.state.may_leave(*s) && !self.state.stays_in_service(plan, *s);
+        let covering = self.state.covering(&plan.covers);
+        let may_leave = |s: &ShardIx| self.state.may_leave(*s) && !self.state.stays_in_service(&covering, *s);
         let waiting: Vec<ShardIx> = self.state.members(ix).into_iter().filter(may_leave).collect();
         let kept = waiting.iter().filter(|shard| formed.contains_key(shard)).count();
         let same_plan = Plan { seed: campaign.plan.seed, ..plan.clone() } == campaign.plan;
