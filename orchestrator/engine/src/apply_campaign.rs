@@ -138,7 +138,8 @@ impl State {
         if at == waves.len() {
             waves.push(Wave::new());
         }
-        let (_, mut rank) = self.ranks(campaign);
+        // All shards are looked at for the first wave, and not once more for each of a thousand.
+        let mut rank = self.campaign(campaign).rank_next.unwrap_or_else(|| self.ranks(campaign).1);
         for id in shards {
             let ix = self.find_shard(*id)?;
             if let Some(other) = self.campaign_of(self.shard(ix))
@@ -150,6 +151,7 @@ impl State {
             self.join(ix, Member { campaign, wave, rank });
             rank = rank.saturating_add(1);
         }
+        self.campaign_mut(campaign).rank_next = Some(rank);
         Ok(())
     }
 
@@ -198,6 +200,7 @@ impl State {
             }
         }
         let campaign = self.moved(ix);
+        campaign.rank_next = None;
         // A campaign that was paused when its plan was revised stays so: going on is a decision of its own.
         campaign.state = match campaign.paused {
             Some(pause) => CampaignState::Paused(pause.cause),
@@ -246,6 +249,7 @@ impl State {
         let campaign = self.moved(ix);
         let begun = campaign.waves.iter().take_while(|wave| wave.state != WaveState::Waiting).count();
         campaign.waves.truncate(begun);
+        campaign.rank_next = None;
         campaign.state = CampaignState::Forming;
     }
 

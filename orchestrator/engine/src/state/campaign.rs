@@ -58,6 +58,8 @@ pub(crate) struct Campaign {
     pub(crate) clock_behind: Span,
     pub(crate) waves: Vec<Wave>,
 
+    /// While waves are formed: the rank after the greatest, once it was looked for. Nothing else gives ranks meanwhile.
+    pub(crate) rank_next: Option<u32>,
     pub(crate) counts: StateCounts,
     pub(crate) moving: u64,
     pub(crate) in_flight: u32,
@@ -86,6 +88,7 @@ impl Campaign {
             paused: None,
             clock_behind: Span::ZERO,
             waves: Vec::new(),
+            rank_next: None,
             counts: StateCounts::default(),
             moving: 0,
             in_flight: 0,
