@@ -18,6 +18,9 @@ use crate::state::{ShardIx, State};
 
 pub(crate) type Domain = (LabelKey, LabelValue);
 
+/// What a wave has taken of each failure domain.
+pub(crate) type Used = BTreeMap<Domain, u64>;
+
 /// A failure domain's allowance.
 struct Allowance {
     cap: Ppm,
@@ -72,11 +75,15 @@ impl Caps {
     }
 
     /// Whether a wave that has taken `used` may take this one too.
-    pub(crate) fn allow(&self, candidate: &Candidate, used: &BTreeMap<Domain, u64>) -> bool {
-        candidate.domains.iter().all(|domain| {
-            let used = used.get(domain).copied().unwrap_or(0);
-            used + candidate.weight <= self.0[domain].at_once()
-        })
+    pub(crate) fn allow(&self, candidate: &Candidate, used: &Used) -> bool {
+        candidate.weight <= self.room(&candidate.domains, used)
+    }
+
+    /// Mailboxes that a wave that has taken `used` may still take where all these domains are.
+    pub(crate) fn room(&self, domains: &[Domain], used: &Used) -> u64 {
+        let of_domain =
+            |domain| self.0[domain].at_once().saturating_sub(used.get(domain).copied().unwrap_or(0));
+        domains.iter().map(of_domain).min().unwrap_or(u64::MAX)
     }
 
     /// That a cap is less than one shard: no wave could ever keep it.

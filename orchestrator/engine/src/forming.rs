@@ -9,7 +9,6 @@
 //! another order, and the first that places all is taken: whether a plan is refused is no matter of luck.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, VecDeque};
 
 use rientro_types::{
     CampaignState, Phase, Plan, PlanProblem, Refusal, Schedule, Share, WAVES_MAX, WaveForecast, WaveNo,
@@ -19,6 +18,7 @@ use crate::caps::{Caps, Domain};
 use crate::checks::{and_more, check_values, problem};
 use crate::covering::Covering;
 use crate::engine::Engine;
+use crate::fill::Line;
 use crate::state::{CampaignIx, ShardIx, State};
 
 /// Most orders that are tried for one plan.
@@ -30,6 +30,7 @@ const DRAWN_MAX: usize = 400_000;
 const NEXT_DRAW: &[u8] = b"rientro next draw";
 
 /// A shard as the cut sees it.
+#[derive(Clone, Debug)]
 pub(crate) struct Candidate {
     pub(crate) ix: ShardIx,
     pub(crate) weight: u64,
@@ -37,7 +38,7 @@ pub(crate) struct Candidate {
 }
 
 /// What a wave may hold.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) enum WaveSize {
     Mailboxes(u64),
     Shards(u32),
@@ -233,13 +234,13 @@ impl State {
         let total = ordered.iter().chain(&kept.placed).map(|c| c.weight).sum();
         let caps = Caps::new(&plan.waves.domain_caps, ordered, kept.placed.iter());
         caps.check(self, ordered)?;
-        let mut left: VecDeque<&Candidate> = ordered.iter().collect();
+        let mut left = Line::new(ordered);
         let mut waves = Vec::new();
         for size in sizes(&plan.waves.schedule, kept.waves, total) {
             if left.is_empty() || waves.len() + kept.waves >= WAVES_MAX {
                 break;
             }
-            waves.push(fill(&mut left, size, &caps));
+            waves.push(left.fill(size, &caps));
         }
         if left.is_empty() {
             return Ok(waves);
@@ -307,36 +308,4 @@ fn sizes(schedule: &Schedule, begun: usize, total: u64) -> Box<dyn Iterator<Item
 fn grown(mailboxes: u64, percent: u32) -> u64 {
     let grown = (u128::from(mailboxes) * u128::from(percent)).div_ceil(100);
     u64::try_from(grown).unwrap_or(u64::MAX)
-}
-
-/// Fills one wave: shards in order, as long as they fit into its size and their domains' caps. A wave takes at least one
-/// shard, however small it is. Looks at no more shards than it takes or passes over, as a fleet may have a thousand waves.
-fn fill(left: &mut VecDeque<&Candidate>, size: WaveSize, caps: &Caps) -> Vec<ShardIx> {
-    let mut used: BTreeMap<Domain, u64> = BTreeMap::new();
-    let mut weight = 0;
-    let mut taken = Vec::new();
-    let mut passed_over = Vec::new();
-    while let Some(candidate) = left.pop_front() {
-        let fits = match size {
-            WaveSize::Mailboxes(most) => weight + candidate.weight <= most || taken.is_empty(),
-            WaveSize::Shards(count) => taken.len() < count as usize,
-            WaveSize::Rest => true,
-        };
-        if !fits {
-            // A wave ends at the first shard that does not fit, so that small shards do not overtake the order.
-            left.push_front(candidate);
-            break;
-        }
-        if !caps.allow(candidate, &used) {
-            passed_over.push(candidate);
-            continue;
-        }
-        weight += candidate.weight;
-        for domain in &candidate.domains {
-            *used.entry(*domain).or_default() += candidate.weight;
-        }
-        taken.push(candidate.ix);
-    }
-    passed_over.into_iter().rev().for_each(|candidate| left.push_front(candidate));
-    taken
 }

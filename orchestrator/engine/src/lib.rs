@@ -21,7 +21,7 @@
 //! | `shard` | the life of a shard: all transitions |
 //! | `schedule` | what starts now, within which budgets; deadlines, silence, stalls |
 //! | `waves` | when a wave settles, passes or pauses its campaign |
-//! | `forming`, `covering`, `caps` | how a fleet is cut into waves |
+//! | `forming`, `covering`, `caps`, `fill` | how a fleet is cut into waves |
 //! | `checks` | what is wrong with a plan |
 //! | `reconcile` | what agents say of themselves: sessions, results |
 //! | `claims` | inventories: which node has a shard, and what two claims on it mean |
@@ -40,6 +40,7 @@ mod claims;
 mod contract;
 mod covering;
 mod engine;
+mod fill;
 mod forming;
 mod forward;
 mod index;

@@ -4,6 +4,7 @@
 mod support;
 
 use proptest::prelude::*;
+use rientro_engine::Engine;
 use rientro_types::*;
 use support::*;
 
@@ -249,6 +250,53 @@ fn an_empty_selection_is_refused_whoever_sends_it() {
         let Err(Refusal::Plan(problems)) = cell.ask(verb) else { panic!("{field} is taken") };
         assert!(problems.iter().any(|problem| problem.field == field), "{problems:?}");
     }
+}
+
+/// A shard in several classes has the greatest weight, whether its label or its name is what puts it there and however often
+/// it is named.
+#[test]
+fn a_shard_has_the_greatest_weight_of_its_classes() {
+    let cell = fleet(&[vec![10; 3], vec![10; 3]]);
+    let class = |weight, covers| Class { weight, covers };
+    let rack =
+        std::collections::BTreeMap::from([(LabelKey::new("rack").unwrap(), LabelValue::new("b").unwrap())]);
+    let mut plan = scheduled(shards(&[2, 3]), "100%");
+    plan.classes = vec![
+        class(2, Coverage::Shards(["b2", "a1", "b2"].map(shard).to_vec())),
+        class(1, Coverage::Labels(rack)),
+        class(1, Coverage::Shards(vec![shard("b2"), shard("a0")])),
+    ];
+    let forecast = cell.engine.forecast(&plan, [1; 32]).unwrap();
+    let mut waves: Vec<Vec<ShardId>> = forecast.into_iter().map(|wave| wave.shards).collect();
+    waves.iter_mut().for_each(|shards| shards.sort_unstable());
+    let expected: [&[&str]; 3] = [&["a1", "b2"], &["a0", "b0", "b1"], &["a2"]];
+    assert_eq!(waves, expected.map(|wave| wave.iter().map(|id| shard(id)).collect::<Vec<_>>()));
+}
+
+/// R4: wherever a journal is cut while waves are formed, an engine made from a snapshot there goes on with the same ranks.
+#[test]
+fn a_snapshot_between_two_waves_goes_on_with_their_ranks() {
+    let mut cell = fleet(&[vec![10; 6]]);
+    let plan = scheduled(shards(&[1, 2, 2]), "100%");
+    cell.start(plan.clone());
+    revise(&mut cell, &paced(plan)).unwrap();
+    let [before @ .., start, revision] = cell.journal.as_slice() else { panic!("nothing was decided") };
+    let mut live = Engine::new();
+    before.iter().for_each(|entry| live.replay(entry).unwrap());
+    for entry in [start, revision] {
+        for decision in &entry.decisions {
+            let mut restored = Engine::new();
+            live.snapshot().for_each(|record| restored.restore(record).unwrap());
+            let part = Entry { seq: live.seq_next(), decisions: vec![decision.clone()], ..entry.clone() };
+            live.replay(&part).unwrap();
+            restored.replay(&part).unwrap();
+            assert!(restored.snapshot().eq(live.snapshot()), "after {decision:?}");
+        }
+    }
+    let ranks = ["a0", "a1", "a2", "a3", "a4", "a5"].map(|id| cell.view(id).shard.member.unwrap());
+    let replayed = ["a0", "a1", "a2", "a3", "a4", "a5"]
+        .map(|id| live.shard_view(shard(id)).unwrap().shard.member.unwrap());
+    assert_eq!(ranks, replayed);
 }
 
 fn racks() -> impl Strategy<Value = Vec<Vec<u64>>> {
