@@ -46,6 +46,7 @@ impl Allowance {
 }
 
 /// The allowances of all failure domains that a plan caps.
+#[derive(Default)]
 pub(crate) struct Caps(BTreeMap<Domain, Allowance>);
 
 impl Caps {
@@ -199,6 +200,15 @@ fn room(weights: &[u64], sizes: &[WaveSize], at_once: u64) -> u64 {
     sizes.iter().map(of_wave).fold(0, u64::saturating_add)
 }
 
+impl Candidate {
+    /// Counts it to what its wave has taken.
+    pub(crate) fn count_in(&self, used: &mut Used) {
+        for domain in &self.domains {
+            *used.entry(*domain).or_default() += self.weight;
+        }
+    }
+}
+
 impl State {
     /// A shard as the cut sees it.
     pub(crate) fn candidate(&self, ix: ShardIx, caps: &[DomainCap]) -> Candidate {
@@ -206,7 +216,7 @@ impl State {
     }
 
     /// The failure domains of a shard that these caps are about.
-    pub(crate) fn capped_domains(&self, ix: ShardIx, caps: &[DomainCap]) -> Vec<Domain> {
+    fn capped_domains(&self, ix: ShardIx, caps: &[DomainCap]) -> Vec<Domain> {
         let labels = &self.node(self.shard(ix).node).labels;
         caps.iter().filter_map(|cap| labels.get(&cap.label).map(|value| (cap.label, *value))).collect()
     }

@@ -125,9 +125,7 @@ impl<'a> Line<'a> {
 impl Taken {
     fn take(&mut self, candidate: &Candidate, place: usize) {
         self.weight += candidate.weight;
-        for domain in &candidate.domains {
-            *self.used.entry(*domain).or_default() += candidate.weight;
-        }
+        candidate.count_in(&mut self.used);
         self.shards.push(candidate.ix);
         self.next = place + 1;
     }

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use rientro_types::{ShardState, WaveNo, WaveState};
 
-use crate::caps::Domain;
+use crate::caps::{Caps, Used};
 use crate::state::{CampaignIx, ShardIx, State};
 
 /// Shards and mailboxes.
@@ -30,7 +30,11 @@ pub(crate) struct Forward {
 }
 
 /// Room in the capped domains of one campaign's target wave.
-type Room = BTreeMap<Domain, u64>;
+#[derive(Default)]
+struct Room {
+    caps: Caps,
+    used: Used,
+}
 
 impl State {
     /// The wave a shard would be brought forward to: the one that opens, or the next one.
@@ -69,14 +73,12 @@ impl State {
                 self.room(member.campaign, wave)
             });
             let caps = &self.campaign(member.campaign).plan.waves.domain_caps;
-            let (weight, domains) = (self.shard(ix).weight(), self.capped_domains(ix, caps));
-            if domains.iter().any(|domain| room.get(domain).is_none_or(|room| *room < weight)) {
+            let candidate = self.candidate(ix, caps);
+            if !room.caps.allow(&candidate, &room.used) {
                 forward.capped += 1;
                 continue;
             }
-            room.iter_mut()
-                .filter(|(domain, _)| domains.contains(domain))
-                .for_each(|(_, room)| *room -= weight);
+            candidate.count_in(&mut room.used);
             forward.waves.shards += 1;
             forward.waves.mailboxes += self.shard(ix).mailboxes;
             forward.moves.push(ix);
@@ -107,26 +109,16 @@ impl State {
         Size { shards: counts.shards_total(), mailboxes: counts.mailboxes_total() }
     }
 
-    /// What a wave may still take of each capped domain.
+    /// What the caps allow in a wave, and what is in it.
     fn room(&self, campaign: CampaignIx, wave: WaveNo) -> Room {
         let caps = &self.campaign(campaign).plan.waves.domain_caps;
         if caps.is_empty() {
-            return Room::new();
+            return Room::default();
         }
-        let mut totals: BTreeMap<Domain, (u64, u64)> = BTreeMap::new();
-        for ix in self.members(campaign) {
-            let weight = self.shard(ix).weight();
-            let there = if self.shard(ix).wave() == Some(wave) { weight } else { 0 };
-            for domain in self.capped_domains(ix, caps) {
-                let (total, used) = totals.entry(domain).or_default();
-                *total += weight;
-                *used += there;
-            }
-        }
-        let room = |(domain, (total, used)): (Domain, (u64, u64))| {
-            let cap = caps.iter().find(|cap| cap.label == domain.0)?.max.of_ceil(total);
-            Some((domain, cap.saturating_sub(used)))
-        };
-        totals.into_iter().filter_map(room).collect()
+        let members: Vec<_> = self.members(campaign).into_iter().map(|ix| self.candidate(ix, caps)).collect();
+        let mut room = Room { caps: Caps::new(caps, &members, std::iter::empty()), used: Used::new() };
+        let there = members.iter().filter(|member| self.shard(member.ix).wave() == Some(wave));
+        there.for_each(|member| member.count_in(&mut room.used));
+        room
     }
 }
