@@ -1,8 +1,8 @@
 //! Applies the records of campaigns and waves.
 
 use rientro_types::{
-    CampaignState, Charge, CloseCause, PassCause, Pause, Phase, Policy, Record, Revision, ServiceSet,
-    ShardId, WAVE_UNASSIGNED, WaveNo, WaveState,
+    CampaignState, Charge, CloseCause, PassCause, Pause, PauseCause, Phase, Policy, Record, Revision,
+    ServiceSet, ShardId, WAVE_UNASSIGNED, WaveNo, WaveState,
 };
 
 use crate::mutant::Mutant;
@@ -45,12 +45,8 @@ impl State {
                 Ok(())
             }
             Record::CampaignPaused { campaign, cause } => {
-                let at = self.at;
-                let campaign = self.moved(self.find_campaign(*campaign)?);
-                campaign.go_on(at);
-                campaign.state = CampaignState::Paused(*cause);
-                let since = campaign.paused.map_or(at, |pause| pause.since);
-                campaign.paused = Some(Pause { since, cause: *cause });
+                let ix = self.find_campaign(*campaign)?;
+                self.pause(ix, *cause);
                 Ok(())
             }
             Record::CampaignResumed { campaign } => {
@@ -64,10 +60,8 @@ impl State {
                 Ok(())
             }
             Record::CampaignEnded { campaign } => {
-                let at = self.at;
-                let campaign = self.moved(self.find_campaign(*campaign)?);
-                campaign.state = CampaignState::Ended;
-                campaign.ended = Some(at);
+                let ix = self.find_campaign(*campaign)?;
+                self.end_campaign(ix);
                 Ok(())
             }
             Record::WaveStarted { campaign, wave } => {
@@ -259,6 +253,15 @@ impl State {
         member.is_some_and(|member| !self.campaign(member.campaign).wave_started(member.wave))
     }
 
+    fn pause(&mut self, ix: CampaignIx, cause: PauseCause) {
+        let at = self.at;
+        let campaign = self.moved(ix);
+        campaign.go_on(at);
+        campaign.state = CampaignState::Paused(cause);
+        let since = campaign.paused.map_or(at, |pause| pause.since);
+        campaign.paused = Some(Pause { since, cause });
+    }
+
     fn resume(&mut self, ix: CampaignIx) {
         let at = self.at;
         let campaign = self.moved(ix);
@@ -268,6 +271,13 @@ impl State {
         campaign.state = CampaignState::Running;
         let upto = campaign.answered_for().len();
         self.forgive(ix, |no| (no.raw() as usize) < upto);
+    }
+
+    fn end_campaign(&mut self, ix: CampaignIx) {
+        let at = self.at;
+        let campaign = self.moved(ix);
+        campaign.state = CampaignState::Ended;
+        campaign.ended = Some(at);
     }
 
     fn abort(&mut self, ix: CampaignIx) {

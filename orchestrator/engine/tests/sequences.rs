@@ -221,6 +221,33 @@ fn play(cell: &mut Cell, damaged: u16) {
     });
 }
 
+/// What a node says it is at.
+fn busy((at, attempt): &(usize, u32)) -> Busy {
+    Busy {
+        shard: shard(&shard_name(*at)),
+        attempt: AttemptNo::from_raw(*attempt),
+        kind: if attempt % 2 == 0 { TaskKind::Verify } else { TaskKind::Confirm },
+    }
+}
+
+/// Claims on the shards whose bits are set, each like this one.
+fn claims(shards: u16, like: Claim) -> Vec<Claim> {
+    let shown = (0..SHARDS).filter(|at| shards & (1 << at) != 0);
+    shown.map(|no| Claim { shard: shard(&shard_name(no)), ..like }).collect()
+}
+
+/// All that was ordered ends, well or not.
+fn end_ordered(cell: &mut Cell, kind: u8) {
+    for (on, task) in cell.ordered() {
+        let well = match task.action {
+            Action::Verify { .. } => verified(Outcome::Clean, on.as_str()),
+            Action::Confirm { .. } => TaskEnd::Confirmed,
+        };
+        let end = if kind.is_multiple_of(2) { well } else { end(kind, on.as_str()) };
+        cell.result(on.as_str(), task.shard.as_str(), task.attempt.raw(), end);
+    }
+}
+
 fn happen(cell: &mut Cell, what: &Happens) {
     match what {
         Happens::Plays { damaged } => play(cell, *damaged),
@@ -229,15 +256,12 @@ fn happen(cell: &mut Cell, what: &Happens) {
             cell.pass_with(u64::from(*secs), &heard);
         }
         Happens::Connects { node, life, running, served } => {
-            let running = running
-                .iter()
-                .map(|(at, attempt)| Busy {
-                    shard: shard(&shard_name(*at)),
-                    attempt: AttemptNo::from_raw(*attempt),
-                    kind: if attempt % 2 == 0 { TaskKind::Verify } else { TaskKind::Confirm },
-                })
-                .collect();
-            cell.connect_with(node_name(*node), *life, running, all_served(served));
+            cell.connect_with(
+                node_name(*node),
+                *life,
+                running.iter().map(busy).collect(),
+                all_served(served),
+            );
         }
         Happens::Knocks { node, boot, served } => {
             cell.connect_as(node_name(*node), *boot, all_served(served));
@@ -247,9 +271,7 @@ fn happen(cell: &mut Cell, what: &Happens) {
             let volume = volume_of(if *elsewhere { "z" } else { node_name(*at) });
             let (second, services) = (twice.then(|| volume_of("y")), services(*serves));
             let like = Claim { volume, second, mailboxes: *mailboxes, services, ..claim("a1", "a") };
-            let shown = (0..SHARDS).filter(|at| shards & (1 << at) != 0);
-            let claims = shown.map(|no| Claim { shard: shard(&shard_name(no)), ..like }).collect();
-            let (node, incarnation) = (node(node_name(*at)), lives(*life));
+            let (node, incarnation, claims) = (node(node_name(*at)), lives(*life), claims(*shards, like));
             cell.run(Event::Inventory { node, incarnation, first: *first, claims, last: *last });
         }
         Happens::Lacks { node: at, life, shard: no, unlisted } => {
@@ -266,16 +288,7 @@ fn happen(cell: &mut Cell, what: &Happens) {
                 end: end(*kind, node_name(*at)),
             });
         }
-        Happens::EndsOrdered { end: kind } => {
-            for (on, task) in cell.ordered() {
-                let well = match task.action {
-                    Action::Verify { .. } => verified(Outcome::Clean, on.as_str()),
-                    Action::Confirm { .. } => TaskEnd::Confirmed,
-                };
-                let end = if kind % 2 == 0 { well } else { end(*kind, on.as_str()) };
-                cell.result(on.as_str(), task.shard.as_str(), task.attempt.raw(), end);
-            }
-        }
+        Happens::EndsOrdered { end } => end_ordered(cell, *end),
         Happens::Follows => {
             for (on, id, services) in cell.told() {
                 cell.seen(on.as_str(), id.as_str(), services);
