@@ -12,6 +12,8 @@ pub enum Mutant {
     OpenUnverified,
     /// R1: a shard opens on a confirmation, however old.
     OpenOnOldWord,
+    /// R1: a result that waited is as young as its arrival.
+    DateByArrival,
     /// R2: the node budget is not looked at.
     IgnoreBudget,
     /// R3: the wave of a shard is not looked at before it opens.
@@ -42,9 +44,10 @@ pub enum Mutant {
 
 impl Mutant {
     /// Every mutant.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::OpenUnverified,
         Self::OpenOnOldWord,
+        Self::DateByArrival,
         Self::IgnoreBudget,
         Self::OpenAnyWave,
         Self::ForgetRecord,

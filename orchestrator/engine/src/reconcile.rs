@@ -286,7 +286,8 @@ impl Engine {
         let asked = self.state.node_mut(node).asked.remove(&(shard, attempt));
         let confirmed = self.is_of_now(shard, asked) && end == TaskEnd::Confirmed;
         let id = self.state.shard(shard).id;
-        let record = Record::TaskEnded { shard: id, attempt, end, backoff, waited: asked.is_none() };
+        let waited = asked.is_none() && self.state.mutant != Mutant::DateByArrival;
+        let record = Record::TaskEnded { shard: id, attempt, end, backoff, waited };
         self.decide_for(node, record);
         self.state.watches.remove(&shard);
         // An old word is believed, and followed by a confirmation that is of now.

@@ -10,6 +10,11 @@ use crate::rng::Rng;
 use crate::truth::{Condition, Host, Volume};
 use crate::world::{Happening, World};
 
+/// How far a clock that is off is ahead at the least: it is behind.
+pub const CLOCK_AHEAD_MS_MIN: i64 = -60_000;
+/// How far a clock that is off is ahead at the most.
+pub const CLOCK_AHEAD_MS_MAX: i64 = 90_000;
+
 /// Kinds of fault that a run can draw, with how many runs in a hundred draw each.
 pub const KINDS: [(&str, u64); 27] = [
     ("session-broken", 70),
@@ -245,7 +250,8 @@ impl World {
             }
             "restored-from-backup" if running && self.rng.percent(25) => self.restore_from_backup(),
             "clock-off" if running => {
-                self.driver.clock_ahead_ms = self.rng.one_of(&[-60_000, -8_000, 0, 8_000, 90_000]);
+                self.driver.clock_ahead_ms =
+                    self.rng.one_of(&[CLOCK_AHEAD_MS_MIN, -8_000, 0, 8_000, CLOCK_AHEAD_MS_MAX]);
                 self.crash_driver(100, None);
             }
             "orchestrator-late" => {

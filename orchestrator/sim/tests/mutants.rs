@@ -8,7 +8,7 @@ use rientro_sim::run::{self, Outcome};
 use rientro_sim::world::Config;
 
 /// Seeds within which every mutant must be caught.
-const SEEDS: std::ops::RangeInclusive<u64> = 1..=12;
+const SEEDS: std::ops::RangeInclusive<u64> = 1..=48;
 
 fn run_seed(seed: u64, mutant: Mutant) -> Outcome {
     let make = Arc::new(move || Engine::with_mutant(mutant));
@@ -33,6 +33,12 @@ fn caught(mutant: Mutant, rule: &str) {
 #[test]
 fn opening_unverified_shards_is_caught() {
     caught(Mutant::OpenUnverified, "R1");
+}
+
+/// R1
+#[test]
+fn dating_a_result_by_its_arrival_is_caught() {
+    caught(Mutant::DateByArrival, "R1");
 }
 
 /// R1
@@ -122,7 +128,7 @@ fn never_retrying_is_caught() {
 /// Every mutant is among the tests above, and the engine as it is passes the seeds that catch them.
 #[test]
 fn the_engine_as_it_is_passes_the_same_seeds() {
-    assert_eq!(Mutant::ALL.len(), 15, "a mutant without a test above");
+    assert_eq!(Mutant::ALL.len(), 16, "a mutant without a test above");
     for seed in SEEDS {
         assert_eq!(run_seed(seed, Mutant::None).violations, vec![], "seed {seed}");
     }

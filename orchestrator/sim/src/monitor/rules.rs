@@ -12,12 +12,14 @@ use crate::log::Log;
 const SLACK_MS: u64 = 1_500;
 /// Time after which a decision is overdue: an absence that just is none may lie before it.
 const LATE_MS: u64 = rientro_engine::ABSENCE_MIN.ms() + SLACK_MS;
+/// How much more of the world's time can pass than the cell's clock shows: the widest jump back among the faults.
+const CLOCK_BACK_MS: u64 = crate::faults::CLOCK_AHEAD_MS_MAX.abs_diff(crate::faults::CLOCK_AHEAD_MS_MIN);
 
 impl Monitor {
     pub(super) fn before(&mut self, decision: &Decision, at: CellTime, log: &Log) {
         match &decision.record {
             Record::TaskStarted { shard, kind, attempt: _, node, timeout: _ } => {
-                self.may_start(*shard, *kind, *node);
+                self.may_start(*shard, *kind, *node, log);
             }
             Record::TaskEnded { shard, attempt, end, backoff: _, waited: _ } => {
                 self.may_end(*shard, *attempt, end, log);
@@ -69,7 +71,7 @@ impl Monitor {
     }
 
     /// R2 by the books: node and domain budgets. R3, R7: what a confirmation stands on.
-    fn may_start(&mut self, shard: ShardId, kind: TaskKind, node: NodeId) {
+    fn may_start(&mut self, shard: ShardId, kind: TaskKind, node: NodeId, log: &Log) {
         let limits = &self.books.limits;
         let max = match kind {
             TaskKind::Verify => limits.verifies_per_node,
@@ -90,6 +92,21 @@ impl Monitor {
         }
         self.in_begun_wave(shard, "is confirmed");
         self.vouched(shard);
+        self.of_age(shard, log);
+    }
+
+    /// R1 against the truth: the verification was made no longer ago than the policy allows, wherever its result has lain.
+    fn of_age(&mut self, shard: ShardId, log: &Log) {
+        let Some(book) = self.books.shard(shard).filter(|book| !book.accepted) else { return };
+        let Some((attempt, _)) = book.verification else { return };
+        let Some(policy) = self.policy_of(shard) else { return };
+        let Some(told) = log.end_of(shard, attempt).filter(|told| told.honest) else { return };
+        let age = log.now.since(told.at);
+        let late = self.books.limits.silence.ms() + LATE_MS + CLOCK_BACK_MS;
+        if age.ms() > policy.verified_age_max.ms() + late {
+            let found = format!("shard {shard} goes on from a verification that was made {age} ago");
+            self.broken("R1", Some(shard), found);
+        }
     }
 
     fn policy_of(&self, shard: ShardId) -> Option<Policy> {
