@@ -1,14 +1,17 @@
 //! The harness is proven: an engine that breaks a rule on purpose is caught, under the rule's name, and not by itself.
 #![allow(missing_docs, reason = "a test binary")]
 
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use rientro_engine::{Engine, Mutant};
 use rientro_sim::run::{self, Outcome};
 use rientro_sim::world::Config;
 
-/// Seeds within which every mutant must be caught.
-const SEEDS: std::ops::RangeInclusive<u64> = 1..=48;
+/// Seeds within which every mutant must be caught, but the one below.
+const SEEDS: RangeInclusive<u64> = 1..=12;
+/// Seeds for what shows only when a long absence falls between a result and its leader.
+const SEEDS_OF_ABSENCE: RangeInclusive<u64> = 1..=48;
 
 fn run_seed(seed: u64, mutant: Mutant) -> Outcome {
     let make = Arc::new(move || Engine::with_mutant(mutant));
@@ -17,8 +20,12 @@ fn run_seed(seed: u64, mutant: Mutant) -> Outcome {
 
 /// Caught under the rule by the watch, not only by the engine's own predicates.
 fn caught(mutant: Mutant, rule: &str) {
+    caught_within(SEEDS, mutant, rule);
+}
+
+fn caught_within(seeds: RangeInclusive<u64>, mutant: Mutant, rule: &str) {
     let mut seen = Vec::new();
-    for seed in SEEDS {
+    for seed in seeds.clone() {
         let violations = run_seed(seed, mutant).violations;
         let by_watch = |v: &&run::Violation| v.rule == rule && !v.found.starts_with("by the engine's own");
         if violations.iter().any(|v| by_watch(&v)) {
@@ -26,7 +33,7 @@ fn caught(mutant: Mutant, rule: &str) {
         }
         seen.extend(violations);
     }
-    panic!("{mutant:?} was not caught as {rule} within {SEEDS:?}; found only {seen:#?}");
+    panic!("{mutant:?} was not caught as {rule} within {seeds:?}; found only {seen:#?}");
 }
 
 /// R1
@@ -38,7 +45,7 @@ fn opening_unverified_shards_is_caught() {
 /// R1
 #[test]
 fn dating_a_result_by_its_arrival_is_caught() {
-    caught(Mutant::DateByArrival, "R1");
+    caught_within(SEEDS_OF_ABSENCE, Mutant::DateByArrival, "R1");
 }
 
 /// R1
@@ -129,7 +136,7 @@ fn never_retrying_is_caught() {
 #[test]
 fn the_engine_as_it_is_passes_the_same_seeds() {
     assert_eq!(Mutant::ALL.len(), 16, "a mutant without a test above");
-    for seed in SEEDS {
+    for seed in SEEDS_OF_ABSENCE {
         assert_eq!(run_seed(seed, Mutant::None).violations, vec![], "seed {seed}");
     }
 }
