@@ -513,9 +513,8 @@ fn what_is_missing_goes_with_a_shard_that_moves() {
     cell.assert_replays();
 }
 
-/// T29, R7: who decides that a shard is closed decides nothing of what it lacks; it counts once its node has closed it.
-#[test]
-fn a_disagreement_settles_nothing_that_the_list_lacks() {
+/// A shard whose list lacks a mailbox, and whose node serves it while a restored journal says that it is closed.
+fn lacking_and_disagreed() -> Cell {
     let mut cell = Cell::with_fleet(1, 1);
     cell.start(generous());
     unlisted(&mut cell, 1);
@@ -524,6 +523,13 @@ fn a_disagreement_settles_nothing_that_the_list_lacks() {
     cell.connect_with("a", 1, vec![], vec![(shard("a1"), ServiceSet::ALL)]);
     cell.inventory("a", vec![Claim { services: ServiceSet::ALL, ..showing("a1", 100) }]);
     assert!(matches!(held(&cell, "a1"), Some(HeldReason::Disagreement { .. })));
+    cell
+}
+
+/// T29, R7: who decides that a shard is closed decides nothing of what it lacks; it counts once its node has closed it.
+#[test]
+fn a_disagreement_settles_nothing_that_the_list_lacks() {
+    let mut cell = lacking_and_disagreed();
     cell.ask(Verb::Close { selector: only("a1"), reason: "to be sure".to_owned() }).unwrap();
     assert_eq!(held(&cell, "a1"), None, "its customers are at work in it");
     cell.seen("a", "a1", ServiceSet::NONE);
@@ -535,14 +541,7 @@ fn a_disagreement_settles_nothing_that_the_list_lacks() {
 /// R7: who adopts a shard takes it as the node shows it, whatever covers what its list lacked.
 #[test]
 fn what_a_list_lacked_is_settled_by_an_adoption() {
-    let mut cell = Cell::with_fleet(1, 1);
-    cell.start(generous());
-    unlisted(&mut cell, 1);
-    cell.disconnect("a");
-    cell.run(Event::Lead { epoch: Epoch::from_raw(9), origin: Origin::Restored });
-    cell.connect_with("a", 1, vec![], vec![(shard("a1"), ServiceSet::ALL)]);
-    cell.inventory("a", vec![Claim { services: ServiceSet::ALL, ..showing("a1", 100) }]);
-    assert!(matches!(held(&cell, "a1"), Some(HeldReason::Disagreement { .. })));
+    let mut cell = lacking_and_disagreed();
     let reason = || "it answers".to_owned();
     cell.ask(Verb::Adopt { selector: only("a1"), services: ServiceSet::ALL, reason: reason() }).unwrap();
     assert_eq!((cell.state("a1"), cell.view("a1").shard.unlisted), (ShardState::Open, 0));

@@ -396,13 +396,8 @@ fn a_revised_plan_takes_over() {
     cell.ask(Verb::Revise { plan: Box::new(tolerant), source: Digest::ZERO }).unwrap();
     let view = cell.campaign("return");
     assert_eq!((view.revision.raw(), view.waves.len()), (2, 2));
-    let lost = PauseCause::ErrorBudget {
-        wave: WaveNo::from_raw(0),
-        mailboxes_lost: 100,
-        mailboxes: 100,
-        budget: Ppm::ZERO,
-    };
-    assert_eq!(view.state, CampaignState::Paused(lost), "going on is a decision of its own");
+    let lost = canary_over(100, 100, Ppm::ZERO);
+    assert_eq!(view.state, lost, "going on is a decision of its own");
     assert_eq!(view.counts.shards_in(ShardState::Verified), 4);
     cell.ask(Verb::Resume { campaign: campaign("return") }).unwrap();
     cell.play_finding(&|_| Outcome::Damaged);
@@ -474,13 +469,8 @@ fn what_was_forgiven_makes_no_room_for_other_losses() {
     assert_eq!(cell.ask(Verb::Resume { campaign: campaign("return") }).unwrap().mailboxes_forgiven, 100);
     cell.ask(Verb::Retry { selector: only(first.shard.as_str()) }).unwrap();
     cell.play_finding(&|id| if id == first.shard { Outcome::Clean } else { Outcome::Damaged });
-    let paused = PauseCause::ErrorBudget {
-        wave: WaveNo::from_raw(0),
-        mailboxes_lost: 100,
-        mailboxes: 200,
-        budget: Ppm::ZERO,
-    };
-    assert_eq!(cell.campaign("return").state, CampaignState::Paused(paused));
+    let paused = canary_over(100, 200, Ppm::ZERO);
+    assert_eq!(cell.campaign("return").state, paused);
     cell.assert_replays();
 }
 
@@ -547,13 +537,8 @@ fn what_one_campaign_was_forgiven_counts_in_the_next() {
     cell.ask(Verb::Resume { campaign: campaign("return") }).unwrap();
     cell.ask(Verb::Abort { campaign: campaign("return") }).unwrap();
     cell.start(plan("again"));
-    let paused = PauseCause::ErrorBudget {
-        wave: WaveNo::from_raw(0),
-        mailboxes_lost: 100,
-        mailboxes: 200,
-        budget: Ppm::ZERO,
-    };
-    assert_eq!(cell.campaign("again").state, CampaignState::Paused(paused));
+    let paused = canary_over(100, 200, Ppm::ZERO);
+    assert_eq!(cell.campaign("again").state, paused);
     cell.assert_replays();
 }
 
@@ -573,13 +558,8 @@ fn a_wave_that_baked_forgives_nothing() {
     assert_eq!((wave.state, wave.mailboxes_lost), (WaveState::Passed, 100));
     tolerant.waves.error_budget_canary = percent("2%");
     cell.ask(Verb::Revise { plan: Box::new(tolerant), source: Digest::ZERO }).unwrap();
-    let paused = PauseCause::ErrorBudget {
-        wave: WaveNo::from_raw(0),
-        mailboxes_lost: 100,
-        mailboxes: 200,
-        budget: percent("2%"),
-    };
-    assert_eq!(cell.campaign("return").state, CampaignState::Paused(paused));
+    let paused = canary_over(100, 200, percent("2%"));
+    assert_eq!(cell.campaign("return").state, paused);
     assert_eq!(cell.ask(Verb::Resume { campaign: campaign("return") }).unwrap().mailboxes_forgiven, 100);
     assert_eq!(cell.campaign("return").state, CampaignState::Running);
     cell.assert_replays();

@@ -116,13 +116,8 @@ fn what_a_promoted_wave_loses_later_still_pauses() {
     assert_eq!(cell.campaign("return").state, CampaignState::Running);
     assert_eq!(cell.campaign("return").wave, Some(WaveNo::from_raw(1)));
     assert!(canary.contains(&fail(&mut cell)));
-    let paused = PauseCause::ErrorBudget {
-        wave: WaveNo::from_raw(0),
-        mailboxes_lost: 200,
-        mailboxes: 200,
-        budget: Ppm::ZERO,
-    };
-    assert_eq!(cell.campaign("return").state, CampaignState::Paused(paused));
+    let paused = canary_over(200, 200, Ppm::ZERO);
+    assert_eq!(cell.campaign("return").state, paused);
     assert_eq!(cell.ask(Verb::Resume { campaign: id }).unwrap().mailboxes_forgiven, 100);
     assert_eq!(cell.campaign("return").state, CampaignState::Running);
     cell.assert_replays();

@@ -381,6 +381,12 @@ pub fn held(cell: &Cell, id: &str) -> Option<HeldReason> {
     cell.view(id).shard.blocked.map(|hold| hold.reason)
 }
 
+/// Paused: the canary has lost so many mailboxes of so many, over this budget.
+pub fn canary_over(mailboxes_lost: u64, mailboxes: u64, budget: Ppm) -> CampaignState {
+    let wave = WaveNo::from_raw(0);
+    CampaignState::Paused(PauseCause::ErrorBudget { wave, mailboxes_lost, mailboxes, budget })
+}
+
 pub fn only(id: &str) -> Selector {
     Selector { shards: vec![shard(id)], ..Selector::default() }
 }
