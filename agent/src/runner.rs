@@ -88,12 +88,14 @@ impl Runner {
                 place = slots.acquire_owned() => place.ok(),
                 () = gone.cancelled() => None,
             };
-            let end = match hung.admit() {
-                Ok(()) => {
+            let end = match (&place, hung.admit()) {
+                // It never began, and no disk is asked.
+                (None, _) => TaskEnd::Failed(TaskFailure::Cancelled),
+                (Some(_), Ok(())) => {
                     let run = move || work.run(&task, &mailbox_key, &control);
                     hung.outcome(run, &gone).await
                 }
-                Err(failure) => TaskEnd::Failed(failure),
+                (Some(_), Err(failure)) => TaskEnd::Failed(failure),
             };
             drop(place);
             // Nobody listens only while the process ends; the try is then interrupted.
