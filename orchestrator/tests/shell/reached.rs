@@ -52,6 +52,7 @@ async fn an_orchestrator_that_hangs_is_told_as_that() {
         let wanted =
             format!("the orchestrator at {endpoint} takes connections and has not answered for 5 s\n");
         assert!(said.contains(&wanted) && said.contains("look at its process and its log"), "{said}");
+        assert!(said.contains("go by RIENTRO_STATE_DIR on its host, without --endpoint"), "{said}");
         assert!(begun.elapsed() < SAID_WITHIN, "it took {:?}", begun.elapsed());
     }
     kill_process(process.pid(), Signal::CONT).unwrap();

@@ -164,17 +164,21 @@ impl Failure {
     fn next(&self, target: Target) -> Option<String> {
         match self {
             Self::Refused(told) | Self::Unable(told) | Self::Usage(told) => told.next.clone(),
-            Self::Unreachable { .. } => Some(format!("Is rientro-orchestrator running, and {}", target.question())),
-            Self::Silent { .. } => Some(
-                "It may be stopped, or out of memory or disk: look at its process and its log; then try again. \
-                 Agents go on with what they have."
-                    .to_owned(),
-            ),
+            Self::Unreachable { .. } => {
+                Some(format!("Is rientro-orchestrator running, and {}", target.question()))
+            }
+            Self::Silent { .. } => Some(format!(
+                "It may be stopped, or out of memory or disk: look at its process and its log; then try again. {}Agents go on with \
+                 what they have.",
+                target.way_in()
+            )),
             Self::Foreign { .. } => Some(format!(
                 "The orchestrator logs at its start where it listens for operators; {}",
                 target.question()
             )),
-            Self::AnswerLost { .. } => Some("Look at `rientro journal tail` before you try again.".to_owned()),
+            Self::AnswerLost { .. } => {
+                Some("Look at `rientro journal tail` before you try again.".to_owned())
+            }
             Self::Io { source, .. } => Some(after_io(source.kind()).to_owned()),
             Self::Unsound | Self::OutputClosed | Self::Interrupted => None,
         }

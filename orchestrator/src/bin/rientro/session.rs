@@ -62,6 +62,19 @@ pub(crate) enum Target {
 }
 
 impl Target {
+    /// Another way to an orchestrator that does not answer there, with a space behind it; empty when it is the one taken.
+    pub(crate) const fn way_in(self) -> &'static str {
+        match self {
+            Self::Flag => {
+                "If too many connect to it, go by RIENTRO_STATE_DIR on its host, without --endpoint: no others fill the socket there. "
+            }
+            Self::Default => {
+                "If too many connect to it, go by RIENTRO_STATE_DIR on its host: no others fill the socket there. "
+            }
+            Self::StateDir => "",
+        }
+    }
+
     /// What to ask oneself when nobody is found there.
     pub(crate) const fn question(self) -> &'static str {
         match self {
