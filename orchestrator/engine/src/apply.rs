@@ -313,7 +313,7 @@ impl State {
             s.placement_no = placement.no;
             s.node = node;
             s.volume = placement.volume;
-            s.unblock();
+            s.move_hold(at);
         });
         Ok(())
     }

@@ -51,7 +51,8 @@ impl Engine {
         }
         let missing = s.missing_mailboxes();
         let free = matches!(s.held_by(), None | Some(HeldReason::NodeSilent { .. })) || missing.is_some();
-        if s.is_in_service() || s.doubted || self.state.mutant == Mutant::ForgetMissing {
+        let deaf = matches!(self.state.mutant, Mutant::ForgetMissing | Mutant::CountOnly);
+        if s.is_in_service() || s.doubted || deaf {
             return;
         }
         if !free {
@@ -169,6 +170,17 @@ impl Shard {
             self.unlisted = 0;
         }
         self.unblock();
+    }
+
+    /// It is elsewhere: what held it where it was is over. What its list lacks goes with it, and has been lacking as long.
+    pub(crate) fn move_hold(&mut self, at: CellTime) {
+        match self.missing_mailboxes() {
+            Some(Missing { shown: _, unlisted }) if unlisted > 0 => {
+                let known = self.mailboxes;
+                self.hold(HeldReason::MailboxesMissing { known, shown: known, unlisted }, at);
+            }
+            _ => self.unblock(),
+        }
     }
 
     /// What its list lacked holds it again when nothing graver does.

@@ -34,6 +34,8 @@ pub enum Mutant {
     PassUnknown,
     /// R7: what vanishes from a closed shard is forgotten with the next inventory.
     ForgetMissing,
+    /// R7: what a list lacks is not looked at while the number of mailboxes is right.
+    CountOnly,
     /// R8: an abort cancels nothing on the agents.
     AbortQuietly,
     /// R11: a record names nobody.
@@ -44,7 +46,7 @@ pub enum Mutant {
 
 impl Mutant {
     /// Every mutant.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::OpenUnverified,
         Self::OpenOnOldWord,
         Self::DateByArrival,
@@ -58,6 +60,7 @@ impl Mutant {
         Self::ChargeAbsence,
         Self::PassUnknown,
         Self::ForgetMissing,
+        Self::CountOnly,
         Self::AbortQuietly,
         Self::NamelessActor,
         Self::NeverRetry,

@@ -513,6 +513,23 @@ fn what_is_missing_goes_with_a_shard_that_moves() {
     cell.assert_replays();
 }
 
+/// R6, R7: a volume that is mounted on another node takes along what its list lacks, since when, and who answered for that.
+#[test]
+fn what_a_list_lacks_is_no_younger_after_a_move() {
+    let mut cell = Cell::with_fleet(2, 1);
+    cell.start(plan("return"));
+    unlisted(&mut cell, 2);
+    cell.ask(Verb::Resume { campaign: campaign("return") }).unwrap();
+    let hold = cell.view("a1").shard.blocked.unwrap();
+    cell.disconnect("a");
+    cell.pass_with(61, &["b"]);
+    cell.inventory("b", vec![claim("b1", "b"), Claim { volume: volume_of("a"), ..claim("a1", "b") }]);
+    let moved = cell.view("a1").shard;
+    assert_eq!((moved.placement.node, moved.blocked), (node("b"), Some(hold)));
+    assert_eq!(cell.campaign("return").state, CampaignState::Running);
+    cell.assert_replays();
+}
+
 /// A shard whose list lacks a mailbox, and whose node serves it while a restored journal says that it is closed.
 fn lacking_and_disagreed() -> Cell {
     let mut cell = Cell::with_fleet(1, 1);

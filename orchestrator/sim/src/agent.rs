@@ -66,6 +66,8 @@ pub enum FromAgent {
         /// Last page.
         last: bool,
     },
+    /// How many of the mailboxes that were there from the start each of its shards has; travels on a bulk call of its own.
+    Lists(Vec<(ShardId, u64)>),
 }
 
 /// From the orchestrator to an agent.
@@ -409,6 +411,10 @@ impl Agent {
                 last: at + 1 == count,
             });
         }
+        let shown = scene.truth.shown(self.host);
+        scene
+            .out
+            .push(FromAgent::Lists(shown.map(|(shard, _, content)| (shard, content.listed())).collect()));
     }
 
     /// Says things nobody asked for.

@@ -102,6 +102,7 @@ pub fn of_record(record: &Record) -> Option<(ShardId, Happens)> {
         Record::ShardReleased { shard } => Some((*shard, "circumstance-over")),
         Record::ShardPlaced { shard, .. } => Some((*shard, "placed")),
         Record::ShardMeasured { shard, .. } => Some((*shard, "measured")),
+        Record::ShardUnlisted { shard, .. } => Some((*shard, "list-kept")),
         Record::ExceptionSet { shard, .. } => Some((*shard, "except")),
         _ => None,
     }

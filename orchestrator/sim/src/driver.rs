@@ -296,6 +296,10 @@ impl World {
         }
         if self.driver.process.as_ref().is_some_and(|process| !process.inbox.is_empty()) {
             self.after(0, crate::world::Happening::Drain);
+        } else {
+            for (shard, listed) in self.lists.write() {
+                self.monitor.listed(shard, listed);
+            }
         }
     }
 
@@ -331,6 +335,7 @@ impl World {
     /// The process dies; a batch on its way is durable or not, as told or by chance.
     pub fn crash_driver(&mut self, down_ms: u64, durable: Option<bool>) {
         let Some(process) = self.driver.process.take() else { return };
+        self.lists.forget();
         if let Some(entry) = process.batch.and_then(|batch| batch.entry) {
             if durable.unwrap_or_else(|| self.rng.percent(50)) {
                 self.coverage.fault("crash-after-append");

@@ -16,7 +16,7 @@ pub const CLOCK_AHEAD_MS_MIN: i64 = -60_000;
 pub const CLOCK_AHEAD_MS_MAX: i64 = 90_000;
 
 /// Kinds of fault that a run can draw, with how many runs in a hundred draw each.
-pub const KINDS: [(&str, u64); 27] = [
+pub const KINDS: [(&str, u64); 28] = [
     ("session-broken", 70),
     ("late-message", 50),
     ("bulk-call-cut", 40),
@@ -40,6 +40,7 @@ pub const KINDS: [(&str, u64); 27] = [
     ("shard-changed", 50),
     ("shard-vanished", 40),
     ("mailboxes-vanished", 40),
+    ("mailboxes-swapped", 40),
     ("volume-remounted", 40),
     ("volume-doubled", 40),
     ("volume-copied", 30),
@@ -110,6 +111,8 @@ pub enum Recovery {
     Return(VolumeId, ShardId),
     /// So many mailboxes of a shard are back.
     ReturnMailboxes(VolumeId, ShardId, u64),
+    /// So many mailboxes of a shard are back in place of the newcomers.
+    SwapBack(VolumeId, ShardId, u64),
 }
 
 impl World {
@@ -128,9 +131,8 @@ impl World {
             | "restored-from-backup"
             | "journal-trimmed"
             | "clock-off" => self.fault_of_driver(kind),
-            "shard-damaged" | "shard-changed" | "shard-vanished" | "mailboxes-vanished" => {
-                self.fault_of_shard(kind)
-            }
+            "shard-damaged" | "shard-changed" | "shard-vanished" | "mailboxes-vanished"
+            | "mailboxes-swapped" => self.fault_of_shard(kind),
             "volume-remounted" | "volume-doubled" | "volume-copied" | "volume-gone" => {
                 self.fault_of_volume(kind)
             }
@@ -338,6 +340,14 @@ impl World {
                     self.after(lasts, Happening::Recover(back));
                 }
             }
+            "mailboxes-swapped" => {
+                let gone = gone.min(content.listed());
+                content.newcomers += gone;
+                if !for_good {
+                    let back = Recovery::SwapBack(volume, shard, gone);
+                    self.after(lasts, Happening::Recover(back));
+                }
+            }
             "shard-damaged" => content.condition = harm,
             "shard-vanished" => {
                 content.present = false;
@@ -436,6 +446,8 @@ impl World {
                 }
                 self.relist();
             }
+            // What heals decides which of the two stays.
+            Recovery::Exchange { .. } if !self.unsafe_phase => {}
             Recovery::Exchange { volume, copy, host } => {
                 if let Some(on) = self.truth.volumes.get_mut(&copy) {
                     on.mounted.remove(&host);
@@ -451,6 +463,13 @@ impl World {
             Recovery::ReturnMailboxes(volume, shard, count) => {
                 if let Some(content) = self.truth.content_mut(volume, shard) {
                     content.mailboxes += count;
+                    content.generation += 1;
+                }
+                self.relist();
+            }
+            Recovery::SwapBack(volume, shard, count) => {
+                if let Some(content) = self.truth.content_mut(volume, shard) {
+                    content.newcomers = content.newcomers.saturating_sub(count);
                     content.generation += 1;
                 }
                 self.relist();

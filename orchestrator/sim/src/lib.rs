@@ -31,6 +31,7 @@ pub mod driver;
 pub mod faults;
 pub mod healing;
 pub mod journal;
+mod lists;
 pub mod log;
 pub mod monitor;
 pub mod names;

@@ -190,6 +190,7 @@ fn content(rng: &mut crate::rng::Rng) -> Content {
     };
     Content {
         mailboxes: rng.between(1, 200),
+        newcomers: 0,
         messages: rng.between(5, 1_200),
         condition,
         generation: 0,

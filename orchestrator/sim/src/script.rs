@@ -221,7 +221,14 @@ impl Script {
 }
 
 fn clean() -> Content {
-    Content { mailboxes: 100, messages: 200, condition: Condition::Clean, generation: 0, present: true }
+    Content {
+        mailboxes: 100,
+        newcomers: 0,
+        messages: 200,
+        condition: Condition::Clean,
+        generation: 0,
+        present: true,
+    }
 }
 
 /// These shards.

@@ -29,6 +29,8 @@ pub enum Condition {
 pub struct Content {
     /// Mailboxes in it.
     pub mailboxes: u64,
+    /// Of these, so many came in place of others that were there from the start.
+    pub newcomers: u64,
     /// Messages in it.
     pub messages: u64,
     /// How it is.
@@ -68,6 +70,12 @@ impl Content {
             }
         };
         Verdict { outcome, level, coverage: Ppm::ONE, tally }
+    }
+
+    /// Mailboxes in it that were there from the start.
+    #[must_use]
+    pub const fn listed(&self) -> u64 {
+        self.mailboxes.saturating_sub(self.newcomers)
     }
 
     /// Digest of names, sizes and times.

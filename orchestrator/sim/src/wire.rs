@@ -111,12 +111,15 @@ impl World {
     /// Sends what an agent has to say: bulk beside the session, everything else on it.
     pub(crate) fn send_out(&mut self, host: Host, out: Vec<FromAgent>) {
         let Some(session) = self.wire.of_host.get(&host).copied() else { return };
-        let (bulk, rest): (Vec<_>, Vec<_>) =
-            out.into_iter().partition(|message| matches!(message, FromAgent::Inventory { .. }));
-        for message in rest {
-            self.send_up(session, message);
+        let (mut inventory, mut lists) = (Vec::new(), Vec::new());
+        for message in out {
+            match message {
+                FromAgent::Inventory { .. } => inventory.push(message),
+                FromAgent::Lists(_) => lists.push(message),
+                other => self.send_up(session, other),
+            }
         }
-        if !bulk.is_empty() {
+        for bulk in [inventory, lists].into_iter().filter(|bulk| !bulk.is_empty()) {
             self.call(host, bulk);
         }
     }
@@ -184,6 +187,14 @@ impl World {
             FromAgent::Seen(shard, services) => Event::Seen { node, incarnation, shard, services },
             FromAgent::Inventory { first, claims, last } => {
                 Event::Inventory { node, incarnation, first, claims, last }
+            }
+            FromAgent::Lists(lists) => {
+                let told: Vec<_> =
+                    lists.into_iter().filter_map(|list| self.take_list(node, incarnation, list)).collect();
+                if let Some(process) = self.driver.process.as_mut() {
+                    process.inbox.extend(told.into_iter().map(|event| Input::Event(Box::new(event))));
+                }
+                return self.drain();
             }
         };
         process.inbox.push_back(Input::Event(Box::new(event)));

@@ -167,6 +167,7 @@ pub struct World {
     /// Lives of agents so far.
     pub lives: u64,
     pub(crate) wire: Wire,
+    pub(crate) lists: crate::lists::Lists,
     requests: u64,
     queue: BTreeMap<(u64, u64), Happening>,
     tie: u64,
@@ -200,6 +201,7 @@ impl World {
             volumes: 0,
             lives: 0,
             wire: Wire::default(),
+            lists: crate::lists::Lists::default(),
             requests: 0,
             queue: BTreeMap::new(),
             tie: 0,

@@ -114,6 +114,12 @@ fn forgetting_what_vanished_is_caught() {
     caught(Mutant::ForgetMissing, "R7");
 }
 
+/// R7
+#[test]
+fn counting_alone_is_caught() {
+    caught(Mutant::CountOnly, "R7");
+}
+
 /// R8
 #[test]
 fn aborting_quietly_is_caught() {
@@ -135,7 +141,7 @@ fn never_retrying_is_caught() {
 /// Every mutant is among the tests above, and the engine as it is passes the seeds that catch them.
 #[test]
 fn the_engine_as_it_is_passes_the_same_seeds() {
-    assert_eq!(Mutant::ALL.len(), 16, "a mutant without a test above");
+    assert_eq!(Mutant::ALL.len(), 17, "a mutant without a test above");
     for seed in SEEDS_OF_ABSENCE {
         assert_eq!(run_seed(seed, Mutant::None).violations, vec![], "seed {seed}");
     }

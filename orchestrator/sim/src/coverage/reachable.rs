@@ -22,7 +22,7 @@ pub(super) const CONSEQUENCES: [&str; 8] = [
     "twin-let-in",
 ];
 
-const PAIRS: [(Happens, &[ShardState]); 51] = [
+const PAIRS: [(Happens, &[ShardState]); 53] = [
     ("abort", &ShardState::ALL),
     ("accept", &ShardState::ALL),
     ("adopt", &ShardState::ALL),
@@ -49,6 +49,7 @@ const PAIRS: [(Happens, &[ShardState]); 51] = [
     ("hello", &ShardState::ALL),
     ("hello-other-life", &ShardState::ALL),
     ("leader-took", &ShardState::ALL),
+    ("list-kept", &[Closed, Held]),
     ("mailboxes-missing", &[Closed, Waiting, Verifying, Backoff, Verified, Confirming, Held, Failed]),
     ("measured", &[Closed, Waiting, Verifying, Backoff, Verified, Open, Held, Failed]),
     ("missing", &ShardState::ALL),
@@ -71,6 +72,7 @@ const PAIRS: [(Happens, &[ShardState]); 51] = [
     ("start", &ShardState::ALL),
     ("stopped", &[Closed, Waiting, Verifying, Backoff, Verified, Confirming, Open, Held, Failed]),
     ("timed-out", &[Verifying, Confirming, Held]),
+    ("unlisted", &[Closed, Waiting, Verifying, Backoff, Verified, Confirming, Held, Failed]),
     ("verified-clean", &[Verifying, Held]),
     ("verified-damaged", &[Verifying, Held]),
     ("verified-unknown", &[Verifying, Held]),

@@ -16,6 +16,8 @@ pub struct ShardBook {
     pub volume: VolumeId,
     /// Mailboxes it had when it was last in service or met, or has been shown since; a person may settle for fewer.
     pub known: u64,
+    /// What its lists have shown of its first mailboxes.
+    pub lists: ListBook,
     /// What its node has confirmed to be open.
     pub seen: ServiceSet,
     /// What is open.
@@ -36,6 +38,33 @@ pub struct ShardBook {
     pub adopted: bool,
     /// The try under way: number, kind, node, allowed time and when it started in listened time.
     pub under_way: Option<Try>,
+}
+
+/// What lists have shown of one shard. A swap leaves the number of mailboxes as it is, and is seen here alone.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ListBook {
+    /// Most of any list since it was in service, or since a person took one as right.
+    best: u64,
+    /// Of the newest list.
+    newest: u64,
+}
+
+impl ListBook {
+    /// A list shows so many.
+    pub fn shows(&mut self, listed: u64) {
+        *self = Self { best: self.best.max(listed), newest: listed };
+    }
+
+    /// The newest list is right.
+    pub const fn settle(&mut self) {
+        self.best = self.newest;
+    }
+
+    /// How many the newest list lacks.
+    #[must_use]
+    pub const fn lacks(&self) -> u64 {
+        self.best.saturating_sub(self.newest)
+    }
 }
 
 /// A try under way.
@@ -368,6 +397,7 @@ impl ShardBook {
             node,
             volume: claim.volume,
             known: claim.mailboxes,
+            lists: ListBook::default(),
             seen: claim.services,
             services: claim.services,
             ever: claim.services,

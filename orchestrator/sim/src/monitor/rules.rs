@@ -70,6 +70,21 @@ impl Monitor {
         }
     }
 
+    /// A list counts for what is closed, and where nobody asks what is open.
+    pub(crate) fn listed(&mut self, shard: ShardId, listed: u64) {
+        let view = self.follower().shard_view(shard).map(|view| view.shard);
+        let asked = view.is_some_and(|shard| {
+            let reason = shard.blocked.map(|hold| hold.reason);
+            shard.doubted || matches!(reason, Some(HeldReason::Disagreement { .. }))
+        });
+        let Some(book) = self.books.shard_mut(shard) else { return };
+        let in_service = !(book.services.is_empty() && book.seen.is_empty());
+        book.lists.shows(listed);
+        if in_service || asked {
+            book.lists.settle();
+        }
+    }
+
     /// R2 by the books: node and domain budgets. R3, R7: what a confirmation stands on.
     fn may_start(&mut self, shard: ShardId, kind: TaskKind, node: NodeId, log: &Log) {
         let limits = &self.books.limits;
@@ -160,6 +175,11 @@ impl Monitor {
             return;
         }
         self.vouched(shard);
+        let lacks = book.lists.lacks();
+        if lacks > 0 {
+            let found = format!("shard {shard} opens, and its list lacks {lacks} mailboxes");
+            self.broken("R7", Some(shard), found);
+        }
         let Some(confirmed) = book.confirmed.filter(|_| services != ServiceSet::NONE) else {
             return self.broken("R1", Some(shard), format!("shard {shard} opens and was not confirmed"));
         };
@@ -354,15 +374,27 @@ impl Monitor {
             _ => None,
         };
         let now = (new.placement.node, Some(new.placement.volume));
-        // A node that is silent holds what it is given at once.
-        let held = new.blocked.as_ref().map(|hold| &hold.reason);
-        let over = matches!(held, None | Some(HeldReason::NodeSilent { .. }));
+        let reason = |shard: &ShardSnapshot| shard.blocked.as_ref().map(|hold| hold.reason.clone());
+        let over = match reason(new) {
+            // A node that is silent holds what it is given at once.
+            None | Some(HeldReason::NodeSilent { .. }) => true,
+            // What its list lacked is no part of another question.
+            Some(HeldReason::MailboxesMissing { unlisted, .. }) => {
+                let of_another = !matches!(reason(old), Some(HeldReason::MailboxesMissing { .. }));
+                of_another && unlisted > 0 && unlisted == old.unlisted
+            }
+            Some(_) => false,
+        };
         if now != (node, shown) || !over {
             let found = format!("shard {} is settled on {node}, and is at {:?}", new.shard, new.placement);
             self.broken("R5", Some(new.shard), found);
         }
+        let answered_for = matches!(reason(old), Some(HeldReason::MailboxesMissing { .. }));
         if let Some(book) = self.books.shard_mut(new.shard) {
             book.placed(new.placement.node, new.placement.volume);
+            if answered_for {
+                book.lists.settle();
+            }
         }
     }
 
@@ -400,6 +432,7 @@ impl Monitor {
         if adopts {
             book.closed();
             book.adopted = true;
+            book.lists.settle();
             book.ever = book.ever.union(new.services);
         }
         if matches!(new.phase, Phase::Closed { .. }) {
