@@ -33,7 +33,8 @@ pub fn create_directory(path: &Path) -> io::Result<()> {
 /// Makes `content` the content of the file at `path`, durably.
 ///
 /// # Errors
-/// The error of writing, syncing or renaming; the file then has its old content, or is absent if it was.
+/// The error of writing, syncing or renaming; the file then has its old content, or is absent if it was, unless it was only the
+/// directory that could not be synced.
 pub fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
     let temporary = temporary(path);
     let mut file = create(&temporary)?;
@@ -46,9 +47,34 @@ pub fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
 /// # Errors
 /// The error of syncing or renaming.
 pub fn commit(file: &File, temporary: &Path, path: &Path) -> io::Result<()> {
+    stage(file, path)?.put(temporary, path)
+}
+
+/// Syncs the written file that is to take the place at `path`. Until it does, everything is as it was.
+///
+/// # Errors
+/// The error of syncing it, or of opening the directory of `path`.
+pub fn stage(file: &File, path: &Path) -> io::Result<Staged> {
     file.sync_all()?;
-    fs::rename(temporary, path)?;
-    sync_directory_of(path)
+    let directory = path.parent().map(File::open).transpose()?;
+    Ok(Staged { directory })
+}
+
+/// A file whose content is durable, under another name than it is to have.
+#[derive(Debug)]
+pub struct Staged {
+    directory: Option<File>,
+}
+
+impl Staged {
+    /// Gives it its place.
+    ///
+    /// # Errors
+    /// The error of renaming it or of syncing the directory. Which content is in the place after a crash is not known then.
+    pub fn put(self, temporary: &Path, path: &Path) -> io::Result<()> {
+        fs::rename(temporary, path)?;
+        self.directory.map_or(Ok(()), |directory| directory.sync_all())
+    }
 }
 
 /// The name under which the file at `path` is written.

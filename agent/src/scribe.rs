@@ -87,7 +87,7 @@ impl Desk {
                 return;
             }
             if self.ledger.wants_rewrite()
-                && let Err(error) = self.ledger.rewrite(&self.facts)
+                && let Err(error) = self.ledger.rewrite(&self.facts, self.open_tries())
             {
                 tracing::warn!(%error, "ledger not rewritten");
                 if matches!(error, AppendError::Broken(_)) {
@@ -135,10 +135,14 @@ impl Desk {
                 "the state directory's file system has {free} MiB free; {wanted} MiB are kept free"
             ));
         }
-        let open: usize = self.facts.shards.values().map(|shard| shard.open.len()).sum();
         self.ledger
-            .reserve(open + begun)
+            .reserve(self.open_tries() + begun)
             .map_err(|error| format!("no space for the result in the state directory: {error}"))
+    }
+
+    /// Tries that have begun and have no result.
+    fn open_tries(&self) -> usize {
+        self.facts.shards.values().map(|shard| shard.open.len()).sum()
     }
 
     fn take_over(&mut self, fact: &Fact) {

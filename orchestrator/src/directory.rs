@@ -99,28 +99,15 @@ struct File {
 }
 
 impl Directory {
-    /// Opens the directory at `path`, or makes an empty one. Blocks.
+    /// Opens the directory at `path`, or makes an empty one.
     ///
     /// # Errors
-    /// [`DirectoryError`] when the file cannot be opened.
-    pub(crate) fn open(path: &Path) -> Result<Self, DirectoryError> {
-        let open = || {
-            let mut options = OpenOptions::new();
-            let file =
-                options.read(true).write(true).create(true).truncate(false).mode(FILE_MODE).open(path)?;
-            let database = Database::builder()
-                .set_cache_size(CACHE_BYTES)
-                .create_with_backend(FileBackend::new(file)?)?;
-            let txn = database.begin_write()?;
-            txn.open_table(LISTS)?;
-            gone::prepare(&txn)?;
-            newcomer::prepare(&txn)?;
-            txn.commit()?;
-            Ok(database)
-        };
-        let database = open().map_err(|e| failed("open", path, e))?;
-        let file = File { path: path.to_owned(), database };
-        Ok(Self { file: Arc::new(file), lookups: Arc::new(Semaphore::new(LOOKUPS_MAX)) })
+    /// [`DirectoryError`] when the file cannot be opened, or holds what makes no sense.
+    pub(crate) async fn open(path: PathBuf) -> Result<Self, DirectoryError> {
+        let opened = path.clone();
+        let database = blocking(move || open(&opened)).await.map_err(|e| failed("open", &path, e))?;
+        let file = Arc::new(File { path, database });
+        Ok(Self { file, lookups: Arc::new(Semaphore::new(LOOKUPS_MAX)) })
     }
 
     /// For each list, how many mailboxes its shard lacks. Changes nothing: asked again before the lists are put, it answers
@@ -185,10 +172,29 @@ impl Directory {
         work: impl FnOnce(&File) -> Result<T, redb::Error> + Send + 'static,
     ) -> Result<T, DirectoryError> {
         let file = Arc::clone(&self.file);
-        let done = tokio::task::spawn_blocking(move || work(&file)).await;
-        let done = done.unwrap_or_else(|e| Err(redb::Error::Io(std::io::Error::other(e))));
-        done.map_err(|e| failed(what, &self.file.path, e))
+        blocking(move || work(&file)).await.map_err(|e| failed(what, &self.file.path, e))
     }
+}
+
+/// Runs `work` where it may block. A panic in there means that the file's content made no sense to redb.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, redb::Error> + Send + 'static,
+) -> Result<T, redb::Error> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.unwrap_or_else(|e| Err(redb::Error::Io(std::io::Error::other(e))))
+}
+
+fn open(path: &Path) -> Result<Database, redb::Error> {
+    let mut options = OpenOptions::new();
+    let file = options.read(true).write(true).create(true).truncate(false).mode(FILE_MODE).open(path)?;
+    let database =
+        Database::builder().set_cache_size(CACHE_BYTES).create_with_backend(FileBackend::new(file)?)?;
+    let txn = database.begin_write()?;
+    txn.open_table(LISTS)?;
+    gone::prepare(&txn)?;
+    newcomer::prepare(&txn)?;
+    txn.commit()?;
+    Ok(database)
 }
 
 fn failed(what: &'static str, path: &Path, source: redb::Error) -> DirectoryError {
@@ -232,6 +238,11 @@ impl File {
         }
         Ok(found)
     }
+}
+
+/// Rows left where there were more than `max`: some fewer, so that not every list that comes has to forget.
+const fn to_keep(max: u64) -> usize {
+    (max - max / 8) as usize
 }
 
 /// Every key of one shard.
@@ -292,7 +303,7 @@ mod tests {
     async fn a_list_replaces_the_one_before_and_survives_reopening() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("directory.redb");
-        let directory = Directory::open(&path).unwrap();
+        let directory = Directory::open(path.clone()).await.unwrap();
         directory.put(vec![list("a", ids(0..9)), list("b", ids(5..7))]).await.unwrap();
         let five = MailboxId::from_raw([5; 16]);
         assert_eq!(listing(&directory, five, 16).await, [shard("a"), shard("b")]);
@@ -300,7 +311,7 @@ mod tests {
         directory.put(vec![list("a", ids(6..9))]).await.unwrap();
         directory.sync().await.unwrap();
         drop(directory);
-        let directory = Directory::open(&path).unwrap();
+        let directory = Directory::open(path.clone()).await.unwrap();
         assert_eq!(listing(&directory, five, 16).await, [shard("b")]);
         assert!(directory.find(MailboxId::from_raw([200; 16]), 16).await.unwrap().is_empty());
         assert_eq!(gone(&directory, 5).await, [(7, 7, false)]);
@@ -310,7 +321,7 @@ mod tests {
     #[tokio::test]
     async fn what_vanishes_is_remembered_until_it_is_back() {
         let folder = tempfile::tempdir().unwrap();
-        let directory = Directory::open(&folder.path().join("directory.redb")).unwrap();
+        let directory = Directory::open(folder.path().join("directory.redb")).await.unwrap();
         assert_eq!(told(&directory, listed(0..9, 10, None)).await, 0, "nothing was known");
         assert_eq!(told(&directory, listed(1..10, 20, None)).await, 1, "as many, and others");
         assert_eq!(gone(&directory, 0).await, [(10, 20, false)]);
@@ -325,7 +336,7 @@ mod tests {
     #[tokio::test]
     async fn what_counts_against_a_shard_is_named() {
         let folder = tempfile::tempdir().unwrap();
-        let directory = Directory::open(&folder.path().join("directory.redb")).unwrap();
+        let directory = Directory::open(folder.path().join("directory.redb")).await.unwrap();
         told(&directory, listed(0..9, 10, None)).await;
         told(&directory, Listing { served: true, ..listed(1..9, 20, None) }).await;
         told(&directory, listed(4..9, 30, None)).await;
@@ -341,7 +352,7 @@ mod tests {
     #[tokio::test]
     async fn a_newcomer_is_listed_since_it_appeared() {
         let folder = tempfile::tempdir().unwrap();
-        let directory = Directory::open(&folder.path().join("directory.redb")).unwrap();
+        let directory = Directory::open(folder.path().join("directory.redb")).await.unwrap();
         told(&directory, listed(1..4, 10, None)).await;
         told(&directory, listed(1..6, 20, None)).await;
         told(&directory, listed(1..7, 30, None)).await;
@@ -356,7 +367,7 @@ mod tests {
     #[tokio::test]
     async fn what_was_settled_or_deleted_does_not_count() {
         let folder = tempfile::tempdir().unwrap();
-        let directory = Directory::open(&folder.path().join("directory.redb")).unwrap();
+        let directory = Directory::open(folder.path().join("directory.redb")).await.unwrap();
         told(&directory, listed(0..9, 10, None)).await;
         told(&directory, listed(1..9, 20, None)).await;
         assert_eq!(told(&directory, listed(2..9, 30, None)).await, 1, "settled between");
@@ -373,7 +384,7 @@ mod tests {
     #[tokio::test]
     async fn what_is_not_remembered_goes_on_missing() {
         let folder = tempfile::tempdir().unwrap();
-        let directory = Directory::open(&folder.path().join("directory.redb")).unwrap();
+        let directory = Directory::open(folder.path().join("directory.redb")).await.unwrap();
         assert_eq!(told(&directory, listed(1..9, 10, Some(2))).await, 2);
         assert_eq!(told(&directory, listed(0..9, 20, Some(2))).await, 2);
         assert_eq!(told(&directory, listed(3..9, 30, Some(2))).await, 5);
@@ -383,7 +394,7 @@ mod tests {
     #[tokio::test]
     async fn the_oldest_are_forgotten() {
         let folder = tempfile::tempdir().unwrap();
-        let directory = Directory::open(&folder.path().join("directory.redb")).unwrap();
+        let directory = Directory::open(folder.path().join("directory.redb")).await.unwrap();
         let many: Vec<_> =
             (0..70_000_u32).map(|no| MailboxId::from_raw(u128::from(no).to_be_bytes())).collect();
         let part = |from: usize, at: u64, served: bool| Listing {
@@ -398,5 +409,44 @@ mod tests {
         let forgotten = async |no| found(no).await.unwrap().is_empty();
         assert_eq!([forgotten(0).await, forgotten(4_999).await], [true; 2]);
         assert_eq!([forgotten(30_000).await, forgotten(68_999).await], [false; 2]);
+    }
+
+    /// The bound holds however many vanish or appear at once.
+    #[tokio::test]
+    async fn what_is_remembered_stays_bounded() {
+        let folder = tempfile::tempdir().unwrap();
+        let directory = Directory::open(folder.path().join("directory.redb")).await.unwrap();
+        let of = |from: u32, to: u32| {
+            let ids = (from..to).map(|no| MailboxId::from_raw(u128::from(no).to_be_bytes())).collect();
+            list("a", ids)
+        };
+        for listing in [of(0, 1), of(0, 200_000), of(199_999, 200_000)] {
+            directory.put(vec![listing]).await.unwrap();
+        }
+        let (_, missing) = directory.missing(shard("a"), 1).await.unwrap();
+        assert_eq!(missing, 7 << 13);
+    }
+
+    /// A file whose pages make no sense is an error with a way out, whatever redb does about them.
+    #[tokio::test]
+    async fn a_broken_file_is_refused_with_what_to_do() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("directory.redb");
+        let directory = Directory::open(path.clone()).await.unwrap();
+        directory.put(vec![list("a", ids(0..9))]).await.unwrap();
+        directory.sync().await.unwrap();
+        drop(directory);
+        let whole = std::fs::read(&path).unwrap();
+        let mut refused = 0;
+        for page in 0..whole.len() / 4_096 {
+            let mut broken = whole.clone();
+            broken[page * 4_096..][..4_096].fill(0);
+            std::fs::write(&path, &broken).unwrap();
+            if let Err(error) = Directory::open(path.clone()).await {
+                assert!(error.to_string().contains("remove the file"), "page {page}: {error}");
+                refused += 1;
+            }
+        }
+        assert!(refused > 0);
     }
 }

@@ -6,7 +6,7 @@
 //!
 //! Space for results is taken before the tries begin that will have them: a disk that fills up while they run cannot lose them.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
@@ -111,6 +111,8 @@ pub struct Ledger {
     reserved: u64,
     /// What the facts needed alone, without their history, when it was opened or rewritten.
     needed: u64,
+    /// How long it was when it could not be rewritten.
+    refused_at: u64,
 }
 
 /// What opening found beside the facts.
@@ -140,7 +142,7 @@ impl Ledger {
         }
         let bytes = end as u64;
         let needed = alone(&facts).len() as u64;
-        let ledger = Self { path: path.to_owned(), file, bytes, reserved: bytes, needed };
+        let ledger = Self { path: path.to_owned(), file, bytes, reserved: bytes, needed, refused_at: 0 };
         Ok((ledger, facts, Recovered { torn_bytes: (content.len() - end) as u64 }))
     }
 
@@ -172,35 +174,60 @@ impl Ledger {
             return Ok(());
         }
         // Twice as much, so that the next tries need no call of their own.
-        let taken = wanted * 2;
-        match fallocate(&self.file, FallocateFlags::KEEP_SIZE, self.bytes, taken) {
-            Ok(()) => self.reserved = self.bytes + taken,
-            // Some network file systems cannot; the look at free space has to do there.
-            Err(Errno::OPNOTSUPP | Errno::NOSYS) => {}
-            Err(error) => return Err(error.into()),
-        }
+        self.reserved = take(&self.file, self.bytes, wanted * 2)?;
         Ok(())
     }
 
     /// Whether so much of the file is history that it should be rewritten.
     #[must_use]
     pub fn wants_rewrite(&self) -> bool {
-        self.bytes > REWRITE_BYTES_MIN && self.bytes > self.needed * REWRITE_FACTOR
+        let history = self.bytes > REWRITE_BYTES_MIN && self.bytes > self.needed * REWRITE_FACTOR;
+        history && self.bytes > self.refused_at
     }
 
-    /// Writes the facts as they stand into a file of their own that takes this one's place.
+    /// Writes the facts as they stand into a file of their own that takes this one's place, with space for so many results.
     ///
     /// # Errors
-    /// [`AppendError::Refused`] when the file could not be written, and this one goes on; [`AppendError::Broken`] after that.
-    pub fn rewrite(&mut self, facts: &Facts) -> Result<(), AppendError> {
+    /// [`AppendError::Refused`] when the file could not be written: this one goes on, keeps its space, and is not to be rewritten
+    /// before it has grown a good deal. [`AppendError::Broken`] when it is not known which of the two is in place.
+    pub fn rewrite(&mut self, facts: &Facts, results: usize) -> Result<(), AppendError> {
         let content = alone(facts);
-        durable::replace(&self.path, &content).map_err(AppendError::Refused)?;
-        let reopened = OpenOptions::new().read(true).write(true).open(&self.path);
-        self.file = reopened.map_err(AppendError::Broken)?;
-        self.bytes = content.len() as u64;
-        self.reserved = self.bytes;
-        self.needed = self.bytes;
+        let temporary = durable::temporary(&self.path);
+        let bytes = content.len() as u64;
+        let wanted = (results * RESULT_BYTES_MAX) as u64;
+        let written = || {
+            let mut file = durable::create(&temporary)?;
+            file.write_all(&content)?;
+            let reserved = take(&file, bytes, wanted)?;
+            let staged = durable::stage(&file, &self.path)?;
+            Ok((file, reserved, staged))
+        };
+        let (file, reserved, staged) = match written() {
+            Ok(written) => written,
+            Err(error) => {
+                // What it took is needed elsewhere. Where it cannot be removed, the next try writes over it.
+                fs::remove_file(&temporary).ok();
+                self.refused_at = self.bytes + REWRITE_BYTES_MIN;
+                return Err(AppendError::Refused(error));
+            }
+        };
+        staged.put(&temporary, &self.path).map_err(AppendError::Broken)?;
+        (self.file, self.bytes, self.reserved) = (file, bytes, reserved);
+        (self.needed, self.refused_at) = (bytes, 0);
         Ok(())
+    }
+}
+
+/// Takes disk space for so many bytes from there on; up to where space is taken.
+fn take(file: &File, from: u64, bytes: u64) -> io::Result<u64> {
+    if bytes == 0 {
+        return Ok(from);
+    }
+    match fallocate(file, FallocateFlags::KEEP_SIZE, from, bytes) {
+        Ok(()) => Ok(from + bytes),
+        // Some network file systems cannot; the look at free space has to do there.
+        Err(Errno::OPNOTSUPP | Errno::NOSYS) => Ok(from),
+        Err(error) => Err(error.into()),
     }
 }
 

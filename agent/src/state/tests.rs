@@ -1,5 +1,7 @@
 //! What the state directory holds after everything that may happen to it: restarts, torn files, orders of other lives.
 
+use std::os::unix::fs::MetadataExt;
+
 use rientro_types::{
     AttemptNo, CellId, Digest, Epoch, Incarnation, Level, MAILBOXES_PER_SHARD_MAX, MailboxId, Order, Outcome,
     Ppm, Seq, Service, Tally, TaskEnd, TaskFailure, TaskKind, Verdict, Verification, VolumeId, Witness,
@@ -164,7 +166,7 @@ fn a_rewritten_ledger_says_the_same_in_less() {
         ledger.append(std::slice::from_ref(fact)).unwrap();
         state.apply(fact);
     });
-    ledger.rewrite(&state).unwrap();
+    ledger.rewrite(&state, 0).unwrap();
     let more = Fact::Services { shard: shard(9), services: ServiceSet::ALL, order: order(99) };
     ledger.append(std::slice::from_ref(&more)).unwrap();
     state.apply(&more);
@@ -189,7 +191,7 @@ fn a_ledger_that_is_opened_again_and_again_stays_short() {
             ledger.append(&write).unwrap();
             write.iter().for_each(|fact| state.apply(fact));
             if ledger.wants_rewrite() {
-                ledger.rewrite(&state).unwrap();
+                ledger.rewrite(&state, 0).unwrap();
                 rewritten += 1;
             }
         }
@@ -200,6 +202,51 @@ fn a_ledger_that_is_opened_again_and_again_stays_short() {
         assert!(len < (1 << 20) + (4 << 10), "day {day}: {len} bytes");
     }
     assert!((1..4).contains(&rewritten), "{rewritten} times");
+}
+
+/// A ledger that cannot be rewritten goes on as it is, and is not written out again after every write.
+#[test]
+fn a_ledger_that_cannot_be_rewritten_goes_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("ledger");
+    let (mut ledger, mut state, _) = Ledger::open(&path).unwrap();
+    fs::create_dir(durable::temporary(&path)).unwrap();
+    let (mut number, mut tried) = (0, 0);
+    while fs::metadata(&path).unwrap().len() < 5 << 20 {
+        number += 1;
+        let ended = Fact::Ended { shard: shard(1), attempt: no(number), end: largest_end() };
+        let write = [begun(shard(1), number), ended, Fact::Settled { shard: shard(1), attempt: no(number) }];
+        ledger.append(&write).unwrap();
+        write.iter().for_each(|fact| state.apply(fact));
+        if ledger.wants_rewrite() {
+            assert!(matches!(ledger.rewrite(&state, 1), Err(AppendError::Refused(_))));
+            tried += 1;
+        }
+    }
+    assert_eq!(tried, 4, "once for each MiB");
+    drop(ledger);
+    assert_eq!(Ledger::open(&path).unwrap().1, state);
+}
+
+/// A file that takes the ledger's place has the space that open tries are promised.
+#[test]
+fn a_rewritten_ledger_keeps_space_for_results() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("ledger");
+    let (mut ledger, mut state, _) = Ledger::open(&path).unwrap();
+    ledger.reserve(64).unwrap();
+    let held = || fs::metadata(&path).unwrap().blocks() * 512;
+    assert!(held() >= (64 * RESULT_BYTES_MAX) as u64);
+    let fact = begun(shard(1), 1);
+    ledger.append(std::slice::from_ref(&fact)).unwrap();
+    state.apply(&fact);
+    ledger.rewrite(&state, 16).unwrap();
+    assert!(held() >= (16 * RESULT_BYTES_MAX) as u64, "{} bytes", held());
+    let ended = Fact::Ended { shard: shard(1), attempt: no(1), end: largest_end() };
+    ledger.append(std::slice::from_ref(&ended)).unwrap();
+    state.apply(&ended);
+    drop(ledger);
+    assert_eq!(Ledger::open(&path).unwrap().1, state);
 }
 
 #[test]

@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 use redb::{ReadTransaction, ReadableTable, ReadableTableMetadata, TableDefinition, WriteTransaction};
 use rientro_types::{CellTime, MailboxId, ShardId};
 
-use super::{ID_BYTES, Id, LISTS, Listing, of_shard};
+use super::{ID_BYTES, Id, LISTS, Listing, of_shard, to_keep};
 
 /// When it was last listed, when it was first not, and whether it counts.
 const GONE: TableDefinition<'_, (&str, &Id), (u64, u64, u8)> = TableDefinition::new("gone");
@@ -21,8 +21,8 @@ const COUNTS: u8 = 1;
 /// Vanished while its shard was in service: its customer or the provider deleted it.
 const SERVED: u8 = 2;
 
-/// Most mailboxes remembered: a hundred shards of some hundred customers, in 8 MiB. When there are more an eighth of them is
-/// forgotten, those first that do not count, and of these the ones that are gone longest.
+/// Most mailboxes remembered: a hundred shards of some hundred customers, in 8 MiB. When there are more they are forgotten down
+/// to seven eighths of it, those first that do not count, and of these the ones that are gone longest.
 const GONE_MAX: u64 = 1 << 16;
 
 /// A mailbox that a shard listed and lists no more.
@@ -138,7 +138,7 @@ fn forget_some(
         order.push((marks & COUNTS, missed, shard.to_owned(), *id));
     }
     order.sort_unstable();
-    order.truncate(order.len() / 8);
+    order.truncate(order.len() - to_keep(GONE_MAX));
     for (_, _, shard, id) in order {
         gone.remove((shard.as_str(), &id))?;
     }

@@ -6,12 +6,13 @@
 use redb::{ReadTransaction, ReadableTable, ReadableTableMetadata, TableDefinition, WriteTransaction};
 use rientro_types::{CellTime, MailboxId, ShardId};
 
-use super::{ID_BYTES, Id, LISTS, Listing, of_shard};
+use super::{ID_BYTES, Id, LISTS, Listing, of_shard, to_keep};
 
 /// When the first list with it was told, of those lists that all have it.
 const NEWCOMERS: TableDefinition<'_, (&str, &Id), u64> = TableDefinition::new("newcomers");
 
-/// Most newcomers noted: those of years, in 8 MiB. When there are more, the eighth that is listed longest is forgotten.
+/// Most newcomers noted: those of years, in 8 MiB. When there are more they are forgotten down to seven eighths of it, those
+/// first that are listed longest.
 const NEWCOMERS_MAX: u64 = 1 << 16;
 
 /// Makes the table.
@@ -41,7 +42,7 @@ fn forget_some(newcomers: &mut redb::Table<'_, (&'static str, &'static Id), u64>
         order.push((at.value(), shard.to_owned(), *id));
     }
     order.sort_unstable();
-    order.truncate(order.len() / 8);
+    order.truncate(order.len() - to_keep(NEWCOMERS_MAX));
     for (_, shard, id) in order {
         newcomers.remove((shard.as_str(), &id))?;
     }
