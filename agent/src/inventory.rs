@@ -2,14 +2,14 @@
 //!
 //! Lists of mailboxes are not kept: a shard whose digest differs from the one told last is listed again while it is told.
 //! A root without a volume, or one that cannot be listed or does not answer, holds nothing here; its shards are then missing,
-//! never empty.
+//! never empty. So is a shard of which a part cannot be listed: it would look as if customers had left it.
 
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rientro_mailstore::{Control, Mailbox, Shard, inventory};
+use rientro_mailstore::{Control, Inventory, Mailbox, Shard, inventory};
 use rientro_types::{Claim, Digest, MAILBOXES_PER_SHARD_MAX, MailboxId, ServiceSet, ShardId, VolumeId};
 
 use crate::roots::{Place, Root, Roots};
@@ -102,16 +102,34 @@ fn entry(place: Place, volume: VolumeId, control: &Control) -> io::Result<Entry>
     let mut each = |mailbox: Mailbox<'_>| list = list.chained(mailbox.address);
     let Root { path, layout, .. } = &*place.root;
     let counted = inventory(path, layout, &place.path, control, &mut each)?;
-    check_count(counted.mailboxes)?;
+    check(&counted)?;
     Ok(Entry { volume, second: None, mailboxes: counted.mailboxes, list, place })
 }
 
-/// A shard with more mailboxes than a claim may name is not claimed: the orchestrator would refuse the whole inventory.
-fn check_count(mailboxes: u64) -> io::Result<()> {
-    if mailboxes <= MAILBOXES_PER_SHARD_MAX as u64 {
-        return Ok(());
+/// A shard of which nobody knows what is in it is not claimed, and none with more mailboxes than a claim may name: the
+/// orchestrator would refuse the whole inventory.
+fn check(counted: &Inventory) -> io::Result<()> {
+    let Inventory { mailboxes, others: _, unreadable, cancelled } = *counted;
+    if cancelled {
+        return Err(io::ErrorKind::TimedOut.into());
     }
-    Err(io::Error::other(too_many(mailboxes)))
+    if unreadable > 0 {
+        return Err(io::Error::other(unlisted(unreadable)));
+    }
+    if mailboxes > MAILBOXES_PER_SHARD_MAX as u64 {
+        return Err(io::Error::other(too_many(mailboxes)));
+    }
+    Ok(())
+}
+
+/// What to say of a shard in which so many directories cannot be listed.
+pub(crate) fn unlisted(directories: u64) -> String {
+    let (directories, end) = if directories == 1 {
+        ("1 directory".to_owned(), "its")
+    } else {
+        (format!("{directories} directories"), "their")
+    };
+    format!("{directories} in it cannot be listed to {end} end: what is below is not known, and may be lost")
 }
 
 /// What to say of a shard that has so many mailboxes.
@@ -169,7 +187,7 @@ fn ids_in(place: &Place, key: &[u8; 32]) -> io::Result<Vec<MailboxId>> {
     let mut each = |mailbox: Mailbox<'_>| ids.push(MailboxId::of_address(key, mailbox.address));
     let Root { path, layout, .. } = &*place.root;
     let counted = inventory(path, layout, &place.path, &Control::default(), &mut each)?;
-    check_count(counted.mailboxes)?;
+    check(&counted)?;
     ids.sort_unstable();
     ids.dedup();
     Ok(ids)
@@ -183,8 +201,19 @@ mod tests {
     #[test]
     fn a_shard_is_claimed_up_to_the_most_mailboxes() {
         let most = MAILBOXES_PER_SHARD_MAX as u64;
-        assert!(check_count(most).is_ok());
-        let refused = check_count(most + 1).unwrap_err().to_string();
+        let with = |mailboxes| check(&Inventory { mailboxes, ..Inventory::default() });
+        assert!(with(most).is_ok());
+        let refused = with(most + 1).unwrap_err().to_string();
         assert_eq!(refused, "it has 1048577 mailboxes; at most 1048576 can be counted: make smaller shards");
+    }
+
+    /// R7: what was not looked at is not told as if it were not there.
+    #[test]
+    fn a_shard_that_was_not_listed_whole_is_not_claimed() {
+        let seen = Inventory { mailboxes: 3, ..Inventory::default() };
+        assert!(check(&seen).is_ok());
+        let refused = check(&Inventory { unreadable: 1, ..seen }).unwrap_err().to_string();
+        assert!(refused.starts_with("1 directory in it cannot be listed"), "{refused}");
+        assert!(check(&Inventory { cancelled: true, ..seen }).is_err());
     }
 }

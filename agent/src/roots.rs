@@ -126,17 +126,23 @@ impl Roots {
         self.all.iter().map(|root| root.volume()).collect()
     }
 
-    /// Finds a shard on a volume.
+    /// Finds a shard on a volume. Calls `look_at` for each root that has it, before anything is looked for there.
     ///
     /// # Errors
     /// [`TaskFailure::VolumeWrong`] when the volume is on none of the roots, [`TaskFailure::ShardMissing`] when the shard is
-    /// not on it.
-    pub fn find(&self, shard: ShardId, volume: VolumeId) -> Result<Place, TaskFailure> {
+    /// not on it, and what `look_at` says.
+    pub fn find(
+        &self,
+        shard: ShardId,
+        volume: VolumeId,
+        look_at: impl Fn(&Root) -> Result<(), TaskFailure>,
+    ) -> Result<Place, TaskFailure> {
         let seen = self.seen.read().unwrap_or_else(PoisonError::into_inner).get(&shard).cloned();
         let mounted: Vec<_> = self.all.iter().filter(|root| root.volume() == Some(volume)).collect();
         if mounted.is_empty() {
             return Err(TaskFailure::VolumeWrong { found: self.instead(seen.as_ref()) });
         }
+        mounted.iter().try_for_each(|root| look_at(root))?;
         let remembered = seen.filter(|place| {
             mounted.iter().any(|root| Arc::ptr_eq(root, &place.root)) && place.directory().is_dir()
         });

@@ -17,7 +17,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::core::{RunNo, problem};
 use crate::findings::FindingsStore;
-use crate::hung::Hung;
+use crate::hung::{Hung, Run};
 use crate::inventory::too_many;
 use crate::roots::{Place, Roots};
 
@@ -88,14 +88,13 @@ impl Runner {
                 place = slots.acquire_owned() => place.ok(),
                 () = gone.cancelled() => None,
             };
-            let end = match (&place, hung.admit()) {
+            let end = match &place {
                 // It never began, and no disk is asked.
-                (None, _) => TaskEnd::Failed(TaskFailure::Cancelled),
-                (Some(_), Ok(())) => {
-                    let run = move || work.run(&task, &mailbox_key, &control);
+                None => TaskEnd::Failed(TaskFailure::Cancelled),
+                Some(_) => {
+                    let run = move |run: &Run| work.run(run, &task, &mailbox_key, &control);
                     hung.outcome(run, &gone).await
                 }
-                (Some(_), Err(failure)) => TaskEnd::Failed(failure),
             };
             drop(place);
             // Nobody listens only while the process ends; the try is then interrupted.
@@ -172,13 +171,13 @@ fn progress(control: &Control) -> Progress {
 
 impl Work {
     /// Runs one task to its end.
-    fn run(&self, task: &Task, mailbox_key: &[u8; 32], control: &Control) -> TaskEnd {
+    fn run(&self, run: &Run, task: &Task, mailbox_key: &[u8; 32], control: &Control) -> TaskEnd {
         let span = tracing::info_span!(
             "task", shard = %task.shard, attempt = %task.attempt, campaign = %task.campaign, kind = task.action.kind().name()
         );
         let _entered = span.enter();
         tracing::info!("task begins");
-        let end = self.end_of(task, mailbox_key, control).unwrap_or_else(TaskEnd::Failed);
+        let end = self.end_of(run, task, mailbox_key, control).unwrap_or_else(TaskEnd::Failed);
         match &end {
             TaskEnd::Verified { verification, .. } => {
                 tracing::info!(verdict = %verification.verdict, "task ended");
@@ -189,11 +188,17 @@ impl Work {
         end
     }
 
-    fn end_of(&self, task: &Task, key: &[u8; 32], control: &Control) -> Result<TaskEnd, TaskFailure> {
+    fn end_of(
+        &self,
+        run: &Run,
+        task: &Task,
+        key: &[u8; 32],
+        control: &Control,
+    ) -> Result<TaskEnd, TaskFailure> {
         if control.is_cancelled() {
             return Err(TaskFailure::Cancelled);
         }
-        let place = self.roots.find(task.shard, task.volume)?;
+        let place = self.roots.find(task.shard, task.volume, |root| run.look_at(&root.path))?;
         let end = match task.action {
             Action::Verify { level } => self.verify(task, level, &place, key, control),
             Action::Confirm { stat_walk } => confirm(task, stat_walk, &place, control),

@@ -5,8 +5,9 @@
 mod support;
 
 use std::ffi::OsStr;
-use std::fs;
+use std::fs::{self, Permissions};
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Output};
 
@@ -197,6 +198,31 @@ fn an_inventory_tells_shards_and_mailboxes() {
     assert_eq!((code, out), (Some(0), told));
     let (_, out, _) = agent(&[&layout[..], &["--mailboxes", "--output", "json"]].concat(), dir.path());
     assert_eq!(out.lines().count(), 5);
+}
+
+/// What cannot be listed is told, and is no answer.
+#[test]
+fn an_inventory_of_a_part_is_none() {
+    let (dir, volume) = volume();
+    volume.shard("s1", 2, 1);
+    volume.shard("s2", 1, 1);
+    let closed = volume.path.join("s1/ex.net");
+    fs::create_dir(&closed).unwrap();
+    fs::set_permissions(&closed, Permissions::from_mode(0o0)).unwrap();
+    // Root may look everywhere, unless it gives that up.
+    let mut agent = if rustix::process::geteuid().is_root() {
+        let mut unprivileged = Command::new("setpriv");
+        unprivileged.args(["--bounding-set=-all", "--inh-caps=-all", env!("CARGO_BIN_EXE_rientro-agent")]);
+        unprivileged
+    } else {
+        Command::new(env!("CARGO_BIN_EXE_rientro-agent"))
+    };
+    let layout = ["inventory", "--layout", "{shard}/{domain}/{user}", "--shard", "{shard}"];
+    let Output { status, stdout, stderr } = agent.args(layout).arg(dir.path()).output().unwrap();
+    let (out, err) = (String::from_utf8(stdout).unwrap(), String::from_utf8(stderr).unwrap());
+    assert_eq!((status.code(), out.lines().count()), (Some(2), 2), "{out}{err}");
+    assert!(err.starts_with("shard s1: 1 directory in it cannot be listed to its end"), "{err}");
+    assert!(err.contains("there may be more than is shown"), "{err}");
 }
 
 #[test]

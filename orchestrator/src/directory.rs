@@ -241,8 +241,8 @@ impl File {
 }
 
 /// Rows left where there were more than `max`: some fewer, so that not every list that comes has to forget.
-const fn to_keep(max: u64) -> usize {
-    (max - max / 8) as usize
+const fn to_keep(max: usize) -> usize {
+    max - max / 8
 }
 
 /// Every key of one shard.

@@ -171,6 +171,7 @@ impl Summary {
             Severity::Unreadable => self.tally.mailboxes_unreadable += 1,
             Severity::Damage => {
                 self.tally.mailboxes_damaged += 1;
+                self.tally.mailboxes_broken += 1;
                 self.note_damaged(mailbox.to_vec());
             }
         }
@@ -198,9 +199,10 @@ impl Summary {
         }
     }
 
-    /// The share of messages that was looked at; all of none only where none is what there should be.
+    /// The share of messages that was looked at; all of none only where none is what there should be, and none of a volume that
+    /// is another one.
     fn coverage(&self, outcome: Outcome) -> Ppm {
-        if self.tally.messages == 0 && outcome != Outcome::Clean {
+        if self.volume_fault || (self.tally.messages == 0 && outcome != Outcome::Clean) {
             return Ppm::ZERO;
         }
         Ppm::ratio(self.covered, self.tally.messages)

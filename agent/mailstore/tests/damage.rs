@@ -598,8 +598,8 @@ fn files_and_directories_that_may_not_be_read() {
 fn a_shard_that_vanishes() {
     let (store, anna) = Store::with_anna();
     let domain = anna.0.parent().unwrap().to_owned();
-    let (outcome, kinds) = changed_midway(&store, || fs::remove_dir_all(&domain).unwrap());
-    assert_eq!(outcome, Outcome::Damaged);
+    let (report, kinds) = changed_midway(&store, || fs::remove_dir_all(&domain).unwrap());
+    assert_eq!(report.verdict.outcome, Outcome::Damaged);
     let last_two = &kinds[kinds.len() - 2..];
     assert!(kinds[..kinds.len() - 1].iter().all(|kind| *kind == Kind::ChangedWhileRead), "{kinds:?}");
     assert_eq!(last_two, [Kind::ChangedWhileRead, Kind::ChangedWhileRead]);

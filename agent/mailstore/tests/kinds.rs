@@ -9,22 +9,37 @@ use std::fs::{self, File, Permissions};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{PermissionsExt, symlink};
 
-use rientro_mailstore::{Control, Task, verify};
-use rientro_types::{Finding, FindingKind as Kind, Level, VolumeId};
+use rientro_mailstore::{Control, Report, Task, verify};
+use rientro_types::{Finding, FindingKind as Kind, Level, Severity, VolumeId};
 use rustix::fs::{CWD, Mode, mkfifoat};
 use store::{Store, changed_midway, gzip, message, overwrite, stem, unprivileged};
 
-fn kinds(findings: &[Finding]) -> Vec<Kind> {
-    findings.iter().map(|finding| finding.kind).collect()
+/// Kinds of what was found, and how many mailboxes are broken.
+fn told((report, findings): (Report, Vec<Finding>)) -> (Vec<Kind>, u64) {
+    (findings.iter().map(|finding| finding.kind).collect(), report.verdict.tally.mailboxes_broken)
 }
+
+/// Kinds of damage that is of a message, and breaks no mailbox.
+const OF_MESSAGES: [Kind; 10] = [
+    Kind::SizeMismatch,
+    Kind::VirtualSizeMismatch,
+    Kind::CompressedStream,
+    Kind::EmptyMessage,
+    Kind::HeaderMalformed,
+    Kind::NulRun,
+    Kind::ZeroBlock,
+    Kind::MimeTruncated,
+    Kind::MessageMissing,
+    Kind::DuplicateName,
+];
 
 /// A store that must hold these mailboxes.
 fn expecting(store: &mut Store, mailboxes: [&str; 2]) {
     store.expected = Some(mailboxes.map(|path| path.as_bytes().to_vec()).into_iter().collect());
 }
 
-/// Breaks a store in the way of this kind; gives every kind that is seen then.
-fn seen(kind: Kind) -> Vec<Kind> {
+/// Breaks a store in the way of this kind; gives every kind that is seen then, and how many mailboxes are broken.
+fn seen(kind: Kind) -> (Vec<Kind>, u64) {
     let (mut store, anna) = Store::with_anna();
     let (root, at) = (store.dir.path().to_owned(), |path: &str| anna.0.join(path));
     match kind {
@@ -38,11 +53,11 @@ fn seen(kind: Kind) -> Vec<Kind> {
         Kind::HeaderMalformed => fs::write(at("cur/1700000040.M40P1.host:2,"), b"\x89PNG junk\n\n").unwrap(),
         Kind::FileUnreadable => {
             fs::set_permissions(anna.file(1), Permissions::from_mode(0o0)).unwrap();
-            return kinds(&unprivileged(|| store.verify()).1);
+            return told(unprivileged(|| store.verify()));
         }
         Kind::DirectoryUnreadable => {
             fs::set_permissions(at("cur"), Permissions::from_mode(0o0)).unwrap();
-            return kinds(&unprivileged(|| store.verify()).1);
+            return told(unprivileged(|| store.verify()));
         }
         Kind::DirectoryMissing => fs::remove_dir(at("tmp")).unwrap(),
         Kind::MailboxMissing => expecting(&mut store, ["ex.org/anna", "ex.org/bert"]),
@@ -72,24 +87,28 @@ fn seen(kind: Kind) -> Vec<Kind> {
         Kind::VolumeWrong => {
             let volume = Some(VolumeId::new("marker:6f1c9a52-0b1d-4c61-9d0a-3f1b2c4d5e6f").unwrap());
             let (task, mut findings) = (Task { volume, ..store.task() }, Vec::new());
-            verify(&task, Level::Structure, &Control::default(), &mut |finding| findings.push(finding));
-            return kinds(&findings);
+            let report =
+                verify(&task, Level::Structure, &Control::default(), &mut |finding| findings.push(finding));
+            return told((report, findings));
         }
         Kind::ChangedWhileRead => {
             let late = root.join("ex.org/aaron/new/1600000000.M000999P1.host");
-            return changed_midway(&store, || fs::remove_file(&late).unwrap()).1;
+            let (report, kinds) = changed_midway(&store, || fs::remove_file(&late).unwrap());
+            return (kinds, report.verdict.tally.mailboxes_broken);
         }
         Kind::LimitReached => fs::create_dir_all(at(&"d/".repeat(40))).unwrap(),
     }
-    kinds(&store.verify().1)
+    told(store.verify())
 }
 
 /// A kind that is added without a way to break a store for it does not compile; one that is not seen fails here.
 #[test]
 fn every_kind_of_finding_has_a_fixture() {
-    assert_eq!(kinds(&Store::with_anna().0.verify().1), []);
+    assert_eq!(told(Store::with_anna().0.verify()), (vec![], 0));
     for kind in Kind::ALL {
-        let seen = seen(*kind);
+        let (seen, broken) = seen(*kind);
         assert!(seen.contains(kind), "{kind}: {seen:?}");
+        let breaks = kind.severity() == Severity::Damage && !OF_MESSAGES.contains(kind);
+        assert_eq!(broken, u64::from(breaks), "{kind}: {seen:?}");
     }
 }

@@ -2,13 +2,14 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use clap::Args;
 use rientro_mailstore::{Control, Layout, inventory, volume};
 use serde_json::json;
 
 use super::report::shown;
 use super::verify::Output;
+use crate::inventory::unlisted;
 
 /// List shards and mailboxes below a path, without reading any mail.
 #[derive(Debug, Args)]
@@ -39,6 +40,7 @@ pub(super) fn run(args: &InventoryArgs) -> Result<()> {
     for path in &shards.unreadable {
         super::say(&format!("{} cannot be listed: shards below it are not known", shown(path)));
     }
+    let mut is_whole = shards.unreadable.is_empty() && !shards.cut;
     for shard in shards.found {
         let mut text = String::new();
         let mut each = |mailbox: rientro_mailstore::Mailbox<'_>| {
@@ -54,11 +56,21 @@ pub(super) fn run(args: &InventoryArgs) -> Result<()> {
                 let (id, mailboxes) = (shard.id.as_str(), counted.mailboxes);
                 format!(
                     "{}\n",
-                    json!({ "type": "shard", "shard": id, "volume": volume, "mailboxes": mailboxes })
+                    json!({
+                        "type": "shard", "shard": id, "volume": volume, "mailboxes": mailboxes,
+                        "directories_unreadable": counted.unreadable,
+                    })
                 )
             }
         });
         super::print(&text)?;
+        if counted.unreadable > 0 {
+            super::say(&format!("shard {}: {}", shard.id, unlisted(counted.unreadable)));
+            is_whole = false;
+        }
+    }
+    if !is_whole {
+        bail!("not all of {} could be listed: there may be more than is shown", args.path.display());
     }
     Ok(())
 }

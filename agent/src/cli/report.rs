@@ -194,6 +194,7 @@ fn verdict_as_json(verdict: &Verdict) -> serde_json::Value {
         "messages_damaged": tally.messages_damaged,
         "messages_unreadable": tally.messages_unreadable,
         "mailboxes_damaged": tally.mailboxes_damaged,
+        "mailboxes_broken": tally.mailboxes_broken,
         "mailboxes_unreadable": tally.mailboxes_unreadable,
         "findings": tally.findings,
     })

@@ -12,9 +12,10 @@ use tracing_subscriber::EnvFilter;
 
 use rientro_mailstore::OPEN_FILES_MAX;
 
+use crate::hung::HUNG_MAX;
 use crate::settings::{Overrides, Settings};
 
-/// Threads for blocking work beyond those that tasks take: looks at roots, lists, findings.
+/// Threads for blocking work beyond those of tasks and of what is left behind: looks at roots, lists, findings.
 const BLOCKING_SPARE: usize = 64;
 
 /// How log lines are written.
@@ -72,7 +73,7 @@ fn start(args: RunArgs) -> Result<()> {
     warn_of_few_files(super::raise_file_limit(), settings.tasks_max);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
-        .max_blocking_threads(2 * settings.tasks_max + BLOCKING_SPARE)
+        .max_blocking_threads(2 * settings.tasks_max + HUNG_MAX * settings.roots.len() + BLOCKING_SPARE)
         .build()
         .context("start the runtime")?;
     let ended = runtime.block_on(async {

@@ -46,6 +46,7 @@ fn largest_end() -> TaskEnd {
         messages_damaged: count,
         messages_unreadable: count,
         mailboxes_damaged: mailboxes,
+        mailboxes_broken: mailboxes,
         mailboxes_unreadable: mailboxes,
         findings: count,
         kinds: rientro_types::FindingKind::ALL.iter().fold(

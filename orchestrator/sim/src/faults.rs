@@ -327,7 +327,8 @@ impl World {
     fn fault_of_shard(&mut self, kind: &str) -> bool {
         let Some((volume, shard)) = self.any_copy() else { return false };
         let lasts = self.rng.between(5_000, 200_000);
-        let harm = self.rng.one_of(&[Condition::Damaged(3), Condition::Unreadable(1), Condition::Empty]);
+        let harms = [Condition::Damaged(3), Condition::Broken(1), Condition::Unreadable(1), Condition::Empty];
+        let harm = self.rng.one_of(&harms);
         let (gone, for_good) = (self.rng.between(1, 3), self.rng.percent(40));
         let Some(content) = self.truth.content_mut(volume, shard) else { return false };
         content.generation += 1;

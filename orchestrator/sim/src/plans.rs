@@ -35,6 +35,7 @@ pub fn plain(name: CampaignId) -> Plan {
             level: Level::Structure,
             coverage_min: Ppm::ONE,
             damaged_per_million_max: 0,
+            broken_mailboxes_max: 0,
             unreadable_mailboxes_max: 0,
             verified_age_max: Span::from_secs(3600),
         },
@@ -93,6 +94,7 @@ fn schedule(rng: &mut Rng) -> Schedule {
 
 fn policy(policy: &mut Policy, rng: &mut Rng) {
     policy.damaged_per_million_max = rng.one_of(&[0, 0, 2_000, 50_000]);
+    policy.broken_mailboxes_max = rng.one_of(&[0, 0, 1]);
     policy.unreadable_mailboxes_max = rng.one_of(&[0, 0, 1]);
     policy.verified_age_max = Span::from_secs(rng.one_of(&[60, 120, 600, 7_200]));
     policy.coverage_min = percent(rng.one_of(&[50, 100]));

@@ -184,7 +184,8 @@ fn in_service(world: &mut World, host: usize, shard: rientro_types::ShardId) {
 fn content(rng: &mut crate::rng::Rng) -> Content {
     let condition = match rng.below(100) {
         0..=86 => Condition::Clean,
-        87..=92 => Condition::Damaged(rng.between(1, 20)),
+        87..=90 => Condition::Damaged(rng.between(1, 20)),
+        91..=92 => Condition::Broken(rng.between(1, 2)),
         93..=96 => Condition::Unreadable(1),
         _ => Condition::Empty,
     };

@@ -18,6 +18,8 @@ pub enum Condition {
     Clean,
     /// So many messages are damaged.
     Damaged(u64),
+    /// So many mailboxes have lost a folder or an index.
+    Broken(u64),
     /// So many mailboxes cannot be read.
     Unreadable(u64),
     /// Nothing is there where mailboxes should be.
@@ -57,6 +59,12 @@ impl Content {
                 tally.messages_damaged = messages;
                 tally.mailboxes_damaged = 1;
                 tally.findings = messages;
+                Outcome::Damaged
+            }
+            Condition::Broken(mailboxes) => {
+                tally.mailboxes_damaged = mailboxes;
+                tally.mailboxes_broken = mailboxes;
+                tally.findings = mailboxes;
                 Outcome::Damaged
             }
             Condition::Unreadable(mailboxes) => {

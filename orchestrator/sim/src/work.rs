@@ -92,6 +92,7 @@ pub fn twisted(end: TaskEnd, scene: &mut Scene<'_>) -> TaskEnd {
             verification.verdict.outcome = Outcome::Clean;
             verification.verdict.tally.messages_damaged = 0;
             verification.verdict.tally.mailboxes_damaged = 0;
+            verification.verdict.tally.mailboxes_broken = 0;
             verification.verdict.tally.mailboxes_unreadable = 0;
             TaskEnd::Verified { verification, damaged }
         }

@@ -23,7 +23,7 @@ const SERVED: u8 = 2;
 
 /// Most mailboxes remembered: a hundred shards of some hundred customers, in 8 MiB. When there are more they are forgotten down
 /// to seven eighths of it, those first that do not count, and of these the ones that are gone longest.
-const GONE_MAX: u64 = 1 << 16;
+const GONE_MAX: usize = 1 << 16;
 
 /// A mailbox that a shard listed and lists no more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -106,7 +106,7 @@ pub(super) fn note(txn: &WriteTransaction, listing: &Listing) -> Result<(), redb
         gone.insert((shard, &id), (before, at, marks))?;
     }
     listed.insert(shard, (at, listing.unlisted.map(|_| lost)))?;
-    if gone.len()? > GONE_MAX { forget_some(&mut gone) } else { Ok(()) }
+    if gone.len()? > GONE_MAX as u64 { forget_some(&mut gone) } else { Ok(()) }
 }
 
 /// What a shard lacked, and is not held for, a person has taken as right.

@@ -13,7 +13,7 @@ const NEWCOMERS: TableDefinition<'_, (&str, &Id), u64> = TableDefinition::new("n
 
 /// Most newcomers noted: those of years, in 8 MiB. When there are more they are forgotten down to seven eighths of it, those
 /// first that are listed longest.
-const NEWCOMERS_MAX: u64 = 1 << 16;
+const NEWCOMERS_MAX: usize = 1 << 16;
 
 /// Makes the table.
 pub(super) fn prepare(txn: &WriteTransaction) -> Result<(), redb::Error> {
@@ -31,7 +31,7 @@ pub(super) fn note(txn: &WriteTransaction, listing: &Listing) -> Result<(), redb
     for id in listing.mailboxes.iter().filter(|id| before.binary_search(id.raw()).is_err()) {
         newcomers.insert((shard, id.raw()), listing.at.unix_ms())?;
     }
-    if newcomers.len()? > NEWCOMERS_MAX { forget_some(&mut newcomers) } else { Ok(()) }
+    if newcomers.len()? > NEWCOMERS_MAX as u64 { forget_some(&mut newcomers) } else { Ok(()) }
 }
 
 fn forget_some(newcomers: &mut redb::Table<'_, (&'static str, &'static Id), u64>) -> Result<(), redb::Error> {

@@ -42,6 +42,7 @@
 //! level = "structure"          # presence or structure
 //! coverage = "100%"            # messages looked at
 //! damaged_per_million = 0      # damaged messages allowed
+//! broken_mailboxes = 0         # mailboxes of a shard that may be missing, or damaged in more than messages
 //! unreadable_mailboxes = 0     # mailboxes of a shard that may be unreadable
 //! verified_age_max = "6h"      # older verifications are made again before opening
 //!

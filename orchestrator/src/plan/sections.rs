@@ -174,12 +174,13 @@ fn class(reader: &mut Reader, setting: &Setting<'_>, named: &mut usize) -> Optio
 
 fn policy(reader: &mut Reader, whole: &Section<'_>) -> Policy {
     let verify = reader.section(whole, "verify");
-    let keys = ["level", "coverage", "damaged_per_million", "unreadable_mailboxes", "verified_age_max"];
-    reader.check_keys(&verify, &keys);
+    let allowed = ["damaged_per_million", "broken_mailboxes", "unreadable_mailboxes"];
+    reader.check_keys(&verify, &[&["level", "coverage", "verified_age_max"], &allowed[..]].concat());
     Policy {
         level: level(reader, &verify),
         coverage_min: reader.parsed_or(&verify, "coverage", Ppm::ONE, "\"100%\""),
         damaged_per_million_max: reader.small_or(&verify, "damaged_per_million", 0, &(0..=999_999)),
+        broken_mailboxes_max: reader.number_or(&verify, "broken_mailboxes", 0, &(0..=u64::MAX)),
         unreadable_mailboxes_max: reader.number_or(&verify, "unreadable_mailboxes", 0, &(0..=u64::MAX)),
         verified_age_max: span(reader, &verify, "verified_age_max", Span::from_secs(6 * 3600)),
     }

@@ -9,6 +9,7 @@ oneof!(PolicyBreach in policy_breach, breach: Breach => PolicyBreach {
     Level { found, wanted },
     Coverage { found as found_ppm, wanted as wanted_ppm },
     Damaged { messages_damaged, messages, per_million_max },
+    Broken { mailboxes_broken, mailboxes_max },
     Unreadable { mailboxes_unreadable, mailboxes_max },
     Unknown,
 });

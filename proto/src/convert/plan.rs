@@ -45,6 +45,7 @@ message!(v1::Policy => Policy {
     level,
     coverage_min as coverage_min_ppm,
     damaged_per_million_max,
+    broken_mailboxes_max,
     unreadable_mailboxes_max,
     verified_age_max as verified_age_max_ms,
 });

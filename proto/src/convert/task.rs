@@ -54,6 +54,7 @@ message!(v1::Tally => Tally {
     messages_damaged,
     messages_unreadable,
     mailboxes_damaged in 0..=MAILBOXES_PER_SHARD_MAX,
+    mailboxes_broken in 0..=MAILBOXES_PER_SHARD_MAX,
     mailboxes_unreadable in 0..=MAILBOXES_PER_SHARD_MAX,
     findings,
     kinds,

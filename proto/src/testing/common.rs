@@ -28,6 +28,7 @@ generate_enum! {
         Level { found, wanted },
         Coverage { found, wanted },
         Damaged { messages_damaged, messages, per_million_max },
+        Broken { mailboxes_broken, mailboxes_max },
         Unreadable { mailboxes_unreadable, mailboxes_max },
         Unknown,
     }
@@ -71,14 +72,17 @@ generate_struct! {
     Task { shard, attempt, campaign, volume, action, pace }
     Tally {
         mailboxes = mailboxes(), messages, bytes, messages_damaged, messages_unreadable,
-        mailboxes_damaged = mailboxes(), mailboxes_unreadable = mailboxes(), findings, kinds,
+        mailboxes_damaged = mailboxes(), mailboxes_broken = mailboxes(), mailboxes_unreadable = mailboxes(), findings, kinds,
     }
     Verdict { outcome, level, coverage, tally }
     Verification { verdict, stat_walk, findings, volume }
     Class { covers, weight }
     DomainCap { label, max }
     Waves { schedule, domain_caps, promotion, bake, error_budget_canary, error_budget }
-    Policy { level, coverage_min, damaged_per_million_max, unreadable_mailboxes_max, verified_age_max }
+    Policy {
+        level, coverage_min, damaged_per_million_max, broken_mailboxes_max, unreadable_mailboxes_max,
+        verified_age_max,
+    }
     Tries {
         attempts_max, backoff_first, backoff_max, verify_timeout, confirm_timeout, stall_timeout, open_timeout,
     }

@@ -252,6 +252,7 @@ pub(crate) fn verification() -> Verification {
         messages_damaged: 3,
         messages_unreadable: 2,
         mailboxes_damaged: 1,
+        mailboxes_broken: 1,
         mailboxes_unreadable: 1,
         findings: 5,
         kinds,
@@ -275,6 +276,7 @@ pub(crate) fn policy() -> Policy {
         level: Level::Structure,
         coverage_min: Ppm::ONE,
         damaged_per_million_max: 100,
+        broken_mailboxes_max: 2,
         unreadable_mailboxes_max: 1,
         verified_age_max: Span::from_secs(86_400),
     }

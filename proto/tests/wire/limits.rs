@@ -70,6 +70,7 @@ fn largest_verification() -> Verification {
             messages_damaged: u64::MAX,
             messages_unreadable: u64::MAX,
             mailboxes_damaged: MAILBOXES_PER_SHARD_MAX as u64,
+            mailboxes_broken: MAILBOXES_PER_SHARD_MAX as u64,
             mailboxes_unreadable: MAILBOXES_PER_SHARD_MAX as u64,
             findings: u64::MAX,
             kinds: FindingKinds::from_bits((1 << FindingKind::ALL.len()) - 1).unwrap(),

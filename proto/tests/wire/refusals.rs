@@ -129,13 +129,14 @@ fn counts_of_mailboxes_have_their_bound() {
     assert!(inventory(most).is_ok());
     assert_eq!(refused(inventory(most + 1)), ("page.claims[1].mailboxes".to_owned(), too_large.clone()));
 
-    for name in ["mailboxes", "mailboxes_damaged", "mailboxes_unreadable"] {
+    for name in ["mailboxes", "mailboxes_damaged", "mailboxes_broken", "mailboxes_unreadable"] {
         let mut verification = fixtures::verification();
         let mut result = |mailboxes| {
             let tally = &mut verification.verdict.tally;
             match name {
                 "mailboxes" => tally.mailboxes = mailboxes,
                 "mailboxes_damaged" => tally.mailboxes_damaged = mailboxes,
+                "mailboxes_broken" => tally.mailboxes_broken = mailboxes,
                 _ => tally.mailboxes_unreadable = mailboxes,
             }
             let end = TaskEnd::Verified { verification: verification.clone(), damaged: Vec::new() };

@@ -25,7 +25,7 @@ pub enum HeldReason {
         /// The volume found.
         found: Option<VolumeId>,
     },
-    /// Its node no longer has it. Released by an inventory that shows it.
+    /// Its node no longer has it, or cannot list all of it. Released by an inventory that shows it.
     ShardMissing {
         /// The node.
         node: NodeId,
@@ -135,6 +135,18 @@ impl fmt::Display for PolicyBreach {
                 f,
                 "{messages_damaged} of {messages} messages are damaged, the plan allows {per_million_max} per million"
             ),
+            Self::Broken { mailboxes_broken: 1, mailboxes_max } => {
+                write!(f, "1 mailbox is missing or broken, the plan allows {mailboxes_max}")
+            }
+            Self::Broken { mailboxes_broken, mailboxes_max } => {
+                write!(
+                    f,
+                    "{mailboxes_broken} mailboxes are missing or broken, the plan allows {mailboxes_max}"
+                )
+            }
+            Self::Unreadable { mailboxes_unreadable: 1, mailboxes_max } => {
+                write!(f, "1 mailbox could not be read whole, the plan allows {mailboxes_max}")
+            }
             Self::Unreadable { mailboxes_unreadable, mailboxes_max } => write!(
                 f,
                 "{mailboxes_unreadable} mailboxes could not be read whole, the plan allows {mailboxes_max}"
@@ -160,7 +172,7 @@ impl fmt::Display for HeldReason {
                 write!(f, "volume {found} is mounted where {expected} should be")
             }
             Self::VolumeWrong { expected, found: None } => write!(f, "volume {expected} is not mounted"),
-            Self::ShardMissing { node } => write!(f, "node {node} no longer has it"),
+            Self::ShardMissing { node } => write!(f, "node {node} no longer has it, or cannot list it"),
             Self::MailboxesMissing { known, shown, unlisted } => {
                 let missing = mailboxes_missing(*known, *shown, *unlisted);
                 write!(f, "{missing} of {known} mailboxes that were known are not there any more")

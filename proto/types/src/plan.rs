@@ -118,6 +118,8 @@ pub struct Policy {
     pub coverage_min: Ppm,
     /// Most damaged or missing messages, per million.
     pub damaged_per_million_max: u32,
+    /// Most mailboxes that are missing, or damaged in more than messages.
+    pub broken_mailboxes_max: u64,
     /// Most mailboxes that could not be read whole.
     pub unreadable_mailboxes_max: u64,
     /// Oldest verification that a `confirm` may still stand on.
@@ -150,6 +152,13 @@ pub enum PolicyBreach {
         /// Most damaged messages allowed, per million.
         per_million_max: u32,
     },
+    /// Too many mailboxes that are missing or broken.
+    Broken {
+        /// Mailboxes that are missing, or damaged in more than messages.
+        mailboxes_broken: u64,
+        /// Most of them allowed.
+        mailboxes_max: u64,
+    },
     /// Too many mailboxes that could not be read.
     Unreadable {
         /// Mailboxes that could not be read whole.
@@ -175,16 +184,18 @@ impl Policy {
         if verdict.level < self.level {
             return Err(PolicyBreach::Level { found: verdict.level, wanted: self.level });
         }
-        // Counts decide, but an outcome that claims harm its counts do not show is not believed to be harmless.
-        let damaged = tally.messages_damaged.max(tally.mailboxes_damaged.min(1));
-        let damaged = if verdict.outcome == Outcome::Damaged { damaged.max(1) } else { damaged };
         let allowed = u128::from(self.damaged_per_million_max) * u128::from(tally.messages);
-        if u128::from(damaged) * 1_000_000 > allowed {
+        if u128::from(tally.messages_damaged) * 1_000_000 > allowed {
             return Err(PolicyBreach::Damaged {
-                messages_damaged: damaged,
+                messages_damaged: tally.messages_damaged,
                 messages: tally.messages,
                 per_million_max: self.damaged_per_million_max,
             });
+        }
+        let mailboxes_broken = broken(verdict);
+        if mailboxes_broken > self.broken_mailboxes_max {
+            let mailboxes_max = self.broken_mailboxes_max;
+            return Err(PolicyBreach::Broken { mailboxes_broken, mailboxes_max });
         }
         let unreadable = tally.mailboxes_unreadable.max(tally.messages_unreadable.min(1));
         let unreadable = if verdict.outcome == Outcome::Unreadable { unreadable.max(1) } else { unreadable };
@@ -199,6 +210,14 @@ impl Policy {
         }
         Ok(())
     }
+}
+
+/// Mailboxes that are broken: harm that no count of messages explains is not believed to be harmless.
+fn broken(verdict: &Verdict) -> u64 {
+    let tally = &verdict.tally;
+    let unexplained = tally.mailboxes_damaged.saturating_sub(tally.messages_damaged);
+    let claimed = u64::from(verdict.outcome == Outcome::Damaged && tally.messages_damaged == 0);
+    tally.mailboxes_broken.max(unexplained).max(claimed)
 }
 
 /// How tries are made and given up.
@@ -294,6 +313,7 @@ mod tests {
         level: Level::Structure,
         coverage_min: Ppm::ONE,
         damaged_per_million_max: 1_000,
+        broken_mailboxes_max: 0,
         unreadable_mailboxes_max: 0,
         verified_age_max: Span::from_secs(3600),
     };
@@ -310,6 +330,23 @@ mod tests {
             POLICY.judge(&verdict(Outcome::Damaged, 11)),
             Err(PolicyBreach::Damaged { messages_damaged: 11, messages: 10_000, per_million_max: 1_000 })
         ));
+    }
+
+    /// R1: what a plan allows of damaged messages says nothing of mailboxes that are missing or broken.
+    #[test]
+    fn broken_mailboxes_have_an_allowance_of_their_own() {
+        let with = |mailboxes_damaged, mailboxes_broken| {
+            let clean = verdict(Outcome::Damaged, 2);
+            Verdict { tally: Tally { mailboxes_damaged, mailboxes_broken, ..clean.tally }, ..clean }
+        };
+        let broken =
+            |mailboxes_broken, mailboxes_max| Err(PolicyBreach::Broken { mailboxes_broken, mailboxes_max });
+        let two = Policy { broken_mailboxes_max: 2, ..POLICY };
+        assert_eq!(POLICY.judge(&with(2, 0)), Ok(()));
+        assert_eq!(POLICY.judge(&with(2, 1)), broken(1, 0));
+        assert_eq!(two.judge(&with(4, 2)), Ok(()));
+        assert_eq!(two.judge(&with(5, 3)), broken(3, 2));
+        assert_eq!(two.judge(&with(5, 0)), broken(3, 2), "two damaged messages are in two mailboxes at most");
     }
 
     /// R7: what is unknown holds, and an outcome without the counts to explain it does not pass.

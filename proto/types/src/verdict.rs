@@ -58,6 +58,8 @@ pub struct Tally {
     pub messages_unreadable: u64,
     /// Mailboxes with at least one finding of severity damage.
     pub mailboxes_damaged: u64,
+    /// Of these, the ones that are missing, or damaged in more than messages: a folder, the uidlist, an index.
+    pub mailboxes_broken: u64,
     /// Mailboxes with at least one finding of severity unreadable.
     pub mailboxes_unreadable: u64,
     /// Findings of every severity.
@@ -70,7 +72,8 @@ impl Tally {
     /// Whether no count of mailboxes is above what a shard may have.
     #[must_use]
     pub fn is_within_bounds(&self) -> bool {
-        let counts = [self.mailboxes, self.mailboxes_damaged, self.mailboxes_unreadable];
+        let counts =
+            [self.mailboxes, self.mailboxes_damaged, self.mailboxes_broken, self.mailboxes_unreadable];
         counts.into_iter().all(|count| count <= crate::MAILBOXES_PER_SHARD_MAX as u64)
     }
 
@@ -83,6 +86,7 @@ impl Tally {
             messages_damaged,
             messages_unreadable,
             mailboxes_damaged,
+            mailboxes_broken,
             mailboxes_unreadable,
             findings,
             kinds,
@@ -93,6 +97,7 @@ impl Tally {
         self.messages_damaged += messages_damaged;
         self.messages_unreadable += messages_unreadable;
         self.mailboxes_damaged += mailboxes_damaged;
+        self.mailboxes_broken += mailboxes_broken;
         self.mailboxes_unreadable += mailboxes_unreadable;
         self.findings += findings;
         self.kinds = self.kinds.union(*kinds);
@@ -142,11 +147,15 @@ impl fmt::Display for Verdict {
         let tally = &self.tally;
         match self.outcome {
             Outcome::Clean => write!(f, "clean at {level} level")?,
-            Outcome::Damaged => write!(
-                f,
-                "damaged at {level} level ({} of {} messages, {} mailboxes)",
-                tally.messages_damaged, tally.messages, tally.mailboxes_damaged
-            )?,
+            Outcome::Damaged => {
+                let (messages, damaged) = (tally.messages, tally.messages_damaged);
+                write!(f, "damaged at {level} level ({damaged} of {messages} messages, ")?;
+                write!(f, "{} mailboxes", tally.mailboxes_damaged)?;
+                if tally.mailboxes_broken > 0 {
+                    write!(f, ", {} of them missing or broken", tally.mailboxes_broken)?;
+                }
+                f.write_str(")")?;
+            }
             Outcome::Unreadable => write!(
                 f,
                 "unreadable at {level} level ({} messages, {} mailboxes)",

@@ -39,6 +39,10 @@ pub(crate) struct Notes<'a> {
     stat_walk: StatWalk,
     /// Severities seen on the message at hand.
     message: Marks,
+    /// Whether findings are about a message.
+    in_message: bool,
+    /// Damage that is not of a message was seen in the mailbox.
+    broken: bool,
     /// Severities seen in the mailbox.
     marks: Marks,
     unpublished: Progress,
@@ -85,6 +89,8 @@ impl<'a> Notes<'a> {
             covered: 0,
             stat_walk: StatWalk::default(),
             message: Marks::default(),
+            in_message: false,
+            broken: false,
             marks: Marks::default(),
             unpublished: Progress::default(),
         }
@@ -99,6 +105,7 @@ impl<'a> Notes<'a> {
         self.tally.kinds.insert(kind);
         self.marks.add(kind.severity());
         self.message.add(kind.severity());
+        self.broken |= !self.in_message && kind.severity() == Severity::Damage;
         self.unpublished.findings += 1;
         self.findings.push(finding(kind, self.mailbox, path, detail.into()));
     }
@@ -111,6 +118,7 @@ impl<'a> Notes<'a> {
     /// Begins a message; findings up to [`Notes::end_message`] are about it.
     pub(crate) fn begin_message(&mut self) {
         self.message = Marks::default();
+        self.in_message = true;
     }
 
     /// Ends a message of which `bytes` were read; `covered` when all of it was looked at, to the depth asked for.
@@ -131,9 +139,11 @@ impl<'a> Notes<'a> {
         self.hand_on()
     }
 
+    /// Ends the message.
     fn count_marks(&mut self) {
         self.tally.messages_damaged += u64::from(self.message.damage);
         self.tally.messages_unreadable += u64::from(self.message.unreadable);
+        self.in_message = false;
     }
 
     fn publish_some(&mut self) {
@@ -151,6 +161,7 @@ impl<'a> Notes<'a> {
 
     pub(crate) fn finish(mut self) -> Harvest {
         self.tally.mailboxes_damaged = u64::from(self.marks.damage);
+        self.tally.mailboxes_broken = u64::from(self.broken);
         self.tally.mailboxes_unreadable = u64::from(self.marks.unreadable);
         self.unpublished.mailboxes = 1;
         self.control.count(self.unpublished);

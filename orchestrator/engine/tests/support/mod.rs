@@ -53,6 +53,7 @@ pub fn plan(name: &str) -> Plan {
             level: Level::Structure,
             coverage_min: Ppm::ONE,
             damaged_per_million_max: 0,
+            broken_mailboxes_max: 0,
             unreadable_mailboxes_max: 0,
             verified_age_max: Span::from_secs(6 * 3600),
         },

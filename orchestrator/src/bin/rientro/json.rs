@@ -102,6 +102,7 @@ fn standing(standing: &Standing) -> Value {
         "messages_damaged": tally.messages_damaged,
         "messages_unreadable": tally.messages_unreadable,
         "mailboxes_damaged": tally.mailboxes_damaged,
+        "mailboxes_broken": tally.mailboxes_broken,
         "mailboxes_unreadable": tally.mailboxes_unreadable,
         "findings": tally.findings,
         "kinds": tally.kinds.iter().map(|kind| kind.code()).collect::<Vec<_>>(),

@@ -194,10 +194,11 @@ pub(crate) fn summary(file: &PlanFile) -> Grid {
     row(
         "verify",
         format!(
-            "{} level, {} covered; {} damaged messages per million and {} allowed",
+            "{} level, {} covered; {} damaged messages per million, {} and {} allowed",
             policy.level.name(),
             policy.coverage_min,
             policy.damaged_per_million_max,
+            plural(policy.broken_mailboxes_max, "broken mailbox"),
             plural(policy.unreadable_mailboxes_max, "unreadable mailbox")
         ),
     );

@@ -422,6 +422,9 @@ pub(crate) fn sort_of_reason(shard: &ShardSnapshot) -> &'static str {
         HeldReason::Policy(PolicyBreach::Damaged { .. }) => {
             "held: more damaged messages than the plan allows"
         }
+        HeldReason::Policy(PolicyBreach::Broken { .. }) => {
+            "held: more missing or broken mailboxes than the plan allows"
+        }
         HeldReason::Policy(PolicyBreach::Unreadable { .. }) => {
             "held: more unreadable mailboxes than the plan allows"
         }
@@ -430,7 +433,7 @@ pub(crate) fn sort_of_reason(shard: &ShardSnapshot) -> &'static str {
         }
         HeldReason::NodeSilent { .. } => "held: the node is silent",
         HeldReason::VolumeWrong { .. } => "held: the wrong volume is mounted, or none",
-        HeldReason::ShardMissing { .. } => "held: the node no longer has it",
+        HeldReason::ShardMissing { .. } => "held: the node no longer has it, or cannot list it",
         HeldReason::MailboxesMissing { .. } => "held: mailboxes that were known are missing",
         HeldReason::Contested { .. } => "held: two nodes claim it, or one shows it twice",
         HeldReason::Disagreement { .. } => "held: the node and the restored journal disagree",
