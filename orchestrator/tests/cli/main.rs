@@ -1,8 +1,10 @@
 //! The command line, run as a process against a canned cell: what it shows, what it asks, and how it ends.
 
+mod backups;
 mod decisions;
 mod fixtures;
 mod foreign;
+mod full;
 mod plans;
 mod server;
 mod shown;
@@ -41,19 +43,33 @@ impl Cell {
     pub(crate) async fn run(&self, args: &[&str]) -> Run {
         run(&self.endpoint, args).await
     }
+
+    /// The same, where nothing can be written to stdout.
+    pub(crate) async fn run_full(&self, args: &[&str]) -> Run {
+        let full = std::fs::File::options().write(true).open("/dev/full").expect("the device");
+        run_to(&self.endpoint, args, full.into()).await
+    }
 }
 
 /// Runs `rientro` against an endpoint.
 pub(crate) async fn run(endpoint: &str, args: &[&str]) -> Run {
+    run_to(endpoint, args, Stdio::piped()).await
+}
+
+async fn run_to(endpoint: &str, args: &[&str], stdout: Stdio) -> Run {
     let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_rientro"));
     command
         .args(args)
         .env_clear()
         .envs([("RIENTRO_ENDPOINT", endpoint), ("TZ", "UTC"), ("LOGNAME", "anna")])
         .stdin(Stdio::null())
+        .stdout(stdout)
+        .stderr(Stdio::piped())
         .kill_on_drop(true);
-    let output = tokio::time::timeout(RUN_TIMEOUT, command.output()).await.expect("it ends in time");
-    let Output { status, stdout, stderr } = output.expect("rientro runs");
+    let running = command.spawn().expect("rientro runs");
+    let output =
+        tokio::time::timeout(RUN_TIMEOUT, running.wait_with_output()).await.expect("it ends in time");
+    let Output { status, stdout, stderr } = output.expect("it can be waited for");
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("UTF-8").replace(endpoint, "http://CELL");
     Run {
         code: status.code().expect("not killed"),

@@ -41,6 +41,10 @@ pub(crate) struct Canned {
     pub(crate) check: JournalCheck,
     pub(crate) backup_whole: bool,
     pub(crate) backup_key: Option<Advice>,
+    /// What somebody else does while the journal is copied.
+    pub(crate) backup_meanwhile: Option<fn(&std::path::Path)>,
+    /// Where.
+    pub(crate) backup_beside: std::path::PathBuf,
     pub(crate) watches: VecDeque<Vec<WatchEvent>>,
 }
 
@@ -85,6 +89,8 @@ impl Default for Canned {
             },
             backup_whole: true,
             backup_key: None,
+            backup_meanwhile: None,
+            backup_beside: std::path::PathBuf::new(),
             watches: VecDeque::new(),
         }
     }
@@ -328,6 +334,7 @@ impl OperatorService for Server {
             chain: Digest::of(b"chain"),
         };
         let key_problem = self.canned(|canned| canned.backup_key.clone());
+        self.canned(|canned| canned.backup_meanwhile.iter().for_each(|act| act(&canned.backup_beside)));
         let end = BackupEnd { bytes: 10, digest: Digest::of(b"abcdefghij"), key_problem };
         let mut parts = vec![
             BackupPart::Header(header),

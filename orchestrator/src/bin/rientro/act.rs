@@ -55,7 +55,7 @@ pub(crate) async fn decide(
         return Ok(Outcome::Declined);
     }
     let receipt = client.act(&actor, verb, false).await?.map_err(|refusal| refuse(&refusal))?;
-    show(session, telling, &receipt)?;
+    show(session, telling, &receipt).map_err(|failure| failure.having(|| made(&receipt)))?;
     Ok(if receipt.changes { Outcome::Decided } else { Outcome::Unchanged })
 }
 
@@ -185,6 +185,16 @@ fn settled(receipt: &Receipt) -> Vec<String> {
         clauses.push(format!("{shards} left as lacking mailboxes, which is settled by name only"));
     }
     clauses
+}
+
+/// What was done, for whom no more can be shown.
+fn made(receipt: &Receipt) -> String {
+    match receipt.decided {
+        Some(seq) => format!(
+            "The decision was made, as journal record {seq}: look at `rientro journal tail` before you try again."
+        ),
+        None => "It was so already: nothing had to change.".to_owned(),
+    }
 }
 
 fn show(session: &Session, telling: Telling, receipt: &Receipt) -> Result<(), Failure> {

@@ -96,6 +96,14 @@ pub(crate) enum Failure {
         /// What the system says.
         problem: String,
     },
+    /// The output cannot be written.
+    #[error("cannot write the output: {source}")]
+    Output {
+        /// What was done all the same, and what to do therefore; nothing after a mere look.
+        done: Option<String>,
+        /// What the system says.
+        source: std::io::Error,
+    },
     /// A file or a terminal of this machine.
     #[error("cannot {action}: {source}")]
     Io {
@@ -134,7 +142,9 @@ impl Failure {
 
     pub(crate) fn exit_code(&self) -> ExitCode {
         ExitCode::from(match self {
-            Self::Refused(_) | Self::Unable(_) | Self::Unsound | Self::Io { .. } => EXIT_REFUSED,
+            Self::Refused(_) | Self::Unable(_) | Self::Unsound | Self::Output { .. } | Self::Io { .. } => {
+                EXIT_REFUSED
+            }
             Self::Usage(_) => EXIT_USAGE,
             Self::Unreachable { .. }
             | Self::Silent { .. }
@@ -155,6 +165,7 @@ impl Failure {
             Self::Silent { .. } => "silent",
             Self::Foreign { .. } => "not-an-orchestrator",
             Self::AnswerLost { .. } => "answer-lost",
+            Self::Output { .. } => "output",
             Self::Io { .. } => "io",
             Self::Unsound | Self::OutputClosed | Self::Interrupted => return None,
         })
@@ -178,6 +189,10 @@ impl Failure {
             )),
             Self::AnswerLost { .. } => {
                 Some("Look at `rientro journal tail` before you try again.".to_owned())
+            }
+            Self::Output { done: Some(done), .. } => Some(done.clone()),
+            Self::Output { done: None, .. } => {
+                Some("Nothing was done but to look. Mend where the output goes, and run it again.".to_owned())
             }
             Self::Io { source, .. } => Some(after_io(source.kind()).to_owned()),
             Self::Unsound | Self::OutputClosed | Self::Interrupted => None,
@@ -207,6 +222,7 @@ impl Failure {
             | Self::Unsound
             | Self::Usage(_)
             | Self::Foreign { .. }
+            | Self::Output { .. }
             | Self::Io { .. }
             | Self::OutputClosed
             | Self::Interrupted => false,
@@ -226,10 +242,19 @@ impl Failure {
             | Self::Usage(_)
             | Self::Foreign { .. }
             | Self::AnswerLost { .. }
+            | Self::Output { .. }
             | Self::Io { .. }
             | Self::OutputClosed
             | Self::Interrupted) => other,
         }
+    }
+
+    /// The same failure of a command that has done something by then, and says what.
+    pub(crate) fn having(self, what: impl FnOnce() -> String) -> Self {
+        if let Self::Output { source, .. } = self {
+            return Self::Output { done: Some(what()), source };
+        }
+        self
     }
 
     /// What a call's status means to an operator.
@@ -267,7 +292,7 @@ impl Failure {
     }
 }
 
-/// What to do about a file or a terminal that the system refuses.
+/// What to do about a file or a terminal that the system refuses; they are asked for before anything is decided.
 fn after_io(kind: ErrorKind) -> &'static str {
     if kind == ErrorKind::NotFound {
         "Is the path right? A relative one starts at the present directory."

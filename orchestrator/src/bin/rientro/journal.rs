@@ -1,28 +1,24 @@
 //! `rientro journal`: every decision, in order and chained.
 
-use std::fs::{File, OpenOptions};
-use std::io::{Seek, Write};
-use std::os::unix::fs::OpenOptionsExt;
+mod backup;
+
 use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
 use rientro_orchestrator::journal::RedbOptions;
 use rientro_orchestrator::{Restore, StateDir, StateDirError};
-use rientro_types::{Advice, Digest, Epoch, Seq};
-use rientro_wire::operator::{BackupEnd, BackupHeader, BackupPart, JournalCheck, TailedEntry};
+use rientro_types::{Advice, Epoch, Seq};
+use rientro_wire::operator::{JournalCheck, TailedEntry};
 use serde_json::json;
 
 use crate::client::Client;
 use crate::failure::Failure;
 use crate::foreign::{clean, file_name};
-use crate::human::{bytes, count, moment, plural};
+use crate::human::{count, moment};
 use crate::json;
 use crate::output::note;
 use crate::record::{by, tell};
 use crate::session::Session;
-
-/// Who may read a copy of the journal: its owner, as the journal itself.
-const FILE_MODE: u32 = 0o600;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum JournalCommand {
@@ -78,7 +74,12 @@ pub(crate) async fn run(session: &Session, command: JournalCommand) -> Result<()
                 _ = tokio::signal::ctrl_c() => Err(Failure::Interrupted),
             }
         }
-        JournalCommand::Backup { file } => backup(session, &file).await,
+        JournalCommand::Backup { file } => tokio::select! {
+            // Cancel-safe: a copy that is not whole is removed.
+            done = backup::run(session, &file) => done,
+            // Cancel-safe: as above.
+            _ = tokio::signal::ctrl_c() => Err(Failure::Interrupted),
+        },
         JournalCommand::Restore { file, state_dir, epoch_floor } => {
             let epoch_floor = epoch_floor.map(Epoch::from_raw);
             restore(session, &state_dir, &Restore { backup: file, epoch_floor }).await
@@ -90,19 +91,25 @@ async fn restore(session: &Session, state_dir: &Path, from: &Restore) -> Result<
     let refused = |error: &StateDirError| Failure::advised(error.advice());
     let dir = StateDir::open(state_dir, RedbOptions::default(), false).map_err(|error| refused(&error))?;
     let restored = dir.restore(from).await.map_err(|error| refused(&error))?;
+    tell_restored(session, state_dir, restored.journal.fence, restored.has_key).map_err(|failure| {
+        failure.having(|| format!("The journal was restored, in {}: go on with that.", file_name(state_dir)))
+    })
+}
+
+fn tell_restored(session: &Session, state_dir: &Path, fence: Epoch, has_key: bool) -> Result<(), Failure> {
     if session.out.is_json() {
         return session.out.json(&json!({
             "state_dir": state_dir.display().to_string(),
-            "above_epoch": restored.journal.fence.raw(),
-            "has_key": restored.has_key,
+            "above_epoch": fence.raw(),
+            "has_key": has_key,
         }));
     }
     session.out.line(format_args!(
         "Restored the journal of {}: the next leader begins a new life of the cell, above epoch {}.",
         file_name(state_dir),
-        restored.journal.fence
+        fence
     ))?;
-    if restored.has_key {
+    if has_key {
         note("The mailbox.key in it is the one that the cell was founded with.");
     } else {
         note(format_args!(
@@ -195,123 +202,8 @@ fn show(session: &Session, tailed: &TailedEntry, from: Seq) -> Result<(), Failur
     Ok(())
 }
 
-async fn backup(session: &Session, path: &Path) -> Result<(), Failure> {
-    if path.exists() {
-        let what = format!("{} exists; a backup never overwrites a file", file_name(path));
-        return Err(Failure::refused(what, "choose another name"));
-    }
-    let mut partial = path.as_os_str().to_owned();
-    partial.push(".partial");
-    let partial = PathBuf::from(partial);
-    let mut client = session.connect().await?;
-    let copied = copy(&mut client, &partial).await;
-    let (header, end) = match copied {
-        Ok(copied) => copied,
-        Err(failure) => {
-            // What is not whole must not be taken for a backup; that it could not be removed changes nothing.
-            drop(std::fs::remove_file(&partial));
-            return Err(failure);
-        }
-    };
-    std::fs::rename(&partial, path)
-        .map_err(|source| Failure::io(format!("name the backup {}", file_name(path)), source))?;
-    if session.out.is_json() {
-        session.out.json(&json!({
-            "file": path.display().to_string(),
-            "cell": header.cell.as_str(),
-            "incarnation": header.incarnation.raw(),
-            "seq_next": header.seq_next.raw(),
-            "chain": header.chain.to_string(),
-            "bytes": end.bytes,
-            "digest": end.digest.to_string(),
-            "key_problem": end.key_problem.as_ref().map(json::advice),
-        }))?;
-        return if end.key_problem.is_none() { Ok(()) } else { Err(Failure::Unsound) };
-    }
-    let last = header.seq_next.raw().saturating_sub(1);
-    session.out.line(format_args!(
-        "Copied the journal of cell {} up to record {last} into {} ({}, {}).",
-        header.cell,
-        file_name(path),
-        bytes(end.bytes),
-        plural(end.bytes, "byte")
-    ))?;
-    match &end.key_problem {
-        None => {
-            note(
-                "It does not hold the cell's mailbox.key: keep a copy of that beside it, from the orchestrator's state directory.",
-            );
-            Ok(())
-        }
-        Some(problem) => {
-            unled("But NO CELL CAN BE LED FROM IT with the key that is there", problem);
-            Err(Failure::Unsound)
-        }
-    }
-}
-
 /// Tells of a key with which a journal, though it is whole, is of no use.
 fn unled(so: &str, Advice { what, next }: &Advice) {
     note(format_args!("{so}: {}", clean(what)));
     next.iter().for_each(|next| note(clean(next)));
-}
-
-/// Writes the copy and checks that it is whole.
-async fn copy(client: &mut Client, path: &Path) -> Result<(BackupHeader, BackupEnd), Failure> {
-    let mut parts = client.backup_journal().await?;
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(FILE_MODE)
-        .open(path)
-        .map_err(|source| Failure::io(format!("create {}", file_name(path)), source))?;
-    let mut header = None;
-    let mut received = Received::default();
-    while let Some(part) = parts.next::<BackupPart>().await? {
-        match part {
-            BackupPart::Header(begun) => {
-                // It may begin anew.
-                received = Received::default();
-                file.set_len(0)
-                    .and_then(|()| file.rewind())
-                    .map_err(|source| Failure::io(format!("write {}", file_name(path)), source))?;
-                header = Some(begun);
-            }
-            BackupPart::Chunk(chunk) => received.write(&mut file, &chunk, path)?,
-            BackupPart::End(end) => {
-                received.check(&end)?;
-                file.sync_all()
-                    .map_err(|source| Failure::io(format!("write {}", file_name(path)), source))?;
-                let header = header.ok_or_else(|| incomplete("it has no beginning"))?;
-                return Ok((header, end));
-            }
-        }
-    }
-    Err(incomplete("it broke off"))
-}
-
-#[derive(Default)]
-struct Received {
-    hasher: blake3::Hasher,
-    bytes: u64,
-}
-
-impl Received {
-    fn write(&mut self, file: &mut File, chunk: &[u8], path: &Path) -> Result<(), Failure> {
-        self.hasher.update(chunk);
-        self.bytes += chunk.len() as u64;
-        file.write_all(chunk).map_err(|source| Failure::io(format!("write {}", file_name(path)), source))
-    }
-
-    fn check(&self, end: &BackupEnd) -> Result<(), Failure> {
-        let digest = Digest::from_raw(*self.hasher.finalize().as_bytes());
-        if self.bytes == end.bytes && digest == end.digest {
-            return Ok(());
-        }
-        Err(incomplete("what arrived is not what was sent"))
-    }
-}
-
-fn incomplete(why: &str) -> Failure {
-    Failure::refused(format!("the copy of the journal is not whole: {why}"), "take it again")
 }

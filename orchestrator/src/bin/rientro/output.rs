@@ -108,6 +108,6 @@ fn write_line(line: &str) -> Result<(), Failure> {
 fn written(result: io::Result<()>) -> Result<(), Failure> {
     result.map_err(|error| {
         let closed = error.kind() == ErrorKind::BrokenPipe;
-        if closed { Failure::OutputClosed } else { Failure::io("write the output", error) }
+        if closed { Failure::OutputClosed } else { Failure::Output { done: None, source: error } }
     })
 }
