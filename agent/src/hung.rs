@@ -134,23 +134,28 @@ fn panicked() -> TaskEnd {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::mpsc::{SyncSender, sync_channel};
+    use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
     use tokio::time::advance;
 
     use super::*;
 
-    /// A run on a root that waits for a disk until it is let go.
-    fn hangs(root: &'static str) -> (SyncSender<()>, impl FnOnce(&Run) -> TaskEnd + Send + 'static) {
+    /// A run that looks at a root, says so, and waits for its disk until it is let go.
+    fn hangs(
+        root: &'static str,
+    ) -> (SyncSender<()>, Receiver<()>, impl FnOnce(&Run) -> TaskEnd + Send + 'static) {
         let (go, gate) = sync_channel::<()>(0);
+        let (here, came) = sync_channel::<()>(1);
         let run = move |run: &Run| {
-            if let Err(failure) = run.look_at(Path::new(root)) {
+            let looked = run.look_at(Path::new(root));
+            here.send(()).ok();
+            if let Err(failure) = looked {
                 return TaskEnd::Failed(failure);
             }
             gate.recv().ok();
             TaskEnd::Confirmed
         };
-        (go, run)
+        (go, came, run)
     }
 
     fn told() -> CancellationToken {
@@ -169,14 +174,11 @@ mod tests {
     }
 
     /// Lets a run come to its root before its patience ends.
-    async fn left_behind(hung: &Hung, root: &'static str) -> SyncSender<()> {
-        let (go, run) = hangs(root);
-        let (here, came) = sync_channel::<()>(1);
-        let run = move |of: &Run| {
-            of.look_at(Path::new(root)).ok();
-            here.send(()).ok();
-            run(of)
-        };
+    async fn left_behind(
+        hung: &Hung,
+        came: Receiver<()>,
+        run: impl FnOnce(&Run) -> TaskEnd + Send + 'static,
+    ) {
         let told = told();
         let pass = async {
             tokio::task::yield_now().await;
@@ -185,19 +187,19 @@ mod tests {
         };
         let (end, ()) = tokio::join!(hung.outcome(run, &told), pass);
         assert_eq!(end, TaskEnd::Failed(TaskFailure::Cancelled));
-        go
     }
 
     /// R12: a try that hangs ends, and is counted until its thread is gone; what is not told to end may take its time.
     #[tokio::test(start_paused = true)]
     async fn a_try_that_hangs_ends() {
         let hung = Hung::default();
-        let go = left_behind(&hung, "/a").await;
+        let (go, came, run) = hangs("/a");
+        left_behind(&hung, came, run).await;
         assert_eq!(hung.count(Path::new("/a")), 1);
         drop(go);
         settles(&hung, "/a", 0);
 
-        let (go, run) = hangs("/a");
+        let (go, _came, run) = hangs("/a");
         let untold = CancellationToken::new();
         let let_go = async {
             advance(PATIENCE * 100).await;
@@ -211,21 +213,12 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_panic_ends_a_try_that_was_left_behind() {
         let hung = Hung::default();
-        let (go, gate) = sync_channel::<()>(0);
-        let (here, came) = sync_channel::<()>(1);
+        let (go, came, run) = hangs("/a");
         let run = move |of: &Run| {
-            of.look_at(Path::new("/a")).ok();
-            here.send(()).ok();
-            gate.recv().ok();
+            run(of);
             panic!("a bug")
         };
-        let told = told();
-        let pass = async {
-            tokio::task::yield_now().await;
-            came.recv().ok();
-            advance(PATIENCE * 2).await;
-        };
-        tokio::join!(hung.outcome(run, &told), pass);
+        left_behind(&hung, came, run).await;
         assert_eq!(hung.count(Path::new("/a")), 1);
         drop(go);
         settles(&hung, "/a", 0);
@@ -239,14 +232,16 @@ mod tests {
         let mut held = Vec::new();
         for count in 0..HUNG_MAX {
             assert_eq!(hung.count(Path::new("/a")), count);
-            held.push(left_behind(&hung, "/a").await);
+            let (go, came, run) = hangs("/a");
+            left_behind(&hung, came, run).await;
+            held.push(go);
         }
         let untold = CancellationToken::new();
-        let (_go, run) = hangs("/a");
+        let (_go, _came, run) = hangs("/a");
         let end = hung.outcome(run, &untold).await;
         let TaskEnd::Failed(TaskFailure::Agent { problem }) = end else { panic!("one too many") };
         assert!(problem.starts_with("8 tries hang in /a"), "{problem}");
-        let (go, run) = hangs("/b");
+        let (go, _came, run) = hangs("/b");
         drop(go);
         assert_eq!(hung.outcome(run, &untold).await, TaskEnd::Confirmed);
     }

@@ -93,12 +93,12 @@ impl Place {
         self.root.path.join(std::ffi::OsStr::from_bytes(&self.path))
     }
 
-    /// The mailboxes that must be in the shard; `None` when nobody says.
+    /// The mailboxes that must be in the shard; `None` when nobody says, as when the list has no line of this shard.
     ///
     /// # Errors
     /// The error of reading the list.
     pub fn expected(&self) -> io::Result<Option<Expected>> {
-        self.root.expected.as_deref().map(|list| expected_below(list, &self.path)).transpose()
+        self.root.expected.as_deref().map_or(Ok(None), |list| expected_below(list, &self.path))
     }
 }
 
@@ -168,11 +168,18 @@ fn listed(root: &Arc<Root>, shard: ShardId) -> Option<Place> {
     Some(Place { root: Arc::clone(root), path })
 }
 
-/// The lines of a list that lie below the shard, as paths inside it. Lines are paths below the root.
-fn expected_below(list: &Path, shard: &[u8]) -> io::Result<Expected> {
+/// The lines of a list that lie below the shard, as paths inside it. Lines are paths below the root. One that names the shard
+/// itself says that it is in the list, with whatever other lines say of it: with none, that it is empty. A list that is cut
+/// short or stale says nothing of a shard that it does not name.
+pub(crate) fn expected_below(list: &Path, shard: &[u8]) -> io::Result<Option<Expected>> {
     let mut paths = Vec::new();
-    for_each_path(list, |path| paths.extend(below(path, shard).map(<[u8]>::to_vec)))?;
-    Ok(paths.into_iter().collect())
+    let mut named = false;
+    for_each_path(list, |path| {
+        named |= path == shard || (shard.is_empty() && path == b".");
+        paths.extend(below(path, shard).map(<[u8]>::to_vec));
+    })?;
+    named |= !paths.is_empty();
+    Ok(named.then(|| paths.into_iter().collect()))
 }
 
 /// Longest line of a list, its end included.
@@ -181,7 +188,7 @@ const LINE_BYTES_MAX: usize = PATH_BYTES_MAX + 2;
 /// Shows every path of a list, one a line; empty lines and those that begin with `#` are passed over.
 ///
 /// # Errors
-/// The error of reading it; invalid input when it is no regular file or a line is longer than a path can be.
+/// The error of reading it; invalid input when it is no regular file, or a line is no path below a root.
 pub(crate) fn for_each_path(list: &Path, mut show: impl FnMut(&[u8])) -> io::Result<()> {
     let invalid = |problem: String| Err(io::Error::new(io::ErrorKind::InvalidInput, problem));
     // Looked at before it is opened: opening a pipe would wait for its writer.
@@ -200,15 +207,31 @@ pub(crate) fn for_each_path(list: &Path, mut show: impl FnMut(&[u8])) -> io::Res
             return invalid(format!("line {number} is longer than a path can be ({PATH_BYTES_MAX} bytes)"));
         };
         let path = path.strip_suffix(b"\r").unwrap_or(path);
-        if !path.is_empty() && !path.starts_with(b"#") {
-            show(path);
+        if path.is_empty() || path.starts_with(b"#") {
+            continue;
         }
+        let path = path.strip_suffix(b"/").unwrap_or(path);
+        if !is_below_root(path) {
+            return invalid(format!("line {number} is no path below the root, such as example.org/anna"));
+        }
+        show(path);
     }
     Ok(())
 }
 
+/// Whether names lead down from the root, and nowhere else.
+fn is_below_root(path: &[u8]) -> bool {
+    const MARK: &[u8] = b"\xef\xbb\xbf";
+    let is_name = |name: &[u8]| !matches!(name, b"" | b"." | b"..");
+    path == b"." || (path.split(|byte| *byte == b'/').all(is_name) && !path.starts_with(MARK))
+}
+
 fn below<'p>(path: &'p [u8], shard: &[u8]) -> Option<&'p [u8]> {
-    if shard.is_empty() { Some(path) } else { path.strip_prefix(shard)?.strip_prefix(b"/") }
+    if shard.is_empty() {
+        Some(path).filter(|path| path != b".")
+    } else {
+        path.strip_prefix(shard)?.strip_prefix(b"/")
+    }
 }
 
 #[cfg(test)]
@@ -229,5 +252,25 @@ mod tests {
         std::fs::write(&list, vec![b'a'; PATH_BYTES_MAX + 9]).unwrap();
         let refused = for_each_path(&list, |_| ()).unwrap_err().to_string();
         assert!(refused.starts_with("line 1 is longer"), "{refused}");
+        for line in ["/srv/ex.org/anna", "./ex.org/anna", "ex.org//anna", "../anna", "\u{feff}ex.org/anna"] {
+            std::fs::write(&list, format!("ex.org/bert/\n{line}\n")).unwrap();
+            let refused = for_each_path(&list, |_| ()).unwrap_err().to_string();
+            assert!(refused.starts_with("line 2 is no path below the root"), "{line}: {refused}");
+        }
+    }
+
+    /// T24, R7: silence about a shard says nothing; only a line of its own says that it is empty.
+    #[test]
+    fn a_list_says_nothing_of_a_shard_that_it_does_not_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let list = folder.path().join("list");
+        std::fs::write(&list, "s1/ex.org/anna\ns2/\n").unwrap();
+        let expected = |shard: &[u8]| expected_below(&list, shard).unwrap().map(|list| list.len());
+        assert_eq!([expected(b"s1"), expected(b"s2"), expected(b"s3")], [Some(1), Some(0), None]);
+        assert_eq!(expected(b""), Some(2), "a volume that is one shard");
+        std::fs::write(&list, "").unwrap();
+        assert_eq!([expected(b"s1"), expected(b"")], [None; 2]);
+        std::fs::write(&list, ".\n").unwrap();
+        assert_eq!(expected(b""), Some(0));
     }
 }

@@ -209,16 +209,9 @@ fn an_inventory_of_a_part_is_none() {
     let closed = volume.path.join("s1/ex.net");
     fs::create_dir(&closed).unwrap();
     fs::set_permissions(&closed, Permissions::from_mode(0o0)).unwrap();
-    // Root may look everywhere, unless it gives that up.
-    let mut agent = if rustix::process::geteuid().is_root() {
-        let mut unprivileged = Command::new("setpriv");
-        unprivileged.args(["--bounding-set=-all", "--inh-caps=-all", env!("CARGO_BIN_EXE_rientro-agent")]);
-        unprivileged
-    } else {
-        Command::new(env!("CARGO_BIN_EXE_rientro-agent"))
-    };
     let layout = ["inventory", "--layout", "{shard}/{domain}/{user}", "--shard", "{shard}"];
-    let Output { status, stdout, stderr } = agent.args(layout).arg(dir.path()).output().unwrap();
+    let Output { status, stdout, stderr } =
+        support::unprivileged().args(layout).arg(dir.path()).output().unwrap();
     let (out, err) = (String::from_utf8(stdout).unwrap(), String::from_utf8(stderr).unwrap());
     assert_eq!((status.code(), out.lines().count()), (Some(2), 2), "{out}{err}");
     assert!(err.starts_with("shard s1: 1 directory in it cannot be listed to its end"), "{err}");

@@ -132,6 +132,8 @@ pub fn stat_walk(task: &Task<'_>, control: &Control) -> Result<Digest, StatWalkE
 struct Summary {
     tally: Tally,
     covered: u64,
+    /// Places of which nobody knows how many messages are there: each counts as one that was not looked at.
+    unseen: u64,
     volume_fault: bool,
     damage: bool,
     unreadable: bool,
@@ -144,6 +146,7 @@ impl Default for Summary {
         Self {
             tally: Tally::default(),
             covered: 0,
+            unseen: 0,
             volume_fault: false,
             damage: false,
             unreadable: false,
@@ -161,18 +164,20 @@ impl Summary {
         self.unreadable |= kind.severity() == Severity::Unreadable;
     }
 
-    /// Counts a mailbox that was not looked into, because it is not there or is none.
-    fn note_mailbox(&mut self, mailbox: &[u8], severity: Severity) {
-        if mailbox.is_empty() {
-            return;
-        }
+    /// Counts mailboxes that were not looked into: one that is not there or is none, or what a directory hides.
+    fn note_mailboxes(&mut self, count: u64, mailbox: &[u8], severity: Severity) {
         match severity {
             Severity::Note => {}
-            Severity::Unreadable => self.tally.mailboxes_unreadable += 1,
+            Severity::Unreadable => {
+                self.tally.mailboxes_unreadable += count;
+                self.unseen += count;
+            }
             Severity::Damage => {
-                self.tally.mailboxes_damaged += 1;
-                self.tally.mailboxes_broken += 1;
-                self.note_damaged(mailbox.to_vec());
+                self.tally.mailboxes_damaged += count;
+                self.tally.mailboxes_broken += count;
+                if !mailbox.is_empty() {
+                    self.note_damaged(mailbox.to_vec());
+                }
             }
         }
     }
@@ -205,7 +210,7 @@ impl Summary {
         if self.volume_fault || (self.tally.messages == 0 && outcome != Outcome::Clean) {
             return Ppm::ZERO;
         }
-        Ppm::ratio(self.covered, self.tally.messages)
+        Ppm::ratio(self.covered, self.tally.messages + self.unseen)
     }
 
     fn report(self, level: Level, expected_empty: bool, cancelled: bool, findings: Digest) -> Report {

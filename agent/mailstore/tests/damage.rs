@@ -232,7 +232,8 @@ fn a_lost_file_is_told_from_an_expunged_one() {
     fs::remove_file(anna.file(1)).unwrap();
     let (report, findings) = store.verify();
     assert_eq!(seen(&findings), [(Kind::MessageMissing, stem(1, &message(1)))]);
-    assert_eq!((report.verdict.tally.messages, report.verdict.tally.messages_damaged), (1, 1));
+    assert_eq!((report.verdict.tally.messages, report.verdict.tally.messages_damaged), (2, 1));
+    assert_eq!(report.verdict.coverage, Ppm::ONE, "it was looked for");
 }
 
 /// Where the index is absent, or is from a log that is gone, nobody knows whether a file was lost.
@@ -573,7 +574,7 @@ fn streams_that_are_not_decoded_and_bombs() {
 
 #[test]
 fn files_and_directories_that_may_not_be_read() {
-    let (store, anna) = Store::with_anna();
+    let (mut store, anna) = Store::with_anna();
     fs::set_permissions(anna.file(2), fs::Permissions::from_mode(0o0)).unwrap();
     let (report, findings) = unprivileged(|| store.verify());
     assert_eq!((report.verdict.outcome, kinds(&findings)), (Outcome::Unreadable, vec![Kind::FileUnreadable]));
@@ -589,7 +590,17 @@ fn files_and_directories_that_may_not_be_read() {
         kinds(&findings),
         [Kind::DirectoryUnreadable, Kind::FileUnreadable, Kind::DirectoryUnreadable]
     );
-    assert_eq!(report.verdict.tally.mailboxes_unreadable, 2);
+    assert_eq!(report.verdict.tally.mailboxes_unreadable, 3, "one is below what cannot be listed, or more");
+    assert_eq!(
+        report.verdict.coverage,
+        Ppm::ratio(2, 3 + 2),
+        "one message and two directories were not looked at"
+    );
+    // A list tells how many that are.
+    let listed = ["ex.org/anna", "ex.org/bert", "closed.org/carl", "closed.org/dora", "closed.org/emma"];
+    store.expected = Some(listed.map(|path| path.as_bytes().to_vec()).into_iter().collect());
+    let (report, _) = unprivileged(|| store.verify());
+    assert_eq!(report.verdict.tally.mailboxes_unreadable, 5);
     fs::set_permissions(carl.0.parent().unwrap(), fs::Permissions::from_mode(0o700)).unwrap();
 }
 

@@ -11,7 +11,7 @@ use serde_json::json;
 
 use super::report::{Report, Screen};
 use super::{COULD_NOT_TELL, detect};
-use crate::roots::for_each_path;
+use crate::roots::expected_below;
 
 /// Exit code when something is damaged.
 const DAMAGED: u8 = 1;
@@ -113,8 +113,8 @@ fn expected(list: &Path, path: &Path, root: &Path) -> Result<Expected> {
     if path.canonicalize()? != root {
         bail!("--expected needs a directory with mailboxes below it, and {} is one mailbox", path.display());
     }
-    let mut paths = Vec::new();
-    for_each_path(list, |path| paths.push(path.to_vec()))
-        .with_context(|| format!("read {}", list.display()))?;
-    Ok(paths.into_iter().collect())
+    let expected = expected_below(list, b"").with_context(|| format!("read {}", list.display()))?;
+    expected.with_context(|| {
+        format!("{} names no mailbox; a line with a dot alone says that there should be none", list.display())
+    })
 }

@@ -32,10 +32,6 @@ impl fmt::Display for Inconsistent {
 
 impl std::error::Error for Inconsistent {}
 
-/// Attempts of a new life of the cell begin so much higher, as results of attempts that the restored journal does not know
-/// of may still arrive. 2^20 attempts of one shard in one life are out of reach; 2^12 restores fit.
-const ATTEMPTS_PER_INCARNATION: u32 = 1 << 20;
-
 /// Earlier lives of a node that are remembered, the latest ones: a greeting of one of them is refused. The oldest is forgotten
 /// when one more ends, and would be taken for another new life; no node is reimaged so often while an agent of its first life
 /// still runs.
@@ -175,10 +171,12 @@ impl State {
         Ok(())
     }
 
-    /// The number before the first attempt of a shard met in this life of the cell.
+    /// The number before the first attempt of a shard met in this life of the cell. Results of attempts that a restored journal
+    /// does not know of may still arrive. A later life has the number of the second in which it began, and no shard has an
+    /// attempt for every second that passes: what was counted from earlier on never comes as far.
     fn first_attempt(&self) -> AttemptNo {
-        let lives = self.cell.as_ref().map_or(0, |cell| cell.incarnation.raw().saturating_sub(1));
-        AttemptNo::from_raw(lives.saturating_mul(ATTEMPTS_PER_INCARNATION))
+        let life = self.cell.as_ref().map_or(1, |cell| cell.incarnation.raw());
+        AttemptNo::from_raw(if life > 1 { life } else { 0 })
     }
 
     /// Paused campaigns do not move: their pause covers the absence.

@@ -1,8 +1,8 @@
 //! The engine: one owner of the state, one way in.
 
 use rientro_types::{
-    Actor, CampaignState, CellTime, Decision, Entry, NodeId, Order, PauseCause, Record, Seq, ShardId, Span,
-    WaveState,
+    Actor, CampaignState, CellTime, Decision, Entry, Incarnation, NodeId, Order, PauseCause, Record, Seq,
+    ShardId, Span, WaveState,
 };
 
 use crate::apply::Inconsistent;
@@ -238,11 +238,12 @@ impl Engine {
         }
         match (origin, self.state.cell.as_ref().map(|cell| cell.incarnation)) {
             (Origin::Founded { cell, mailbox_key }, None) => {
-                let incarnation = rientro_types::Incarnation::from_raw(1);
+                let incarnation = Incarnation::from_raw(1);
                 self.decide(Record::CellFounded { cell, incarnation, mailbox_key });
             }
             (Origin::Restored, Some(incarnation)) => {
-                self.decide(Record::CellRestored { incarnation: incarnation.next() });
+                let incarnation = incarnation.next().max(life_from(self.now));
+                self.decide(Record::CellRestored { incarnation });
             }
             (Origin::Founded { .. } | Origin::Continued | Origin::Restored, _) => {}
         }
@@ -385,4 +386,10 @@ impl Engine {
     pub(crate) fn campaign_state(&self, ix: CampaignIx) -> CampaignState {
         self.state.campaign(ix).state
     }
+}
+
+/// The lowest number of a life that begins now, in seconds since 1970: two that begin from one backup are two lives, as nothing
+/// in the backup tells of the first.
+fn life_from(now: CellTime) -> Incarnation {
+    Incarnation::from_raw(u32::try_from(now.unix_ms() / 1_000).unwrap_or(u32::MAX))
 }

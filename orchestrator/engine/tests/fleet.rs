@@ -564,6 +564,32 @@ fn a_restored_journal_holds_every_disagreement() {
     assert_eq!(cell.state("a1"), ShardState::Open);
     cell.start(generous());
     let [(_, task)] = cell.ordered().try_into().unwrap();
-    assert!(task.attempt.raw() > 1 << 20);
+    let life = cell.engine.cell_view().unwrap().incarnation;
+    assert_eq!(u64::from(life.raw()), cell.now.unix_ms() / 1_000, "the second in which it began");
+    assert!(task.attempt.raw() > life.raw());
     cell.assert_replays();
+}
+
+/// T29, R5: two lives that begin from one backup are two, and share no attempt: nothing in it tells of the first.
+#[test]
+fn a_backup_that_is_restored_again_begins_another_life() {
+    let mut cell = Cell::with_fleet(1, 2);
+    let backup = cell.journal.clone();
+    let mut restored = |after: u64| {
+        let mut engine = Engine::new();
+        backup.iter().for_each(|entry| engine.replay(entry).unwrap());
+        cell.engine = engine;
+        cell.journal.clone_from(&backup);
+        cell.commands.clear();
+        cell.now = cell.now + Span::from_secs(after);
+        drop(cell.step(Event::Lead { epoch: Epoch::from_raw(9), origin: Origin::Restored }));
+        cell.connect("a", 1);
+        cell.start(generous());
+        let attempts: Vec<_> = cell.ordered().into_iter().map(|(_, task)| task.attempt).collect();
+        (cell.engine.cell_view().unwrap().incarnation, attempts)
+    };
+    let (first, tried) = restored(60);
+    let (second, tried_again) = restored(60);
+    assert!(first < second, "{first} {second}");
+    assert!(!tried.is_empty() && tried.iter().max() < tried_again.iter().min(), "{tried:?} {tried_again:?}");
 }

@@ -275,7 +275,7 @@ impl World {
     /// The orchestrator dies, and its journal comes back from a backup of so many entries.
     pub(crate) fn restore_journal(&mut self, keep: usize) {
         self.crash_driver(5_000, None);
-        self.journal.truncate(keep.max(self.journal.life_begins()));
+        self.journal.truncate(keep);
         self.driver.restored = true;
         self.monitor.restored(self.now, self.journal.entries(), &self.log);
     }

@@ -60,16 +60,6 @@ impl Journal {
         self.snapshot = Some((entries, snapshot));
     }
 
-    /// Entries up to the one in which the present life of the cell began. A backup from before it would begin the same
-    /// life a second time: nothing in it tells of the first, so whoever restores must take a later one.
-    #[must_use]
-    pub fn life_begins(&self) -> usize {
-        let restored = |entry: &Entry| {
-            entry.decisions.iter().any(|decision| matches!(decision.record, Record::CellRestored { .. }))
-        };
-        self.entries.iter().rposition(restored).map_or(1, |at| at + 1)
-    }
-
     /// Goes back to an older backup.
     pub fn truncate(&mut self, entries: usize) {
         self.entries.truncate(entries.max(1));

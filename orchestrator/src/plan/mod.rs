@@ -43,7 +43,7 @@
 //! coverage = "100%"            # messages looked at
 //! damaged_per_million = 0      # damaged messages allowed
 //! broken_mailboxes = 0         # mailboxes of a shard that may be missing, or damaged in more than messages
-//! unreadable_mailboxes = 0     # mailboxes of a shard that may be unreadable
+//! unreadable_mailboxes = 0     # mailboxes of a shard that may be unreadable; what could not be read lowers the coverage too
 //! verified_age_max = "6h"      # older verifications are made again before opening
 //!
 //! [tries]

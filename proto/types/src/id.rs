@@ -159,7 +159,7 @@ macro_rules! counters {
 }
 
 counters! {
-    /// Life of a cell; a restore of its journal from backup starts the next one.
+    /// Life of a cell: 1, and after each restore of its journal from a backup the second of that, counted from 1970.
     Incarnation(u32);
     /// Leadership term.
     Epoch(u64);

@@ -48,7 +48,7 @@ impl FromStr for Level {
 pub struct Tally {
     /// Mailboxes looked at; like the other counts of mailboxes at most [`crate::MAILBOXES_PER_SHARD_MAX`].
     pub mailboxes: u64,
-    /// Messages looked at.
+    /// Messages looked at, and those looked for in vain.
     pub messages: u64,
     /// Bytes of message files read.
     pub bytes: u64,

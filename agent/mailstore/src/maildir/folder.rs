@@ -260,7 +260,7 @@ impl<'a> Folder<'a> {
                 notes.begin_message();
                 let detail = format!("UID {}: in uidlist and index, no file", line.uid);
                 notes.add(FindingKind::MessageMissing, join(self.path, line.stem), detail);
-                notes.end_absent_message()?;
+                notes.end_missing_message()?;
             }
         }
     }
@@ -396,7 +396,7 @@ impl<'a> Folder<'a> {
         let place = PLACES[usize::from(twin.source)].to_string_lossy();
         notes.begin_message();
         notes.add(FindingKind::DuplicateName, path, format!("also in {place}"));
-        notes.end_absent_message()
+        notes.end_remark()
     }
 
     fn is_message(&self, at: usize, listings: &Listings) -> bool {

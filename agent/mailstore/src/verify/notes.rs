@@ -36,6 +36,8 @@ pub(crate) struct Notes<'a> {
     findings: Vec<Finding>,
     tally: Tally,
     covered: u64,
+    /// Directories that could not be listed, or not to their end.
+    unseen: u64,
     stat_walk: StatWalk,
     /// Severities seen on the message at hand.
     message: Marks,
@@ -69,6 +71,7 @@ pub(crate) struct Harvest {
     pub(crate) findings: Vec<Finding>,
     pub(crate) tally: Tally,
     pub(crate) covered: u64,
+    pub(crate) unseen: u64,
     pub(crate) digest: Digest,
 }
 
@@ -87,6 +90,7 @@ impl<'a> Notes<'a> {
             findings: Vec::new(),
             tally: Tally { mailboxes: 1, ..Tally::default() },
             covered: 0,
+            unseen: 0,
             stat_walk: StatWalk::default(),
             message: Marks::default(),
             in_message: false,
@@ -105,7 +109,12 @@ impl<'a> Notes<'a> {
         self.tally.kinds.insert(kind);
         self.marks.add(kind.severity());
         self.message.add(kind.severity());
-        self.broken |= !self.in_message && kind.severity() == Severity::Damage;
+        if !self.in_message {
+            self.broken |= kind.severity() == Severity::Damage;
+            // Of an index or a uidlist no message is unseen.
+            self.unseen +=
+                u64::from(kind.severity() == Severity::Unreadable && kind != FindingKind::FileUnreadable);
+        }
         self.unpublished.findings += 1;
         self.findings.push(finding(kind, self.mailbox, path, detail.into()));
     }
@@ -133,8 +142,16 @@ impl<'a> Notes<'a> {
         self.hand_on()
     }
 
-    /// Ends what is said about a message that has no file.
-    pub(crate) fn end_absent_message(&mut self) -> Result<(), Stopped> {
+    /// Ends what is said about a message that has no file. It counts: it was looked for.
+    pub(crate) fn end_missing_message(&mut self) -> Result<(), Stopped> {
+        self.tally.messages += 1;
+        self.covered += 1;
+        self.count_marks();
+        self.hand_on()
+    }
+
+    /// Ends what is said beforehand about a message that is counted when it is looked at.
+    pub(crate) fn end_remark(&mut self) -> Result<(), Stopped> {
         self.count_marks();
         self.hand_on()
     }
@@ -169,6 +186,7 @@ impl<'a> Notes<'a> {
             findings: self.findings,
             tally: self.tally,
             covered: self.covered,
+            unseen: self.unseen,
             digest: self.stat_walk.finish(),
         }
     }

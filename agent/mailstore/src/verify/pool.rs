@@ -56,7 +56,7 @@ struct Queue {
 
 enum Done {
     Mailbox(Vec<u8>, Harvest),
-    Aside(Finding),
+    Aside(Finding, u64),
 }
 
 /// Looks into every mailbox of the shard; on return `summary` holds what they add up to.
@@ -176,15 +176,16 @@ impl<'t> Pool<'t> {
 
     fn add(done: Done, summary: &mut Summary, walk: &mut StatWalk, take: &mut Take<'_>) {
         match done {
-            Done::Aside(finding) => {
+            Done::Aside(finding, mailboxes) => {
                 summary.note(finding.kind);
-                summary.note_mailbox(&finding.mailbox, finding.kind.severity());
+                summary.note_mailboxes(mailboxes, &finding.mailbox, finding.kind.severity());
                 take(finding, summary);
             }
             Done::Mailbox(path, harvest) => {
-                let Harvest { findings, tally, covered, digest } = harvest;
+                let Harvest { findings, tally, covered, unseen, digest } = harvest;
                 summary.tally.add(&tally);
                 summary.covered += covered;
+                summary.unseen += unseen;
                 summary.damage |= tally.mailboxes_damaged > 0;
                 summary.unreadable |= tally.mailboxes_unreadable > 0;
                 walk.add_part(&path, &digest);
@@ -206,13 +207,13 @@ impl<'t> Pool<'t> {
         while self.control.checkpoint(0).is_ok() && !self.control.surplus() {
             let Some((ticket, call)) = self.next_call() else { break };
             let done = match call {
-                Call::Aside(finding) => Done::Aside(finding),
+                Call::Aside(finding, mailboxes) => Done::Aside(finding, mailboxes),
                 Call::Mailbox(path) => match self.inspect(&mut inspector, ticket, &path) {
                     Ok(harvest) => Done::Mailbox(path, harvest),
                     Err(Stopped) => break,
                 },
             };
-            if let Done::Aside(_) = done {
+            if let Done::Aside(..) = done {
                 self.control.count(Progress { findings: 1, ..Progress::default() });
             }
             self.queue().done.insert(ticket, done);

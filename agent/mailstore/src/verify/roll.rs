@@ -45,8 +45,8 @@ impl Expected {
 pub(crate) enum Call {
     /// A mailbox to look into.
     Mailbox(Vec<u8>),
-    /// Something about the shard or an absent mailbox.
-    Aside(Finding),
+    /// Something about the shard or an absent mailbox, which keeps so many mailboxes from being looked into.
+    Aside(Finding, u64),
 }
 
 /// Calls the roll in path order.
@@ -58,6 +58,8 @@ pub(crate) struct Roll<'t> {
     seen: bool,
     /// Whether the expected mailboxes are named one by one when they are missing.
     named: bool,
+    /// Expected mailboxes below the directory that comes next and cannot be listed.
+    hidden: u64,
 }
 
 impl<'t> Roll<'t> {
@@ -72,7 +74,7 @@ impl<'t> Roll<'t> {
         let depth = layout.below_shard().len();
         let walk = Walk::new(shard.as_fd(), layout.below_shard())?.peekable();
         let expected = expected.map_or(&[][..], |e| &e.paths);
-        Ok((Self { depth, walk, expected, seen: false, named: false }, shard))
+        Ok((Self { depth, walk, expected, seen: false, named: false, hidden: 0 }, shard))
     }
 
     /// The next call. A shard without any mailbox is one finding, not one for each that should be there.
@@ -81,29 +83,29 @@ impl<'t> Roll<'t> {
             self.named = self.walk.peek().is_some();
             if !self.named && !self.expected.is_empty() {
                 let detail = format!("no mailbox, {} expected", self.expected.len());
-                return Some(Call::Aside(finding(FindingKind::VolumeEmpty, b"", Vec::new(), detail)));
+                let empty = finding(FindingKind::VolumeEmpty, b"", Vec::new(), detail);
+                return Some(Call::Aside(empty, self.expected.len() as u64));
             }
         }
         if let Some(missing) = self.missing_before_next() {
-            return Some(Call::Aside(finding(
-                FindingKind::MailboxMissing,
-                missing,
-                Vec::new(),
-                String::new(),
-            )));
+            let missing = finding(FindingKind::MailboxMissing, missing, Vec::new(), String::new());
+            return Some(Call::Aside(missing, 1));
         }
+        // Nobody knows how many mailboxes are below what cannot be listed, but by the list of those that should be there.
+        let hidden = std::mem::take(&mut self.hidden).max(1);
         Some(match self.walk.next()? {
             Step::Place(path) => Call::Mailbox(path),
-            Step::NotADirectory(path, kind) => Call::Aside(in_place_of_a_directory(path, kind, self.depth)),
-            Step::Unreadable(path, error) => {
-                Call::Aside(finding(FindingKind::DirectoryUnreadable, b"", path, error.to_string()))
+            Step::NotADirectory(path, kind) => {
+                Call::Aside(in_place_of_a_directory(path, kind, self.depth), 1)
             }
-            Step::Cut(path) => Call::Aside(finding(
-                FindingKind::LimitReached,
-                b"",
-                path,
-                "directory has more entries than are looked at".to_owned(),
-            )),
+            Step::Unreadable(path, error) => {
+                let unreadable = finding(FindingKind::DirectoryUnreadable, b"", path, error.to_string());
+                Call::Aside(unreadable, hidden)
+            }
+            Step::Cut(path) => {
+                let detail = "directory has more entries than are looked at".to_owned();
+                Call::Aside(finding(FindingKind::LimitReached, b"", path, detail), hidden)
+            }
         })
     }
 
@@ -121,6 +123,7 @@ impl<'t> Roll<'t> {
                 let (below, cut) = (path.clone(), self.expected.len());
                 let end = self.expected.iter().position(|p| !is_below(p, &below)).unwrap_or(cut);
                 if end > 0 {
+                    self.hidden += end as u64;
                     self.expected = &self.expected[end..];
                     return None;
                 }
@@ -174,7 +177,7 @@ mod tests {
         while let Some(call) = roll.next() {
             calls.push(match call {
                 Call::Mailbox(path) => String::from_utf8(path).unwrap(),
-                Call::Aside(f) => format!("{} {}", f.kind, String::from_utf8(f.mailbox).unwrap()),
+                Call::Aside(f, _) => format!("{} {}", f.kind, String::from_utf8(f.mailbox).unwrap()),
             });
         }
         calls

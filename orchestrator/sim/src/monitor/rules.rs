@@ -26,6 +26,7 @@ impl Monitor {
             }
             Record::StepOpening { shard, services, timeout: _ } => self.may_open(*shard, *services, log),
             Record::ShardMeasured { shard, mailboxes } => self.may_follow(*shard, *mailboxes),
+            Record::ShardPlaced { shard, placement } => self.leaves(*shard, placement.node),
             Record::NodeSilent { node, silent_for: _ } => self.may_be_silent(*node),
             Record::WaveStarted { campaign, wave } => self.may_begin(*campaign, *wave),
             Record::WaveSettled { campaign, wave } => self.may_settle(*campaign, *wave),
@@ -51,6 +52,14 @@ impl Monitor {
         let Some((shard, what)) = crate::coverage::of_record(record) else { return };
         if let Some(state) = self.state_of(shard) {
             self.seen.note(state, what);
+        }
+    }
+
+    /// What is served where it moves away is closed there.
+    fn leaves(&mut self, shard: ShardId, to: NodeId) {
+        let served = |book: &&super::ShardBook| book.node != to && !book.services.is_empty();
+        if let Some(book) = self.books.shard(shard).filter(served) {
+            self.closed.insert((book.node, shard));
         }
     }
 
