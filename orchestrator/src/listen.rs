@@ -76,6 +76,26 @@ impl FromStr for Address {
     }
 }
 
+impl Address {
+    /// What is in the way of a socket at this path and is none, in words. A link to one is in the way like any other: binding
+    /// does not follow it.
+    pub(crate) fn obstacle(&self) -> Option<&'static str> {
+        let Self::Unix(path) = self else { return None };
+        let kind = std::fs::symlink_metadata(path).ok()?.file_type();
+        if kind.is_socket() {
+            None
+        } else if kind.is_dir() {
+            Some("a directory")
+        } else if kind.is_symlink() {
+            Some("a symbolic link")
+        } else if kind.is_file() {
+            Some("a plain file")
+        } else {
+            Some("something that is no socket")
+        }
+    }
+}
+
 impl std::fmt::Display for Address {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {

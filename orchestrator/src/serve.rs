@@ -4,6 +4,7 @@
 //! left is given a deadline.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -66,6 +67,17 @@ pub enum ServeError {
     Taken {
         /// The address.
         address: Address,
+    },
+    /// Where a socket is to be made there is something else, or a link.
+    #[error(
+        "could not listen on {address}: {what} is in the way, which no orchestrator made; see what it is, and move it away or choose \
+         another address in the settings"
+    )]
+    Obstructed {
+        /// The address.
+        address: Address,
+        /// What is there.
+        what: &'static str,
     },
     /// An address cannot be listened on.
     #[error("could not listen on {address}")]
@@ -275,11 +287,12 @@ impl Site {
         let socket_mode = if is_own { OWN_SOCKET_MODE } else { SOCKET_MODE };
         let bound = Listener::bind(address, self.places.for_one(share), socket_mode).await;
         bound.map_err(|source| {
+            let obstacle = address.obstacle();
             let address = address.clone();
-            if source.kind() == std::io::ErrorKind::AddrInUse {
-                ServeError::Taken { address }
-            } else {
-                ServeError::Listen { address, source }
+            match (source.kind(), obstacle) {
+                (ErrorKind::AddrInUse, Some(what)) => ServeError::Obstructed { address, what },
+                (ErrorKind::AddrInUse, None) => ServeError::Taken { address },
+                _ => ServeError::Listen { address, source },
             }
         })
     }

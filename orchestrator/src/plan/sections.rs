@@ -19,6 +19,10 @@ const READERS: u32 = 4;
 /// Failed tries before an operator is asked: those of verification and confirmation together, and what a remount cut off. A try
 /// that succeeds takes none of them back; opening does, and so do an acceptance, a closing, and being sent on its way again.
 const ATTEMPTS: u32 = 3;
+/// Most of them: more than any repair by waiting takes. With no end to them what never succeeds is tried for years.
+const ATTEMPTS_MAX: u32 = 1_000;
+/// Shortest wait between tries: a failing one is over in milliseconds, and a fleet of them would keep the journal busy.
+const BACKOFF_MIN: Span = Span::from_secs(1);
 
 pub(super) fn plan(reader: &mut Reader, table: &DeTable<'_>) -> Option<Plan> {
     let whole = Section::whole(table);
@@ -215,11 +219,11 @@ fn tries(reader: &mut Reader, whole: &Section<'_>) -> Tries {
         "open_timeout",
     ];
     reader.check_keys(&tries, &keys);
-    let backoff_first = span(reader, &tries, "backoff", Span::from_secs(30));
+    let backoff_first = backoff(reader, &tries);
     // A longer first wait moves the default of the longest one with it.
     let backoff_max = backoff_first.max(Span::from_secs(600));
     Tries {
-        attempts_max: reader.small_or(&tries, "attempts", ATTEMPTS, &(1..=u32::MAX)),
+        attempts_max: attempts(reader, &tries),
         backoff_first,
         backoff_max: span(reader, &tries, "backoff_max", backoff_max),
         verify_timeout: span(reader, &tries, "verify_timeout", Span::from_secs(12 * 3600)),
@@ -227,6 +231,30 @@ fn tries(reader: &mut Reader, whole: &Section<'_>) -> Tries {
         stall_timeout: span(reader, &tries, "stall_timeout", Span::from_secs(300)),
         open_timeout: span(reader, &tries, "open_timeout", Span::from_secs(60)),
     }
+}
+
+fn attempts(reader: &mut Reader, tries: &Section<'_>) -> u32 {
+    let attempts = reader.small_or(tries, "attempts", ATTEMPTS, &(1..=ATTEMPTS_MAX));
+    if attempts > ATTEMPTS_MAX
+        && let Some(setting) = reader.get(tries, "attempts")
+    {
+        reader.fault(&setting, format!("must be at most {ATTEMPTS_MAX}"));
+    }
+    attempts
+}
+
+/// The first wait; those after it are longer.
+fn backoff(reader: &mut Reader, tries: &Section<'_>) -> Span {
+    let first = span(reader, tries, "backoff", Span::from_secs(30));
+    if first < BACKOFF_MIN
+        && let Some(setting) = reader.get(tries, "backoff")
+    {
+        reader.fault(
+            &setting,
+            format!("must be at least {BACKOFF_MIN}: what fails at once is tried again and again"),
+        );
+    }
+    first
 }
 
 /// The duration of this key, or the default.

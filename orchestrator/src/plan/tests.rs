@@ -123,7 +123,7 @@ fn more_shards_than_a_plan_may_name_are_refused() {
 #[test]
 fn numbers_are_held_to_their_borders() {
     let borders: [(&str, &str, [u64; 2]); 6] = [
-        ("tries", "attempts", [1, u32::MAX.into()]),
+        ("tries", "attempts", [1, 1_000]),
         ("open", "in_flight", [1, u32::MAX.into()]),
         ("pace", "readers", [1, 128]),
         ("verify", "damaged_per_million", [0, 999_999]),
@@ -142,11 +142,29 @@ fn numbers_are_held_to_their_borders() {
         for number in [i128::from(least) - 1, i128::from(most) + 1, i128::from(u64::MAX) * 9, -1] {
             let [said] = faults(&text(number)).try_into().expect("one problem");
             let range = format!("{key}: must be a whole number from {least} to {most}");
-            let borders =
-                ["at least 1", "at most 128", "below 1000000"].map(|b| format!("{key}: must be {b}"));
+            let borders = ["at least 1", "at most 128", "at most 1000", "below 1000000"]
+                .map(|b| format!("{key}: must be {b}"));
             assert!(said.contains(&range) || borders.iter().any(|border| said.contains(border)), "{said}");
         }
     }
+}
+
+/// T2, R12: what fails at once is not tried without pause and end.
+#[test]
+fn tries_without_pause_or_end_are_refused() {
+    let tries = |text: &str| format!("{SMALL}[tries]\n{text}\n");
+    assert!(read(tries("backoff = \"1s\"\nattempts = 1000\nbackoff_max = \"1s\"").as_bytes()).is_ok());
+    assert_eq!(
+        faults(
+            "name = \"r\"\nwaves = { list = [\"rest\"] }\n[tries]\nbackoff = \"0s\"\n  attempts = 4294967295\n"
+        ),
+        [
+            "4:11: tries.backoff: must be at least 1s: what fails at once is tried again and again",
+            "5:14: tries.attempts: must be at most 1000",
+        ]
+    );
+    let short = faults(&tries("backoff = \"999ms\""));
+    assert!(short.len() == 1 && short[0].contains("tries.backoff: must be at least 1s"), "{short:?}");
 }
 
 /// Durations, sizes and shares at their borders.

@@ -104,6 +104,10 @@ fn a_refused_start_tells_each_cause_once() {
     let (state, below_file) = (path("state"), path("file/state"));
     let (odd, odder, bare) = (path("odd"), path("odder"), path("bare"));
     let socket = format!("unix:{}", path("absent/agents.sock"));
+    let [file, directory, link, served] =
+        ["file", "bare", "link", "served"].map(|name| format!("unix:{}", path(name)));
+    std::os::unix::fs::symlink("nowhere", dir.path().join("link")).unwrap();
+    let _served = std::os::unix::net::UnixListener::bind(dir.path().join("served")).unwrap();
     for (flags, told) in [
         (&["--config", dir.path().to_str().unwrap()][..], "Is a directory"),
         (&["--config", &path("absent.toml")], "No such file"),
@@ -114,6 +118,10 @@ fn a_refused_start_tells_each_cause_once() {
         (&["--state-dir", &bare, "--listen-agents", "127.0.0.1:0"], "without its journal"),
         (&["--state-dir", &state, "--listen-agents", &busy], "another process does; `ss -lntxp` names it"),
         (&["--state-dir", &state, "--listen-agents", &socket], "No such file"),
+        (&["--state-dir", &state, "--listen-agents", &file], "a plain file is in the way"),
+        (&["--state-dir", &state, "--listen-agents", &directory], "a directory is in the way"),
+        (&["--state-dir", &state, "--listen-agents", &link], "a symbolic link is in the way"),
+        (&["--state-dir", &state, "--listen-agents", &served], "another process does; `ss -lntxp` names it"),
         (&["--state-dir", &state, "--listen-agents", "0.0.0.0:1"], "other hosts"),
         (
             &["--state-dir", &state, "--listen-agents", "127.0.0.1:0", "--log", "a=b=c"],
