@@ -36,6 +36,7 @@ pub struct Root {
 #[derive(Clone, Debug, Default)]
 pub struct Questions {
     volume: Question<Option<VolumeId>>,
+    expected: Question<io::Result<()>>,
     /// Its shards.
     pub shards: Question<BTreeMap<ShardId, Entry>>,
     /// The mailboxes of one of them.
@@ -45,6 +46,9 @@ pub struct Questions {
 /// Longest wait for the identity of a volume. A disk under the load of an outage may be slow; one that does not say within
 /// this who it is serves nobody.
 const VOLUME_PATIENCE: Duration = Duration::from_secs(60);
+
+/// Longest wait for the list of expected mailboxes: a few hundred megabytes on a disk that is shared with others.
+const LIST_PATIENCE: Duration = Duration::from_secs(60);
 
 /// A shard's place.
 #[derive(Clone, Debug)]
@@ -62,7 +66,35 @@ pub struct Roots {
     seen: RwLock<BTreeMap<ShardId, Place>>,
 }
 
+/// A list of expected mailboxes cannot be used; no verification on its root can end well.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot read the list of expected mailboxes {}: {source}", list.display())]
+pub struct ListError {
+    /// The file.
+    list: PathBuf,
+    /// Why.
+    source: io::Error,
+}
+
+impl ListError {
+    fn of(list: &Path, source: io::Error) -> Self {
+        Self { list: list.to_owned(), source }
+    }
+}
+
 impl Root {
+    /// Reads the list of expected mailboxes, where there is one.
+    ///
+    /// # Errors
+    /// That it cannot be read, or that its file system does not answer.
+    pub fn check_expected(&self) -> Result<(), ListError> {
+        let Some(list) = self.expected.clone() else { return Ok(()) };
+        let asked = list.clone();
+        let read = self.questions.expected.ask(LIST_PATIENCE, move || for_each_path(&asked, |_| ()));
+        let read = read.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
+        read.map_err(|source| ListError::of(&list, source))
+    }
+
     /// The identity of the volume that is mounted; `None` when there is none that counts, or when it does not answer.
     #[must_use]
     pub fn volume(&self) -> Option<VolumeId> {
@@ -96,9 +128,10 @@ impl Place {
     /// The mailboxes that must be in the shard; `None` when nobody says, as when the list has no line of this shard.
     ///
     /// # Errors
-    /// The error of reading the list.
-    pub fn expected(&self) -> io::Result<Option<Expected>> {
-        self.root.expected.as_deref().map_or(Ok(None), |list| expected_below(list, &self.path))
+    /// That the list cannot be read.
+    pub fn expected(&self) -> Result<Option<Expected>, ListError> {
+        let Some(list) = self.root.expected.as_deref() else { return Ok(None) };
+        expected_below(list, &self.path).map_err(|source| ListError::of(list, source))
     }
 }
 

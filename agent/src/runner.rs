@@ -223,8 +223,7 @@ impl Work {
         control: &Control,
     ) -> Result<TaskEnd, TaskFailure> {
         let here = |what, error| agent_failure(&format!("cannot {what}: {error}"));
-        let expected =
-            place.expected().map_err(|error| here("read the list of expected mailboxes", error))?;
+        let expected = place.expected().map_err(|error| agent_failure(&error.to_string()))?;
         let mut file = self
             .findings
             .create(task.shard, task.attempt)

@@ -130,6 +130,32 @@ async fn an_empty_shard_is_never_clean() {
     assert_eq!(verification.verdict.outcome, Outcome::Unreadable);
 }
 
+/// A list of expected mailboxes that is gone keeps no agent from starting; it is warned of then, and named by what fails of it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_list_that_is_gone_is_named() {
+    let mut node = Node::new();
+    node.volume.shard("s1", 1, 1);
+    node.expecting("s1/ex.org/anna\n");
+    let list = node.dir.path().join("list");
+    fs::remove_file(&list).unwrap();
+    let mut orchestrator = Orchestrator::start().await;
+    let agent = node.start(&[&orchestrator.endpoint()]);
+    let (mut session, _) = orchestrator.greeted(&welcome()).await;
+    session.start(order(1), verify("s1", 1, node.volume.id)).await;
+    let TaskEnd::Failed(TaskFailure::Agent { problem }) = session.result().await.2 else {
+        panic!("verified without its list")
+    };
+    let named = format!("cannot read the list of expected mailboxes {}: No such file", list.display());
+    assert!(problem.starts_with(&named), "{problem}");
+    let warned = format!("{named} or directory (os error 2); every verification there fails");
+    within(async {
+        while !agent.log().contains(&warned) {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+}
+
 /// Garbage ends a session and nothing else: a message that is none of ours, a second Welcome, one of 100 MB.
 #[tokio::test(flavor = "multi_thread")]
 async fn garbage_ends_the_session_and_nothing_else() {

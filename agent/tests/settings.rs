@@ -16,6 +16,36 @@ fn checked(config: &str, environment: &[(&str, &str)], flags: &[&str]) -> String
     String::from_utf8([output.stdout, output.stderr].concat()).unwrap()
 }
 
+/// A list of expected mailboxes that cannot be read would fail every verification: that is found out before.
+#[test]
+fn a_list_of_expected_mailboxes_is_read_by_a_check() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("agent.toml");
+    let [list, pipe, absent] = ["list", "pipe", "absent"].map(|name| dir.path().join(name));
+    fs::write(&list, "ex.org/anna\n").unwrap();
+    rustix::fs::mkfifoat(rustix::fs::CWD, &pipe, rustix::fs::Mode::RUSR).unwrap();
+    let check = |expected: &std::path::Path| {
+        let text = format!(
+            "node = \"n\"\nstate = \"/s\"\nendpoints = [\"http://127.0.0.1:1\"]\n[[roots]]\npath = {:?}\nlayout = \"{{user}}\"\n\
+             shard_id = \"v\"\nexpected = {expected:?}\n",
+            dir.path()
+        );
+        fs::write(&file, text).unwrap();
+        checked(file.to_str().unwrap(), &[], &[])
+    };
+    assert!(check(&list).contains("settings are good"));
+    for (expected, why) in [
+        (&*absent, "No such file"),
+        (dir.path(), "it is no regular file"),
+        (&*pipe, "it is no regular file"),
+        (std::path::Path::new("/dev/zero"), "it is no regular file"),
+    ] {
+        let told = check(expected);
+        let named = format!("cannot read the list of expected mailboxes {}: {why}", expected.display());
+        assert!(told.contains(&named) && !told.contains("settings are good"), "{told}");
+    }
+}
+
 #[test]
 fn flags_stand_above_the_environment_and_that_above_the_file() {
     let dir = tempfile::tempdir().unwrap();

@@ -4,7 +4,7 @@ use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, anyhow, bail};
 use clap::{Args, ValueEnum};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -13,6 +13,7 @@ use tracing_subscriber::EnvFilter;
 use rientro_mailstore::OPEN_FILES_MAX;
 
 use crate::hung::HUNG_MAX;
+use crate::roots::Root;
 use crate::settings::{Overrides, Settings};
 
 /// Threads for blocking work beyond those of tasks and of what is left behind: looks at roots, lists, findings.
@@ -76,7 +77,10 @@ fn start(args: RunArgs) -> Result<()> {
         .max_blocking_threads(2 * settings.tasks_max + HUNG_MAX * settings.roots.len() + BLOCKING_SPARE)
         .build()
         .context("start the runtime")?;
+    let roots = settings.roots.clone();
     let ended = runtime.block_on(async {
+        // Beside everything else: a list on a disk that hangs holds up nothing.
+        drop(tokio::task::spawn_blocking(move || warn_of_lists(&roots)));
         let stop = CancellationToken::new();
         let mut terminate = signal(SignalKind::terminate()).context("listen for SIGTERM")?;
         let mut interrupt = signal(SignalKind::interrupt()).context("listen for SIGINT")?;
@@ -95,6 +99,13 @@ fn start(args: RunArgs) -> Result<()> {
     ended
 }
 
+/// Says so when a list of expected mailboxes cannot be read: it may be there by the time of the first task.
+fn warn_of_lists(roots: &[Root]) {
+    for error in roots.iter().filter_map(|root| root.check_expected().err()) {
+        tracing::warn!("{error}; every verification there fails until it can be read");
+    }
+}
+
 /// Says so when tasks at full size would not fit under the limit of open files: what cannot be opened counts as unreadable.
 fn warn_of_few_files(files: u64, tasks_max: usize) {
     let needed = u64::try_from(2 * tasks_max * OPEN_FILES_MAX).unwrap_or(u64::MAX);
@@ -110,6 +121,14 @@ fn warn_of_few_files(files: u64, tasks_max: usize) {
 
 /// Says what the settings lead to, root by root.
 fn report(settings: &Settings) -> Result<()> {
+    let unreadable: Vec<_> = settings.roots.iter().filter_map(|root| root.check_expected().err()).collect();
+    if !unreadable.is_empty() {
+        let lines: Vec<_> = unreadable.iter().map(ToString::to_string).collect();
+        bail!(
+            "{}\nmend or name another file in `expected`: without it every verification there fails",
+            lines.join("\n")
+        );
+    }
     let roots = match settings.roots.len() {
         1 => "1 root".to_owned(),
         more => format!("{more} roots"),
