@@ -105,7 +105,8 @@ impl Apart {
         match self {
             Self::HostAhead(by) => Advice::new(
                 format!("the host's clock was set forwards, to about {by} ahead of the cell's time"),
-                "bakes and deadlines go by what really passes; if the host's clock is right, restart the orchestrator to take it over",
+                "bakes and deadlines go by what really passes; if the host's clock is right, restart the orchestrator to take it over, \
+                 and before that pause the campaigns: what bakes then has baked for all that time",
             ),
             Self::HostBehind(by) => Advice::new(
                 format!(
@@ -178,6 +179,9 @@ mod tests {
             (secs(&clock), clock.apart()),
             (1_000_010, Some(Apart::HostAhead(Span::from_secs(7_200))))
         );
+        let told = clock.apart().unwrap().advice().to_string();
+        let leaps = "before that pause the campaigns: what bakes then has baked for all that time";
+        assert!(told.contains(leaps), "a restart lets bakes leap: {told}");
         host.set(900_011, 61);
         assert_eq!(
             (secs(&clock), clock.apart()),
