@@ -112,6 +112,17 @@ async fn trouble_is_told_whatever_is_asked() {
     }
     let run = cell.run(&["-o", "json", "cell", "show"]).await;
     assert_eq!((run.code, run.stderr.as_str()), (1, ""), "its answer holds the trouble");
+
+    let run = cell.run(&["-o", "json", "shard", "show", "nobody"]).await;
+    let lines: Vec<serde_json::Value> =
+        run.stderr.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    assert!(lines[0]["trouble"].is_string() && lines[1]["error"]["code"] == "refused", "{lines:?}");
+    assert_eq!((run.code, lines.len()), (1, 2), "the failure is the last line");
+    let help = cell.run(&["--help"]).await.stdout;
+    assert!(
+        help.contains("a failure is the last line on stderr") && help.contains("{\"trouble\": ...}"),
+        "{help}"
+    );
 }
 
 /// A socket's path that is too long is named as that, with a way out.

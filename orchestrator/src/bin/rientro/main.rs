@@ -60,8 +60,10 @@ Exit codes:
   130  stopped with Ctrl-C
 
 Data goes to stdout, everything else to stderr. NO_COLOR is respected. With
---output json a failure is one line on stderr, `next` being null or what to do:
+--output json a failure is the last line on stderr, `next` being null or what to do:
 {\"error\": {\"code\": ..., \"what\": ..., \"next\": ...}}
+Other lines may come before it: while the cell is in trouble {\"trouble\": ...},
+whatever follows, and what a decision would do, in words.
 
 Why is a mailbox still closed, and until when?   rientro mailbox show ADDRESS
 What comes back, how fast, what is held?         rientro watch";
