@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use rientro_engine::{Engine, Event, Origin};
-use rientro_types::{Advice, Epoch};
+use rientro_types::{Advice, Epoch, says_the_same};
 use rientro_wire::session::RefuseReason;
 use tokio_util::sync::CancellationToken;
 
@@ -152,12 +152,12 @@ impl<S: Source, C: Clock> Driver<S, C> {
     /// Answers what can be answered for a while without deciding anything. False when asked to stop.
     async fn stall(&mut self, why: Advice, engine: Option<&Engine>) -> bool {
         self.inbox.status.send_if_modified(|status| {
-            let stalled = Status::Stalled(why.clone());
-            let changed = *status != stalled;
+            // How much room there is changes all the time; it is shown to who asks, and is no news.
+            let changed = !matches!(&*status, Status::Stalled(before) if says_the_same(&before.to_string(), &why.to_string()));
             if changed {
                 tracing::error!(%why, "the cell decides nothing until this is mended");
-                *status = stalled;
             }
+            *status = Status::Stalled(why.clone());
             changed
         });
         self.around.metrics.stalled.set(1);

@@ -310,6 +310,8 @@ impl JournalError {
     }
 }
 
+const MIB: u64 = 1 << 20;
+
 fn full(path: &Path, room: Option<Room>) -> Advice {
     let Some(Room { free, kept }) = room else {
         return Advice::new(
@@ -317,7 +319,8 @@ fn full(path: &Path, room: Option<Room>) -> Advice {
             "free some space on its file system, and the cell goes on by itself",
         );
     };
-    let (free, kept) = (free >> 20, kept >> 20);
+    // Rounded apart, so that what is too little never looks like enough.
+    let (free, kept) = (free / MIB, kept.div_ceil(MIB));
     Advice::new(
         format!(
             "the file system of {} has {free} MiB free, and {kept} MiB are needed: its `reserve` and one write",
@@ -326,4 +329,17 @@ fn full(path: &Path, room: Option<Room>) -> Advice {
         "free some space, and the cell goes on by itself; to close or abort before that, lower `reserve` under [journal] in its \
          settings and restart it",
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is short by less than a MiB is told as short.
+    #[test]
+    fn too_little_room_never_looks_like_enough() {
+        let room = Room { free: 17 * MIB + 5, kept: 17 * MIB + 6 };
+        let told = full(Path::new("/j"), Some(room)).what;
+        assert!(told.contains("has 17 MiB free, and 18 MiB are needed"), "{told}");
+    }
 }

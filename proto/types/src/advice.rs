@@ -23,9 +23,38 @@ impl Advice {
     }
 }
 
+/// Whether two texts say the same but for the numbers in them, such as how much is free: whoever was told the one learns nothing
+/// from the other. Only words that are numbers count as such; names with digits are names.
+#[must_use]
+pub fn says_the_same(one: &str, other: &str) -> bool {
+    let is_number = |word: &str| word.bytes().all(|byte| byte.is_ascii_digit());
+    let (mut ones, mut others) = (one.split_whitespace(), other.split_whitespace());
+    loop {
+        match (ones.next(), others.next()) {
+            (None, None) => return true,
+            (Some(one), Some(other)) if one == other || (is_number(one) && is_number(other)) => {}
+            _ => return false,
+        }
+    }
+}
+
 impl fmt::Display for Advice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.what)?;
         self.next.as_ref().map_or(Ok(()), |next| write!(f, "; {next}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_numbers_may_differ() {
+        let says = "/srv/1 has 17 MiB free";
+        assert!(says_the_same(says, "/srv/1 has 9 MiB free"));
+        assert!(!says_the_same(says, "/srv/2 has 17 MiB free"), "another place");
+        assert!(!says_the_same(says, "/srv/1 has 17 MiB free, at last"));
+        assert!(!says_the_same(says, "/srv/1 has no MiB free"));
     }
 }

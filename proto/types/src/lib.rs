@@ -25,7 +25,7 @@ mod verdict;
 mod view;
 
 pub use actor::*;
-pub use advice::Advice;
+pub use advice::{Advice, says_the_same};
 pub use digest::{Digest, DigestError};
 pub use finding::*;
 pub use held::*;

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use rientro_types::{CampaignView, CellTime, CellView, NodeView, Seq, ShardView};
+use rientro_types::{CampaignView, CellTime, CellView, NodeView, Seq, ShardView, says_the_same};
 use rientro_wire::operator::{Decided, WatchEvent};
 
 use super::eta::Pace;
@@ -61,6 +61,15 @@ impl Picture {
             lost: None,
             returned: false,
             trouble: None,
+        }
+    }
+
+    /// Whether the trouble is another than the one that was told last; how much room is left, for one, is no news.
+    pub(crate) fn is_other_trouble(&self, told: Option<&str>) -> bool {
+        match (self.trouble.as_deref(), told) {
+            (Some(present), Some(told)) => !says_the_same(present, told),
+            (None, None) => false,
+            (Some(_), None) | (None, Some(_)) => true,
         }
     }
 

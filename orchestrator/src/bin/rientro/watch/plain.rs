@@ -46,7 +46,7 @@ impl Printed {
         if std::mem::take(&mut picture.returned) {
             say("the orchestrator is back".to_owned());
         }
-        if picture.trouble != self.trouble {
+        if picture.is_other_trouble(self.trouble.as_deref()) {
             self.trouble.clone_from(&picture.trouble);
             match &picture.trouble {
                 Some(trouble) => say(format!("the cell is in trouble: {}", clean(trouble))),
@@ -154,11 +154,13 @@ mod tests {
         let mut picture = Picture::new(campaign(1_000, 0));
         let mut printed = Printed::default();
         let _progress = printed.lines(&mut picture, false);
-        picture.trouble = Some("the disk is full".to_owned());
+        picture.trouble = Some("the disk is full, with 17 MiB free".to_owned());
         let told = printed.lines(&mut picture, false);
         assert_eq!(told.len(), 1, "{told:?}");
-        assert!(told[0].ends_with("the cell is in trouble: the disk is full"), "{told:?}");
+        assert!(told[0].ends_with("the cell is in trouble: the disk is full, with 17 MiB free"), "{told:?}");
         assert!(printed.lines(&mut picture, false).is_empty());
+        picture.trouble = Some("the disk is full, with 9 MiB free".to_owned());
+        assert!(printed.lines(&mut picture, false).is_empty(), "as much or as little room is no news");
         picture.trouble = None;
         let told = printed.lines(&mut picture, false);
         assert!(told.len() == 1 && told[0].ends_with("the cell is out of trouble"), "{told:?}");

@@ -86,7 +86,7 @@ fn show_json(out: Output, last: &mut Shown, picture: &mut Picture) -> Result<(),
     if let Some(lost) = &picture.lost {
         return out.json_line(&json!({ "event": "lost", "problem": lost }));
     }
-    if picture.trouble != last.trouble {
+    if picture.is_other_trouble(last.trouble.as_deref()) {
         last.trouble.clone_from(&picture.trouble);
         out.json_line(&json!({ "event": "trouble", "trouble": last.trouble }))?;
     }
