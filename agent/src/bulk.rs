@@ -1,8 +1,10 @@
 //! What is too large for a session: inventories, lists of mailboxes, findings. On a connection of its own, so that orders do
 //! not wait behind it.
 //!
-//! Pages are made on a thread of their own, a few ahead of the network; none of it is held in memory as a whole but the list of
-//! one shard's mailboxes.
+//! Pages are made on a thread of their own, a few ahead of the network; none of it is held in memory as a whole but the lists of
+//! the mailboxes of a few shards.
+
+mod lists;
 
 use std::collections::BTreeMap;
 use std::io;
@@ -12,9 +14,7 @@ use std::time::Duration;
 use backoff::{ExponentialBuilder, Retryable};
 use rientro_types::{Digest, LocatedFinding, NodeId, NodeIncarnation, ServiceSet, ShardId};
 use rientro_wire::bulk::{FindingsPart, InventoryPart, MailboxesPart};
-use rientro_wire::limits::{
-    BULK_BYTES_MAX, CLAIMS_PER_PAGE_MAX, FINDINGS_PER_PAGE_MAX, MAILBOXES_PER_PAGE_MAX,
-};
+use rientro_wire::limits::{BULK_BYTES_MAX, CLAIMS_PER_PAGE_MAX, FINDINGS_PER_PAGE_MAX};
 use rientro_wire::v1::agent_service_client::AgentServiceClient;
 use tokio::sync::{Semaphore, mpsc};
 use tokio_stream::StreamExt;
@@ -53,6 +53,8 @@ pub struct Bulk {
     incarnation: NodeIncarnation,
     /// One inventory is told at a time.
     inventory: Arc<Semaphore>,
+    /// And the lists of one: a shard that takes long to list keeps no later inventory from being told.
+    lists: Arc<Semaphore>,
     uploads: Arc<Semaphore>,
     tracker: TaskTracker,
     /// Ends with the session.
@@ -88,6 +90,7 @@ impl Bulk {
             node,
             incarnation,
             inventory: Arc::new(Semaphore::new(1)),
+            lists: Arc::new(Semaphore::new(1)),
             uploads: Arc::new(Semaphore::new(UPLOADS_MAX)),
             tracker: TaskTracker::new(),
             gone,
@@ -98,13 +101,26 @@ impl Bulk {
     pub fn report(&self, report: InventoryReport) {
         let line = self.clone();
         self.spawn(async move {
-            let _one = line.inventory.acquire().await;
-            // A call that cannot be finished leaves the list before in force, so it may be made again.
-            let told = (async || line.clone().tell(&report).await).retry(patience()).when(may_pass).await;
-            if let Err(error) = told {
+            // A call that cannot be finished leaves what was told before in force, so it may be made again.
+            let one = line.inventory.acquire().await;
+            let inventory = async || line.clone().tell_inventory(&report).await;
+            if let Err(error) = inventory.retry(patience()).when(may_pass).await {
                 tracing::warn!(%error, "inventory not told; it is told when it changes, or in the next session");
+                return;
+            }
+            drop(one);
+            let _one = line.lists.acquire().await;
+            let lists = async || line.clone().tell_mailboxes(&report).await;
+            if let Err(error) = lists.retry(patience()).when(may_pass).await {
+                tracing::warn!(%error, "lists of mailboxes not told; they are told after the next look at the roots");
             }
         });
+    }
+
+    /// Whether an inventory, or lists of mailboxes, are told at this moment.
+    #[must_use]
+    pub fn is_telling(&self) -> bool {
+        self.inventory.available_permits() == 0 || self.lists.available_permits() == 0
     }
 
     /// Answers a request for findings.
@@ -129,11 +145,6 @@ impl Bulk {
         self.tracker.spawn(async move { gone.run_until_cancelled(job).await });
     }
 
-    async fn tell(self, report: &InventoryReport) -> Result<(), Status> {
-        self.clone().tell_inventory(report).await?;
-        self.tell_mailboxes(report.clone()).await
-    }
-
     async fn tell_inventory(mut self, report: &InventoryReport) -> Result<(), Status> {
         let claims = report.scan.claims(&report.served);
         let digest = report.scan.digest();
@@ -151,25 +162,22 @@ impl Bulk {
         Ok(())
     }
 
-    async fn tell_mailboxes(mut self, report: InventoryReport) -> Result<(), Status> {
-        let InventoryReport { scan, mailbox_key, told, .. } = report;
+    async fn tell_mailboxes(self, report: &InventoryReport) -> Result<(), Status> {
+        let InventoryReport { scan, mailbox_key, told, .. } = report.clone();
         let changed = changed(&scan, &told);
         if changed.is_empty() {
             return Ok(());
         }
         let header = MailboxesPart::Header { node: self.node, incarnation: self.incarnation };
-        let (pages, stream) = mpsc::channel(PAGES_AHEAD);
-        let listing = tokio::task::spawn_blocking(move || {
-            pages.blocking_send(header).ok()?;
-            let lists = changed.into_iter().filter(|shard| list(&scan, *shard, &mailbox_key, &pages));
-            Some(lists.map(|shard| (shard, scan.shards[&shard].list)).collect::<Vec<_>>())
-        });
-        let parts = ReceiverStream::new(stream).map(Into::into);
-        let answer = self.client.report_mailboxes(parts).await?.into_inner();
-        tracing::info!(shards = answer.shards, mailboxes = answer.mailboxes, "lists of mailboxes told");
-        let sent = listing.await.ok().flatten().unwrap_or_default();
-        told.lock().unwrap_or_else(PoisonError::into_inner).extend(sent);
-        Ok(())
+        let (to, made) = mpsc::channel(lists::LISTS_AHEAD);
+        let making = tokio::task::spawn_blocking(move || lists::make(&scan, changed, &mailbox_key, &to));
+        let call = |pages| {
+            let (mut client, parts) = (self.client.clone(), ReceiverStream::new(pages).map(Into::into));
+            async move { Ok(client.report_mailboxes(parts).await?.into_inner()) }
+        };
+        lists::tell(&header, made, &told, call).await?;
+        // It has ended, as nothing more came of it.
+        making.await.map_err(|error| Status::internal(error.to_string()))
     }
 
     async fn send_findings(mut self, wanted: FindingsWanted, store: FindingsStore) -> Result<(), Status> {
@@ -202,6 +210,17 @@ fn may_pass(status: &Status) -> bool {
     )
 }
 
+/// Whether there are lists that were not told as they are.
+#[must_use]
+pub fn are_owed(scan: &Scan, told: &Told) -> bool {
+    !changed(scan, told).is_empty()
+}
+
+/// Notes lists that were told.
+fn keep(told: &Told, lists: Vec<(ShardId, Digest)>) {
+    told.lock().unwrap_or_else(PoisonError::into_inner).extend(lists);
+}
+
 /// Shards whose list is not the one told last.
 fn changed(scan: &Scan, told: &Told) -> Vec<ShardId> {
     let told = told.lock().unwrap_or_else(PoisonError::into_inner);
@@ -209,23 +228,6 @@ fn changed(scan: &Scan, told: &Told) -> Vec<ShardId> {
         (told.get(id) != Some(&entry.list)).then_some(*id)
     };
     scan.shards.iter().filter_map(of).collect()
-}
-
-/// Sends one shard's list; false when it is not wholly sent.
-fn list(scan: &Scan, shard: ShardId, key: &[u8; 32], pages: &mpsc::Sender<MailboxesPart>) -> bool {
-    let ids = match scan.shards[&shard].mailbox_ids(key) {
-        Ok(ids) => ids,
-        Err(error) => {
-            tracing::warn!(%shard, %error, "mailboxes cannot be listed");
-            return false;
-        }
-    };
-    let count = ids.len().div_ceil(MAILBOXES_PER_PAGE_MAX).max(1);
-    (0..count).all(|at| {
-        let end = ids.len().min((at + 1) * MAILBOXES_PER_PAGE_MAX);
-        let mailboxes = ids[at * MAILBOXES_PER_PAGE_MAX..end].to_vec();
-        pages.blocking_send(MailboxesPart::Page { shard, mailboxes, complete: at + 1 == count }).is_ok()
-    })
 }
 
 /// Reads the findings that are wanted into pages. A receiver that is gone ends it quietly.

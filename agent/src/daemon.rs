@@ -15,7 +15,7 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::bulk::{InventoryReport, Told};
+use crate::bulk::{InventoryReport, Told, are_owed};
 use crate::core::{Core, Effect, Input, RunNo};
 use crate::durable;
 use crate::findings::FindingsStore;
@@ -280,9 +280,17 @@ impl Daemon {
     }
 
     fn looked(&mut self, look: Look) {
-        if self.scanner.looked(look) {
+        let whole = matches!(look, Look::Whole(..));
+        if self.scanner.looked(look) || (whole && self.owes_lists()) {
             self.step(Input::InventoryChanged);
         }
+    }
+
+    /// Whether lists of mailboxes were not told, though nothing changed and nobody is at it: one could not be made, or was not
+    /// taken. Who looks for a mailbox in them would not find it.
+    fn owes_lists(&self) -> bool {
+        let (Some((scan, _)), Some(line)) = (&self.scanner.last, &self.line) else { return false };
+        !line.bulk.is_telling() && are_owed(scan, &self.told)
     }
 
     fn send(&mut self, message: AgentMessage) {

@@ -7,7 +7,7 @@ mod support;
 use std::fs;
 
 use rientro_types::{Outcome, ServiceSet, TaskEnd, TaskFailure, UnknownCause};
-use rientro_wire::bulk::InventoryPart;
+use rientro_wire::bulk::{InventoryPart, MailboxesPart};
 use rientro_wire::session::{AgentMessage, OrchestratorMessage, RefuseReason};
 use rientro_wire::v1;
 use support::orchestrator::{Orchestrator, Session, within};
@@ -128,6 +128,25 @@ async fn an_empty_shard_is_never_clean() {
     };
     let TaskEnd::Verified { verification, .. } = end else { panic!("{end:?}") };
     assert_eq!(verification.verdict.outcome, Outcome::Unreadable);
+}
+
+/// Lists that were refused, or could not be made, are told after a later look, though nothing changed on the disk.
+#[tokio::test(flavor = "multi_thread")]
+async fn lists_that_were_not_told_are_told_later() {
+    let node = Node::new();
+    node.volume.shard("s1", 2, 1);
+    let mut orchestrator = Orchestrator::start().await;
+    orchestrator.lists_refused.store(2, std::sync::atomic::Ordering::SeqCst);
+    let agent = node.start(&[&orchestrator.endpoint()]);
+    let (_session, _) = orchestrator.greeted(&welcome()).await;
+    let parts = within(orchestrator.mailboxes.recv()).await.unwrap();
+    assert!(matches!(&parts[1], MailboxesPart::Page { shard: of, mailboxes, complete: true }
+        if *of == shard("s1") && mailboxes.len() == 2));
+    assert!(
+        agent.log().contains("lists of mailboxes not told; they are told after the next look at the roots")
+    );
+    let before = orchestrator.lists_refused.load(std::sync::atomic::Ordering::SeqCst);
+    assert_eq!(before, 0, "each was told of");
 }
 
 /// A list of expected mailboxes that is gone keeps no agent from starting; it is warned of then, and named by what fails of it.

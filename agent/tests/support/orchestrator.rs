@@ -3,6 +3,7 @@
 use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use rientro_types::{AttemptNo, Digest, Order, Progress, ServiceSet, ShardId, Task, TaskEnd};
@@ -32,6 +33,8 @@ pub(crate) struct Orchestrator {
     pub(crate) inventories: mpsc::Receiver<Vec<InventoryPart>>,
     pub(crate) mailboxes: mpsc::Receiver<Vec<MailboxesPart>>,
     pub(crate) findings: mpsc::Receiver<Vec<FindingsPart>>,
+    /// So many of the next lists of mailboxes are refused.
+    pub(crate) lists_refused: Arc<AtomicU32>,
     server: JoinHandle<()>,
 }
 
@@ -54,6 +57,7 @@ struct Service {
     inventories: mpsc::Sender<Vec<InventoryPart>>,
     mailboxes: mpsc::Sender<Vec<MailboxesPart>>,
     findings: mpsc::Sender<Vec<FindingsPart>>,
+    lists_refused: Arc<AtomicU32>,
     one: Arc<Mutex<()>>,
 }
 
@@ -83,11 +87,13 @@ impl Orchestrator {
         let (inventories_to, inventories) = mpsc::channel(1024);
         let (mailboxes_to, mailboxes) = mpsc::channel(1024);
         let (findings_to, findings) = mpsc::channel(64);
+        let lists_refused = Arc::<AtomicU32>::default();
         let service = Service {
             sessions: sessions_to,
             inventories: inventories_to,
             mailboxes: mailboxes_to,
             findings: findings_to,
+            lists_refused: Arc::clone(&lists_refused),
             one: Arc::default(),
         };
         let service = AgentServiceServer::new(service)
@@ -98,7 +104,7 @@ impl Orchestrator {
             .serve_with_incoming(TcpListenerStream::new(listener));
         #[allow(clippy::disallowed_methods, reason = "aborted when the server is dropped")]
         let server = tokio::spawn(async move { serving.await.unwrap() });
-        Self { address, sessions, inventories, mailboxes, findings, server }
+        Self { address, sessions, inventories, mailboxes, findings, lists_refused, server }
     }
 
     pub(crate) fn endpoint(&self) -> String {
@@ -253,6 +259,11 @@ impl AgentService for Service {
         request: Request<Streaming<v1::ReportMailboxesRequest>>,
     ) -> Result<Response<v1::ReportMailboxesResponse>, Status> {
         let parts = parts(request.into_inner()).await?;
+        let left =
+            self.lists_refused.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
+        if left.is_ok() {
+            return Err(Status::invalid_argument("refused by the test"));
+        }
         self.mailboxes.try_send(parts).ok();
         Ok(Response::new(v1::ReportMailboxesResponse::default()))
     }
