@@ -42,7 +42,7 @@ impl LeftOut {
             ),
             Self::Names => (
                 counted(count, "mailbox", "mailboxes"),
-                "a name on the path is not UTF-8 or has one of % { }, and beside stands what is no mailbox"
+                "a name on the path is not UTF-8, or has a control character or one of % { }, and beside stands what is no mailbox"
                     .to_owned(),
             ),
             Self::Shards => (

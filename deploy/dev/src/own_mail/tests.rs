@@ -52,13 +52,15 @@ fn what_is_left_out_is_counted_by_reason() {
     let root = tempfile::tempdir().unwrap();
     maildir(root.path(), "anna");
     maildir(root.path(), "mixed/b%rt");
+    maildir(root.path(), "mixed/c\trl");
     maildir(root.path(), "a/b/c/d/e/deep");
     fs::create_dir(root.path().join("mixed/other")).unwrap();
     symlink("anna", root.path().join("alias")).unwrap();
     let mail = look(root.path()).unwrap();
     assert_eq!(layouts(&mail), ["anna"]);
-    let left_out = [(LeftOut::TooDeep, 1), (LeftOut::Links, 1), (LeftOut::Names, 1)];
+    let left_out = [(LeftOut::TooDeep, 1), (LeftOut::Links, 1), (LeftOut::Names, 2)];
     assert_eq!(mail.left_out, BTreeMap::from(left_out));
+    assert!(mail.to_string().contains("is not UTF-8, or has a control character or one of % { }"), "{mail}");
     assert_eq!(mail.to_string().lines().count(), 4, "{mail}");
 }
 
