@@ -125,6 +125,40 @@ async fn trouble_is_told_whatever_is_asked() {
     );
 }
 
+/// An answer above the limit is told in words that say what to do, and not in those of a library.
+#[tokio::test]
+async fn an_answer_that_is_too_large_is_told() {
+    let cell = Cell::new(Canned { trouble: Some("x".repeat(5 << 20)), ..Canned::default() }).await;
+    let run = cell.run(&["cell", "show"]).await;
+    let told =
+        "rientro: a message is too large: a question may have 1 MiB, an answer 4 MiB\nname less at once;";
+    assert!(run.code == 1 && run.stderr.starts_with(told), "{}", run.stderr);
+}
+
+/// A port that cannot be is refused, before another one is called in its place.
+#[tokio::test]
+async fn a_port_that_cannot_be_is_refused() {
+    let cell = Cell::new(Canned::default()).await;
+    for endpoint in [
+        "http://127.0.0.1:99999",
+        "http://127.0.0.1:0",
+        "http://127.0.0.1:",
+        "http://127.0.0.1:7x",
+        "http://[::1]:65536",
+    ] {
+        let run = cell.run(&["--endpoint", endpoint, "cell", "show"]).await;
+        assert_eq!(run.code, 2, "{endpoint}: {}", run.stderr);
+    }
+    let run = cell.run(&["--endpoint", "http://127.0.0.1:99999", "cell", "show"]).await;
+    assert!(
+        run.stderr.contains("\"http://127.0.0.1:99999\" names no port that can be: 1 to 65535"),
+        "{}",
+        run.stderr
+    );
+    let help = cell.run(&["journal", "tail", "--help"]).await.stdout;
+    assert!(help.contains("exit code 3"), "{help}");
+}
+
 /// A socket's path that is too long is named as that, with a way out.
 #[tokio::test]
 async fn a_socket_path_that_is_too_long_is_told() {

@@ -89,10 +89,14 @@ impl Client {
                 "an orchestrator with such a state directory listens elsewhere: say where with --endpoint",
             ));
         }
-        let target = Endpoint::from_shared(endpoint.to_owned())
-            .map_err(|error| {
-                Failure::Usage(format!("the endpoint {endpoint:?} is not valid: {error}").into())
-            })?
+        let target = Endpoint::from_shared(endpoint.to_owned()).map_err(|error| {
+            Failure::Usage(format!("the endpoint {endpoint:?} is not valid: {error}").into())
+        })?;
+        if names_no_port(&target) {
+            let what = format!("the endpoint {endpoint:?} names no port that can be: 1 to 65535");
+            return Err(Failure::Usage(what.into()));
+        }
+        let target = target
             .connect_timeout(contact::CONTACT_TIMEOUT)
             .http2_keep_alive_interval(PROBE_EVERY)
             .keep_alive_timeout(PROBE_TIMEOUT);
@@ -272,6 +276,13 @@ impl TryFrom<v1::ListCampaignsResponse> for One {
     fn try_from(answer: v1::ListCampaignsResponse) -> Result<Self, Failure> {
         required(answer.campaign).map(Self)
     }
+}
+
+/// Whether something stands where the port does and is none. It would be passed over, and another port be called.
+fn names_no_port(target: &Endpoint) -> bool {
+    let Some(authority) = target.uri().authority() else { return false };
+    let port = authority.as_str().strip_prefix(authority.host()).unwrap_or_default();
+    !port.is_empty() && authority.port_u16().is_none_or(|port| port == 0)
 }
 
 async fn failed(endpoint: &str, status: &Status) -> Failure {

@@ -10,11 +10,13 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use rientro_types::Advice;
+use rientro_wire::limits::{OPERATOR_REQUEST_BYTES_MAX, OPERATOR_RESPONSE_BYTES_MAX};
 use rientro_wire::{ConvertError, advice};
 use serde_json::{Value, json};
 use tonic::{Code, Status};
 
 use crate::foreign::clean;
+use crate::human::bytes;
 use crate::session::Target;
 
 /// Refused by the cell, found wanting, or failed on this machine.
@@ -261,17 +263,26 @@ impl Failure {
     pub(crate) fn of_status(endpoint: &str, status: &Status) -> Self {
         let endpoint = endpoint.to_owned();
         let problem = clean(status.message());
-        let next = advice(status).map(|next| clean(&next));
-        let told = |what| Told { what, next };
+        let told = Told { what: problem.clone(), next: advice(status).map(|next| clean(&next)) };
         // A status with a source was made on this side, of a connection that broke.
         if status.source().is_some() {
             return Self::Unreachable { endpoint, problem: format!("the connection broke ({problem})") };
         }
         match status.code() {
-            Code::Unavailable => Self::Unable(told(problem)),
+            Code::Unavailable => Self::Unable(told),
             Code::DeadlineExceeded | Code::Unknown | Code::Cancelled => {
                 Self::Unreachable { endpoint, problem }
             }
+            // What is out of a range of the orchestrator's own comes with advice; without any it is gRPC's word on a size.
+            Code::OutOfRange if told.next.is_none() => Self::refused(
+                format!(
+                    "a message is too large: a question may have {}, an answer {}",
+                    bytes(OPERATOR_REQUEST_BYTES_MAX as u64),
+                    bytes(OPERATOR_RESPONSE_BYTES_MAX as u64)
+                ),
+                "name less at once; an answer that is too large comes from an orchestrator of another version: compare \
+                 `rientro --version` with the version of what runs there",
+            ),
             Code::Unimplemented => Self::refused(
                 "the orchestrator does not know this call; it is older than this rientro",
                 "use the rientro of the orchestrator's version, which `rientro cell show` tells",
@@ -287,7 +298,7 @@ impl Failure {
             | Code::OutOfRange
             | Code::Internal
             | Code::DataLoss
-            | Code::Unauthenticated => Self::Refused(told(problem)),
+            | Code::Unauthenticated => Self::Refused(told),
         }
     }
 }
@@ -342,6 +353,21 @@ mod tests {
         assert_eq!(
             (&json["error"]["what"], &json["error"]["next"]),
             (&json!("no shard x"), &json!("`rientro shard list`"))
+        );
+    }
+
+    /// A record that does not exist is told in the orchestrator's words; a size in ours, as gRPC has its own.
+    #[test]
+    fn a_message_that_is_too_large_is_told_in_words() {
+        let told = |status| Failure::of_status("here", &status).told(Target::Default).expect("told");
+        let beyond =
+            told(advised(Code::OutOfRange, "record 9 does not exist", "the journal ends before record 5"));
+        assert_eq!(beyond, "rientro: record 9 does not exist\nthe journal ends before record 5");
+        let large = told(Status::out_of_range("decoded message length too large: found 9 bytes"));
+        assert!(
+            large
+                .starts_with("rientro: a message is too large: a question may have 1 MiB, an answer 4 MiB\n"),
+            "{large}"
         );
     }
 

@@ -32,7 +32,8 @@ pub(crate) enum JournalCommand {
         /// The last so many records; 0 for all that are kept
         #[arg(long, default_value_t = TAIL_RECORDS, value_name = "N")]
         last: u64,
-        /// Go on with what is yet to be decided
+        /// Go on with what is yet to be decided, until an orchestrator that is not heard for some seconds ends it with exit code 3:
+        /// it does not wait for one to return, as `rientro watch` does
         #[arg(long, short)]
         follow: bool,
     },
