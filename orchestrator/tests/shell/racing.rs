@@ -56,7 +56,7 @@ fn plan(folder: &Path, no: usize) -> PathBuf {
     let path = folder.join(format!("plan-{no}.toml"));
     let waves = format!("list = [\"{} shards\", \"rest\"]", no + 1);
     let text = format!(
-        "name = \"race\"\n[waves]\n{waves}\nbake = \"18446744073709551615ms\"\n[tries]\nattempts = 4294967295\n\
+        "name = \"race\"\n[waves]\n{waves}\nbake = \"18446744073709551615ms\"\n[tries]\nattempts = 1000\n\
          backoff_max = \"213503982334d\"\nverify_timeout = \"18446744073709551615ms\"\n[open]\nin_flight = 4294967295\n"
     );
     std::fs::write(&path, text).unwrap();
