@@ -1,7 +1,7 @@
 //! The model journal: entries in a hash chain, a snapshot in place of a trimmed prefix, and answers that get lost.
 
 use rientro_engine::Engine;
-use rientro_types::{CellTime, Decision, Digest, Entry, Epoch, Record, Seq, SnapshotRecord};
+use rientro_types::{CellTime, Decision, Digest, Entry, Epoch, Seq, SnapshotRecord};
 
 /// A journal on a disk that survives every crash.
 #[derive(Clone, Debug, Default)]

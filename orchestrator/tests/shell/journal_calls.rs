@@ -94,7 +94,7 @@ async fn a_backup_is_restored_into_a_new_life() {
     let restored = Cell::start_in(folder).await;
     within(restored.running.leads()).await.unwrap();
     let view = restored.operator().await.cell().await.unwrap().cell.unwrap();
-    assert_eq!(view.incarnation, header.incarnation.raw() + 1);
+    assert!(view.incarnation > header.incarnation.raw(), "a newer life than any before");
     let again = restored.restart().await.operator().await.cell().await.unwrap().cell.unwrap();
     assert_eq!(again.incarnation, view.incarnation, "only the first leader begins a new life");
 }
