@@ -8,7 +8,7 @@ use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use rientro_types::{BootId, Digest, TaskEnd, VolumeId};
+use rientro_types::{BootId, Digest, TaskEnd, TaskFailure, VolumeId};
 use rientro_wire::session::{AgentMessage, Hello, PROTOCOL};
 use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval, timeout};
@@ -161,6 +161,10 @@ impl Daemon {
                 Some(written) = inbox.written.recv() => self.written(written)?,
                 Some((run, end)) = inbox.ended.recv() => {
                     self.runner.forget(run);
+                    if end == TaskEnd::Failed(TaskFailure::Changed) {
+                        // What changed may be which mailboxes there are, which is to be known before it is tried again.
+                        self.scanner.look_whole();
+                    }
                     self.step(Input::Ended(run, end));
                 }
                 Some(look) = inbox.scanned.recv() => self.looked(look),

@@ -12,7 +12,7 @@ use std::time::Duration;
 use rientro_mailstore::{Control, Inventory, Mailbox, Shard, inventory};
 use rientro_types::{Claim, Digest, MAILBOXES_PER_SHARD_MAX, MailboxId, ServiceSet, ShardId, VolumeId};
 
-use crate::roots::{Place, Root, Roots};
+use crate::roots::{Place, Root, Roots, Seen};
 
 /// One look at all roots.
 #[derive(Clone, Debug, Default)]
@@ -59,7 +59,8 @@ pub fn scan(roots: &Roots) -> Scan {
             tracing::warn!(root = %root.path.display(), "no volume is mounted here, or it has no identity that counts");
         }
     }
-    roots.remember(scan.shards.iter().map(|(id, entry)| (*id, entry.place.clone())).collect());
+    let seen = |entry: &Entry| Seen { place: entry.place.clone(), list: entry.list };
+    roots.remember(scan.shards.iter().map(|(id, entry)| (*id, seen(entry))).collect());
     scan
 }
 
@@ -97,13 +98,19 @@ fn add(scan: &mut Scan, id: ShardId, entry: Entry) {
 }
 
 fn entry(place: Place, volume: VolumeId, control: &Control) -> io::Result<Entry> {
+    let (list, mailboxes) = list_of(&place, control)?;
+    Ok(Entry { volume, second: None, mailboxes, list, place })
+}
+
+/// Digest of the addresses of a shard's mailboxes in order, and how many there are.
+pub(crate) fn list_of(place: &Place, control: &Control) -> io::Result<(Digest, u64)> {
     // A chain of digests, so that nothing has to be kept.
     let mut list = Digest::ZERO;
     let mut each = |mailbox: Mailbox<'_>| list = list.chained(mailbox.address);
     let Root { path, layout, .. } = &*place.root;
     let counted = inventory(path, layout, &place.path, control, &mut each)?;
     check(&counted)?;
-    Ok(Entry { volume, second: None, mailboxes: counted.mailboxes, list, place })
+    Ok((list, counted.mailboxes))
 }
 
 /// A shard of which nobody knows what is in it is not claimed, and none with more mailboxes than a claim may name: the

@@ -11,10 +11,10 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use rientro_mailstore::{Expected, Layout, volume};
-use rientro_types::{MailboxId, PATH_BYTES_MAX, ShardId, TaskFailure, VolumeId};
+use rientro_mailstore::{Control, Expected, Layout, volume};
+use rientro_types::{Digest, MailboxId, PATH_BYTES_MAX, ShardId, TaskFailure, VolumeId};
 
-use crate::inventory::Entry;
+use crate::inventory::{Entry, list_of};
 use crate::question::{Question, Unanswered};
 
 /// One place where a volume is mounted.
@@ -63,7 +63,16 @@ pub struct Place {
 #[derive(Debug)]
 pub struct Roots {
     all: Vec<Arc<Root>>,
-    seen: RwLock<BTreeMap<ShardId, Place>>,
+    seen: RwLock<BTreeMap<ShardId, Seen>>,
+}
+
+/// A shard, as the last look saw it.
+#[derive(Clone, Debug)]
+pub struct Seen {
+    /// Where it is.
+    pub place: Place,
+    /// Digest of the addresses of its mailboxes.
+    pub list: Digest,
 }
 
 /// A list of expected mailboxes cannot be used; no verification on its root can end well.
@@ -148,9 +157,20 @@ impl Roots {
         &self.all
     }
 
-    /// Remembers where shards are.
-    pub fn remember(&self, seen: BTreeMap<ShardId, Place>) {
+    /// Remembers where shards are, and what is in them.
+    pub fn remember(&self, seen: BTreeMap<ShardId, Seen>) {
         *self.seen.write().unwrap_or_else(PoisonError::into_inner) = seen;
+    }
+
+    fn seen(&self, shard: ShardId) -> Option<Seen> {
+        self.seen.read().unwrap_or_else(PoisonError::into_inner).get(&shard).cloned()
+    }
+
+    /// Whether other mailboxes are in a shard than at the last look. What cannot be listed is told by a verification.
+    #[must_use]
+    pub fn lists_others(&self, shard: ShardId, place: &Place, control: &Control) -> bool {
+        let Some(seen) = self.seen(shard) else { return false };
+        list_of(place, control).is_ok_and(|(list, _)| list != seen.list)
     }
 
     /// What is mounted, root by root.
@@ -170,7 +190,7 @@ impl Roots {
         volume: VolumeId,
         look_at: impl Fn(&Root) -> Result<(), TaskFailure>,
     ) -> Result<Place, TaskFailure> {
-        let seen = self.seen.read().unwrap_or_else(PoisonError::into_inner).get(&shard).cloned();
+        let seen = self.seen(shard).map(|seen| seen.place);
         let mounted: Vec<_> = self.all.iter().filter(|root| root.volume() == Some(volume)).collect();
         if mounted.is_empty() {
             return Err(TaskFailure::VolumeWrong { found: self.instead(seen.as_ref()) });

@@ -203,6 +203,10 @@ impl Work {
             Action::Verify { level } => self.verify(task, level, &place, key, control),
             Action::Confirm { stat_walk } => confirm(task, stat_walk, &place, control),
         };
+        // The orchestrator judges by the list of the last look whether a mailbox is missing. This one is of another set.
+        if task.action.kind() == TaskKind::Verify && self.roots.lists_others(task.shard, &place, control) {
+            return Err(TaskFailure::Changed);
+        }
         // What was concluded while the volume or the directory went away is about something else.
         let found = place.root.volume();
         if found != Some(task.volume) {

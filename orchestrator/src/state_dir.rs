@@ -171,6 +171,7 @@ impl StateDir {
         if target.exists() {
             return Err(JournalError::Exists { path: target }.into());
         }
+        self.require_unused()?;
         let first = match journal::first_entry(&restore.backup).await {
             Err(JournalError::Missing { path }) => return Err(StateDirError::BackupMissing { path }),
             first => first?,
@@ -187,6 +188,21 @@ impl StateDir {
             fs::remove_file(&path).map_err(|source| StateDirError::Io { what: "remove", path, source })?;
         }
         Ok(RestoredState { journal: restored?, has_key })
+    }
+
+    /// Whoever leads from the directory has the directory of mailboxes locked, also when its journal was moved away.
+    fn require_unused(&self) -> Result<(), StateDirError> {
+        let path = self.directory();
+        let opened = match OpenOptions::new().read(true).write(true).open(&path) {
+            Ok(opened) => opened,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(source) => return Err(StateDirError::Io { what: "open", path, source }),
+        };
+        match rustix::fs::flock(&opened, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => Ok(()),
+            Err(rustix::io::Errno::WOULDBLOCK) => Err(StateDirError::InUse { path }),
+            Err(error) => Err(StateDirError::Io { what: "lock", path, source: error.into() }),
+        }
     }
 
     /// Writes a file that is there whole or not at all.
@@ -334,6 +350,20 @@ mod tests {
                 "no advice names a place where there is no key: {next}"
             );
         }
+    }
+
+    /// T29: nothing is restored beside an orchestrator that runs, wherever its journal was moved to.
+    #[tokio::test]
+    async fn nothing_is_restored_where_an_orchestrator_runs() {
+        let folder = tempfile::tempdir().unwrap();
+        let state = StateDir::open(folder.path(), RedbOptions::default(), false).unwrap();
+        let backup = folder.path().join("backup");
+        let running = crate::directory::Directory::open(state.directory()).await.unwrap();
+        let refused = state.restore(&Restore { backup: backup.clone(), epoch_floor: None }).await;
+        assert!(matches!(refused, Err(StateDirError::InUse { .. })), "{refused:?}");
+        drop(running);
+        let missing = state.restore(&Restore { backup, epoch_floor: None }).await;
+        assert!(matches!(missing, Err(StateDirError::BackupMissing { .. })), "{missing:?}");
     }
 
     /// T29: a restore that fails leaves nothing that would make a journal put there later a restored one.

@@ -61,6 +61,8 @@ pub(crate) struct Meta {
     pub(crate) size_bytes: u64,
     pub(crate) mtime_secs: i64,
     pub(crate) mtime_ns: u64,
+    pub(crate) ctime_secs: i64,
+    pub(crate) ctime_ns: u64,
 }
 
 impl Meta {
@@ -70,6 +72,8 @@ impl Meta {
             size_bytes: u64::try_from(stat.st_size).unwrap_or(0),
             mtime_secs: stat.st_mtime,
             mtime_ns: stat.st_mtime_nsec,
+            ctime_secs: stat.st_ctime,
+            ctime_ns: stat.st_ctime_nsec,
         }
     }
 }

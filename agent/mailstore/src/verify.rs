@@ -58,7 +58,7 @@ pub struct Task<'a> {
 pub struct Report {
     /// Conclusion, level, coverage and counts.
     pub verdict: Verdict,
-    /// Digest over names, kinds, sizes and modification times, as [`stat_walk()`] gives it; zero when cancelled.
+    /// Digest over names, kinds, sizes and times, as [`stat_walk()`] gives it; zero when cancelled.
     pub stat_walk: Digest,
     /// Digest over all findings in order, as [`FindingsHasher`] gives it; zero when cancelled.
     pub findings_digest: Digest,
@@ -109,12 +109,12 @@ pub fn verify(task: &Task<'_>, level: Level, control: &Control, sink: &mut dyn F
     summary.report(level, expected_empty, control.is_cancelled(), hasher.finish())
 }
 
-/// Digest over path, kind, size and modification time of everything in the shard, without reading any file.
+/// Digest over path, kind, size and times of modification and change of everything in the shard, without reading any file.
 ///
 /// Equal for an unchanged shard, and equal to [`Report::stat_walk`] of a verification of it. Sees what is created, removed,
-/// renamed, truncated or written with a new time, and directories whose entries changed. Does not see content that changes
-/// beneath the file system (a lost block, a bit flip), changes whose times were set back, owners, modes, attributes and
-/// access times; nor what stands beside mailboxes outside the layout.
+/// renamed, truncated or written, also where its time was set back; another owner, mode or attribute; and directories whose
+/// entries changed. A copy of the shard, file by file, is another one. Does not see content that changes beneath the file
+/// system (a lost block, a bit flip), access times, and what stands beside mailboxes outside the layout.
 ///
 /// # Errors
 /// [`StatWalkError`] when cancelled or when another volume is mounted.

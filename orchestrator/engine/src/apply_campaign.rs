@@ -1,14 +1,24 @@
 //! Applies the records of campaigns and waves.
 
 use rientro_types::{
-    CampaignState, Charge, CloseCause, PassCause, Pause, PauseCause, Phase, Policy, Record, Revision,
-    ServiceSet, ShardId, WAVE_UNASSIGNED, WaveNo, WaveState,
+    CampaignState, Charge, CloseCause, HeldReason, PassCause, Pause, PauseCause, Phase, Policy, Record,
+    Revision, ServiceSet, ShardId, WAVE_UNASSIGNED, WaveNo, WaveState,
 };
 
 use crate::mutant::Mutant;
 use crate::state::{Campaign, CampaignIx, Member, RANK_FIRST, Shard, ShardIx, State, Wave};
 
 type Applied = Result<(), String>;
+
+/// What another policy makes of a shard whose verification stands.
+pub(crate) enum Rejudged {
+    /// Nothing else.
+    Stays,
+    /// It was held, and goes on.
+    Passes,
+    /// It was on its way, and is held.
+    Fails(Box<HeldReason>),
+}
 
 impl State {
     #[allow(
@@ -160,7 +170,11 @@ impl State {
 
     fn join(&mut self, ix: ShardIx, member: Member) {
         let at = self.at;
-        let returning = self.shard(ix).member.is_some_and(|m| m.campaign == member.campaign);
+        let before = self.shard(ix).member.map(|member| member.campaign);
+        let returning = before == Some(member.campaign);
+        if let Some(before) = before.filter(|_| !returning) {
+            self.campaign_mut(before).shards_gone += 1;
+        }
         self.change(ix, |s| {
             s.member = Some(member);
             if !returning {
@@ -205,27 +219,39 @@ impl State {
     fn judge_again(&mut self, shard: ShardIx, campaign: CampaignIx) {
         let policy = self.campaign(campaign).plan.policy;
         let at = self.at;
-        let s = self.shard(shard);
-        let Some(standing) = &s.standing else { return };
-        let breach = policy.judge(&standing.verification.verdict).err().filter(|_| s.accepted.is_none());
-        match (&s.phase, breach) {
+        if self.shard(shard).standing.is_none() {
+            return;
+        }
+        match self.rejudged(shard, &policy) {
             // What is in service stays so, on what it was opened on.
-            (Phase::Opening { .. } | Phase::Open { .. }, _) => {}
-            (Phase::Held { .. }, None) => self.change(shard, |s| {
+            Rejudged::Stays if self.shard(shard).is_open_or_opening() => {}
+            Rejudged::Stays => self.change(shard, |s| s.judged_by(policy)),
+            Rejudged::Passes => self.change(shard, |s| {
                 s.judged_by(policy);
                 s.keep_charge_if_blocked();
                 s.enter(Phase::Verified, at);
             }),
+            Rejudged::Fails(reason) => self.change(shard, |s| {
+                s.judged_by(policy);
+                s.lose();
+                s.enter(Phase::Held { reason }, at);
+            }),
+        }
+    }
+
+    /// What another policy makes of a shard.
+    pub(crate) fn rejudged(&self, shard: ShardIx, policy: &Policy) -> Rejudged {
+        let s = self.shard(shard);
+        let Some(standing) = &s.standing else { return Rejudged::Stays };
+        let verdict = &standing.verification.verdict;
+        let breach = policy.judge(verdict).err().filter(|_| s.accepted.is_none());
+        match (&s.phase, breach) {
+            (Phase::Held { .. }, None) => Rejudged::Passes,
             // What is confirmed or tried again would open next: R1 asks for the plan in force.
             (Phase::Verified | Phase::Confirming { .. } | Phase::Backoff { .. }, Some(breach)) => {
-                let reason = crate::progress::held_for(breach, standing.verification.verdict.outcome);
-                self.change(shard, |s| {
-                    s.judged_by(policy);
-                    s.lose();
-                    s.enter(Phase::Held { reason }, at);
-                });
+                Rejudged::Fails(crate::progress::held_for(breach, verdict.outcome))
             }
-            _ => self.change(shard, |s| s.judged_by(policy)),
+            _ => Rejudged::Stays,
         }
     }
 

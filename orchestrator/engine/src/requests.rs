@@ -5,12 +5,15 @@
 //! A rehearsal goes the way of the request up to its decision: what it promises is not refused, and what is refused is not
 //! promised. Where nothing would change the receipt says so, in a rehearsal too.
 
+use std::collections::BTreeSet;
+
 use rientro_types::{
     Actor, CampaignId, CampaignState, Digest, EXCEPTIONS_MAX, FindingKinds, FleetLimits, PassCause,
     PauseCause, Plan, REASON_BYTES_MAX, Receipt, Record, Refusal, Revision, SHARDS_NAMED_MAX,
     SHARDS_PER_RECORD_MAX, Selector, ServiceSet, Span, Verb, WaveNo, WaveState,
 };
 
+use crate::apply_campaign::Rejudged;
 use crate::contract::OrderKind;
 use crate::engine::Engine;
 use crate::mutant::Mutant;
@@ -187,12 +190,30 @@ impl Engine {
         let leaving = waiting.iter().copied().filter(|shard| !formed.contains_key(shard));
         let closing = leaving.clone().filter(|shard| self.state.shard(*shard).is_under_way());
         let released = self.receipt(leaving.clone());
+        let (passing, failing) = self.rejudged(ix, plan, &leaving.collect());
         Receipt {
             shards_released: released.shards,
             mailboxes_released: released.mailboxes,
             shards_closed: closing.count() as u64,
+            shards_passing: passing.shards,
+            mailboxes_passing: passing.mailboxes,
+            shards_failing: failing.shards,
+            mailboxes_failing: failing.mailboxes,
             ..self.receipt(moved)
         }
+    }
+
+    /// Which shards of the campaign pass another plan's policy and did not before, and the other way round.
+    fn rejudged(&self, ix: CampaignIx, plan: &Plan, leaving: &BTreeSet<ShardIx>) -> (Receipt, Receipt) {
+        let (mut passing, mut failing) = (Vec::new(), Vec::new());
+        for shard in self.state.members(ix).into_iter().filter(|shard| !leaving.contains(shard)) {
+            match self.state.rejudged(shard, &plan.policy) {
+                Rejudged::Stays => {}
+                Rejudged::Passes => passing.push(shard),
+                Rejudged::Fails(_) => failing.push(shard),
+            }
+        }
+        (self.receipt(passing), self.receipt(failing))
     }
 
     fn reform(&mut self, actor: &Actor, ix: CampaignIx, plan: Plan, source: Digest, waves: &[Vec<ShardIx>]) {

@@ -51,6 +51,7 @@ fn campaign_snapshot(campaign: &Campaign) -> CampaignSnapshot {
         ended: campaign.ended,
         paused: campaign.paused,
         clock_behind: campaign.clock_behind,
+        shards_gone: campaign.shards_gone,
         waves: campaign.waves.iter().map(wave).collect(),
     }
 }
@@ -164,6 +165,7 @@ impl State {
             ended,
             paused,
             clock_behind,
+            shards_gone,
             waves,
         } = snapshot;
         let ix = CampaignIx::for_len(self.campaigns.len());
@@ -177,6 +179,7 @@ impl State {
             ended,
             paused,
             clock_behind,
+            shards_gone,
             waves: waves.into_iter().map(wave).collect(),
             ..Campaign::new(plan, source, seed, started)
         });

@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use std::ops::Bound;
 
 use rientro_types::{
-    CampaignId, CampaignState, CampaignView, CellView, Digest, NodeId, NodeView, Phase, Selector, ShardId,
-    ShardState, ShardView, TaskKind, Twin, WAVE_UNASSIGNED, WaitingOn, WaveNo, WaveState, WaveView,
+    CampaignId, CampaignState, CampaignView, CellView, Digest, NodeId, NodeView, Phase, Promotion, Selector,
+    ShardId, ShardState, ShardView, TaskKind, Twin, WAVE_UNASSIGNED, WaitingOn, WaveNo, WaveState, WaveView,
 };
 
 use crate::engine::Engine;
@@ -156,6 +156,7 @@ impl Engine {
             wave: campaign.current_wave(),
             counts: campaign.counts,
             bytes_verified: self.bytes_verified(ix),
+            shards_gone: campaign.shards_gone,
             waves: waves.collect(),
         }
     }
@@ -238,7 +239,9 @@ impl Engine {
         let max = campaign.plan.opening.in_flight_max;
         match (shard.wave(), campaign.current_wave()) {
             (Some(wave), Some(current)) if !campaign.wave_started(wave) => {
-                let (promotion, earlier) = (campaign.plan.waves.promotion, self.state.earlier_wave(ix));
+                let called_off = campaign.wave(current).is_some_and(|wave| wave.counts.is_called_off());
+                let promotion = if called_off { Promotion::Manual } else { campaign.plan.waves.promotion };
+                let earlier = self.state.earlier_wave(ix);
                 WaitingOn::Wave { wave, current, promotion, earlier }
             }
             _ if campaign.in_flight >= max => WaitingOn::OpeningBudget { busy: campaign.in_flight, max },

@@ -1,7 +1,8 @@
 //! Moves campaigns from wave to wave.
 //!
 //! Evidence is counted, never timed: a wave is settled when every one of its shards is open, held, failed or closed by
-//! decision; it passes when its bake is over after that, or a named operator promotes it. Whatever is lost beyond the error
+//! decision; it passes when its bake is over after that, or a named operator promotes it. One that a person has closed, so that
+//! nothing of it is open, has no evidence, and passes by a promotion alone. Whatever is lost beyond the error
 //! budget pauses the campaign before anything else is decided; so does what a wave loses after it has passed.
 
 use rientro_types::{PassCause, PauseCause, Promotion, Record, WaveState};
@@ -36,7 +37,9 @@ impl Engine {
             WaveState::Opening if wave.moving == 0 => Record::WaveSettled { campaign: id, wave: no },
             WaveState::Baking { .. } if wave.moving > 0 => Record::WaveUnsettled { campaign: id, wave: no },
             WaveState::Baking { until }
-                if until <= self.now && campaign.plan.waves.promotion == Promotion::Automatic =>
+                if until <= self.now
+                    && campaign.plan.waves.promotion == Promotion::Automatic
+                    && !wave.counts.is_called_off() =>
             {
                 Record::WavePassed { campaign: id, wave: no, cause: PassCause::Baked }
             }

@@ -140,3 +140,19 @@ fn a_wave_that_baked_forgives_nothing() {
     assert_eq!(cell.campaign("return").state, CampaignState::Running);
     cell.assert_replays();
 }
+
+/// What has gone to another campaign is not counted any more where it was, and not forgotten there either.
+#[test]
+fn what_another_campaign_took_is_told() {
+    let mut cell = Cell::with_fleet(1, 4);
+    let mut first = plan("return");
+    first.covers = Coverage::Shards(vec![shard("a1"), shard("a2")]);
+    cell.start(first);
+    cell.ask(Verb::Abort { campaign: campaign("return") }).unwrap();
+    assert_eq!(cell.campaign("return").shards_gone, 0);
+    cell.start(Plan { covers: Coverage::Shards(vec![shard("a2"), shard("a3")]), ..plan("again") });
+    let view = cell.campaign("return");
+    assert_eq!((view.counts.shards_total(), view.shards_gone), (1, 1));
+    assert_eq!(cell.campaign("again").shards_gone, 0);
+    cell.assert_replays();
+}

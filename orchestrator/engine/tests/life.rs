@@ -397,6 +397,36 @@ fn a_bake_keeps_real_time() {
     assert_eq!(wave(&cell), Some(WaveNo::from_raw(1)));
 }
 
+/// R3: a wave that was called off shows nothing: what comes after it waits for a person, or for something that lives.
+#[test]
+fn a_wave_that_was_closed_passes_by_promotion_alone() {
+    let mut cell = Cell::with_fleet(1, 2);
+    let mut baking = plan("return");
+    baking.waves.schedule = Schedule::List(vec![Share::Shards(1), Share::Rest]);
+    baking.waves.bake = Span::from_secs(600);
+    cell.start(baking);
+    cell.play();
+    let close =
+        Verb::Close { selector: Selector { all: true, ..Selector::default() }, reason: "alarm".to_owned() };
+    cell.ask(close).unwrap();
+    cell.pass_with(700, &["a"]);
+    let view = cell.campaign("return");
+    assert_eq!((view.state, view.wave), (CampaignState::Running, Some(WaveNo::from_raw(0))));
+    let (canary, other) = (view.waves[0].counts, view.waves[1].counts);
+    assert!(canary.is_called_off() && other.is_called_off());
+    cell.ask(Verb::Retry { selector: Selector { all: true, ..Selector::default() } }).unwrap();
+    cell.play();
+    let open =
+        |cell: &Cell, wave: usize| cell.campaign("return").waves[wave].counts.shards_in(ShardState::Open);
+    assert_eq!((open(&cell, 0), open(&cell, 1)), (1, 0), "the canary comes first again");
+    let waiting = cell.state("a1") == ShardState::Verified || cell.state("a2") == ShardState::Verified;
+    assert!(waiting, "the other one waits for the bake");
+    cell.pass_with(700, &["a"]);
+    cell.play();
+    assert_eq!(open(&cell, 1), 1);
+    cell.assert_replays();
+}
+
 fn busy_with(shards: &[&str]) -> Vec<Busy> {
     let busy = |id: &&str| Busy { shard: shard(id), attempt: AttemptNo::from_raw(1), kind: TaskKind::Verify };
     shards.iter().map(busy).collect()

@@ -167,3 +167,26 @@ fn names_that_nothing_has_are_refused() {
     greedy.pace.readers = READERS_MAX + 1;
     assert_eq!(fields(cell.ask(start(&greedy)))[0], "pace.readers");
 }
+
+/// R1: a revision of what is asked of verifications says whom it lets through and whom it holds, before it does.
+#[test]
+fn a_revision_tells_whom_it_lets_through() {
+    let mut cell = Cell::with_fleet(1, 2);
+    let mut strict = in_waves(vec![Share::Shards(1), Share::Rest]);
+    (strict.waves.error_budget_canary, strict.waves.error_budget) = (Ppm::ONE, Ppm::ONE);
+    strict.waves.bake = Span::from_secs(600);
+    cell.start(strict.clone());
+    let (_, task) = cell.ordered().remove(0);
+    cell.result("a", task.shard.as_str(), task.attempt.raw(), verified(Outcome::Damaged, "a"));
+    assert_eq!(cell.state(task.shard.as_str()), ShardState::Held);
+    let mut loose = strict;
+    loose.policy.damaged_per_million_max = 999_999;
+    let rehearsed = cell.rehearse(revise(loose.clone())).unwrap();
+    assert_eq!(
+        (rehearsed.shards_passing, rehearsed.mailboxes_passing, rehearsed.shards_failing),
+        (1, 100, 0)
+    );
+    let decided = cell.ask(revise(loose)).unwrap();
+    assert_eq!(decided.shards_passing, 1);
+    assert_ne!(cell.state(task.shard.as_str()), ShardState::Held);
+}

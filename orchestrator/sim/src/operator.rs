@@ -186,10 +186,12 @@ impl World {
             if matches!(view.state, rientro_types::CampaignState::Paused(_)) {
                 verbs.push(Verb::Resume { campaign });
             }
-            let manual = view.plan.waves.promotion == Promotion::Manual;
-            if let Some(wave) = view.wave.filter(|_| manual && view.state.is_live()) {
-                let state = view.waves.get(wave.raw() as usize).map(|wave| wave.state);
-                if matches!(state, Some(WaveState::Baking { .. })) {
+            if let Some(wave) = view.wave.filter(|_| view.state.is_live())
+                && let Some(shown) = view.waves.get(wave.raw() as usize)
+            {
+                let manual = view.plan.waves.promotion == Promotion::Manual;
+                let baking = matches!(shown.state, WaveState::Baking { .. });
+                if baking && (manual || shown.counts.is_called_off()) {
                     verbs.push(Verb::Promote { campaign, wave });
                 }
             }

@@ -76,6 +76,11 @@ pub enum StateDirError {
         /// What is there of the cell.
         beside: PathBuf,
     },
+    /// An orchestrator is using it.
+    InUse {
+        /// The file that it holds.
+        path: PathBuf,
+    },
     /// There is no backup to restore from.
     BackupMissing {
         /// Where it was looked for.
@@ -122,6 +127,10 @@ impl StateDirError {
                 "restore the newest backup with `rientro journal restore`, or move the whole directory away to found a new, \
                  empty cell",
             ),
+            Self::InUse { path } => Advice::new(
+                format!("an orchestrator runs on this state directory: it holds {}", path.display()),
+                "stop that orchestrator first: what it decides meanwhile would be lost",
+            ),
             Self::BackupMissing { path } => Advice::new(
                 format!("there is no file {}", path.display()),
                 "name the file that `rientro journal backup` wrote",
@@ -147,6 +156,7 @@ impl Error for StateDirError {
             | Self::ForeignKey(_)
             | Self::KeyMissing { .. }
             | Self::JournalMissing { .. }
+            | Self::InUse { .. }
             | Self::BackupMissing { .. } => None,
         }
     }

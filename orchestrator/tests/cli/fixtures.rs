@@ -275,6 +275,7 @@ pub(crate) fn campaign() -> CampaignView {
         wave: Some(WaveNo::from_raw(1)),
         counts: counts(&shards),
         bytes_verified: 200 << 30,
+        shards_gone: 0,
         waves: vec![
             wave(0, WaveState::Passed, 800),
             wave(1, WaveState::Baking { until: CellTime::from_unix_ms(NOW_MS) + minutes(18) }, 0),

@@ -89,6 +89,12 @@ impl Process {
         self.log.take().unwrap().join().unwrap();
     }
 
+    /// Waits until it gives up by itself; gives its log.
+    pub(crate) fn gives_up(mut self) -> Vec<String> {
+        assert!(!self.child.wait().unwrap().success(), "it gives up");
+        self.log.take().unwrap().join().unwrap()
+    }
+
     /// Asks it to stop; gives its log.
     pub(crate) fn terminate(mut self) -> Vec<String> {
         kill_process(self.pid(), Signal::TERM).unwrap();

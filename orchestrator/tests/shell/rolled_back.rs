@@ -88,6 +88,29 @@ async fn a_lost_journal_is_refused_and_no_cell_is_founded() {
     process.operator().await;
 }
 
+/// R4: a journal that is moved away under its orchestrator takes nothing more: what would be written there is lost with it.
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_decided_into_a_journal_that_was_moved_away() {
+    let folder = tempfile::tempdir().unwrap();
+    let process = Process::start(folder.path(), &[]);
+    process.operator().await;
+    let (journal, away) = (folder.path().join("state/journal.redb"), folder.path().join("away"));
+    let limit =
+        |silence: &str| rientro(folder.path(), &["cell", "limits", "set", "--silence", silence, "--yes"]);
+    let (code, out, told) = limit("61s");
+    assert_eq!(code, Some(0), "{out}{told}");
+    std::fs::rename(&journal, &away).unwrap();
+    let (code, out, told) = limit("62s");
+    assert!(code != Some(0) && !out.contains("journal record"), "{out}{told}");
+    let log = process.gives_up();
+    assert!(log.iter().any(|line| line.contains("was moved away or replaced")), "{log:?}");
+    std::fs::rename(&away, &journal).unwrap();
+    let process = Process::start(folder.path(), &[]);
+    process.operator().await;
+    let (code, out, told) = rientro(folder.path(), &["cell", "limits", "show"]);
+    assert!(code == Some(0) && out.contains("61s"), "{out}{told}");
+}
+
 /// A key that is not the cell's is refused at a start, told by a verification when it was put there meanwhile, and refused where
 /// a backup is restored; with the cell's own everything goes on.
 #[tokio::test(flavor = "multi_thread")]

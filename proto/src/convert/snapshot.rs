@@ -50,6 +50,7 @@ message!(v1::CampaignSnapshot => CampaignSnapshot {
     ended as ended_unix_ms,
     paused,
     clock_behind as clock_behind_ms,
+    shards_gone,
     waves in 0..=WAVES_MAX,
 });
 

@@ -11,7 +11,8 @@ use crate::v1;
 message!(v1::Receipt => Receipt {
     changes, decided, shards, mailboxes, skipped, shards_released, mailboxes_released, shards_closed,
     mailboxes_forgiven, capped, wave_shards, wave_mailboxes, shards_beside, kinds_beside,
-    claims_ended, volumes_changed, mailboxes_given_up, by_name, unread,
+    claims_ended, volumes_changed, mailboxes_given_up, by_name, unread, shards_passing, mailboxes_passing, shards_failing,
+    mailboxes_failing,
 });
 
 oneof!(Verb in verb, verb: Verb => Verb {

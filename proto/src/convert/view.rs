@@ -96,6 +96,7 @@ message!(v1::CampaignView => CampaignView {
     wave,
     counts,
     bytes_verified,
+    shards_gone,
     waves in 0..=WAVES_MAX,
 });
 

@@ -82,7 +82,7 @@ generate_struct! {
     NodeSnapshot { node, incarnation, retired, labels, silent, busy }
     Busy { shard, attempt, kind }
     CampaignSnapshot {
-        plan, source, revision, seed, state, started, ended, paused, clock_behind, waves,
+        plan, source, revision, seed, state, started, ended, paused, clock_behind, shards_gone, waves,
     }
     WaveSnapshot { state }
     ShardSnapshot {

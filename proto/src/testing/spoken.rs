@@ -116,7 +116,8 @@ generate_struct! {
     Receipt {
         changes, decided, shards, mailboxes, skipped, shards_released, mailboxes_released, shards_closed,
         mailboxes_forgiven, capped, wave_shards, wave_mailboxes, shards_beside, kinds_beside,
-        claims_ended, volumes_changed, mailboxes_given_up, by_name, unread,
+        claims_ended, volumes_changed, mailboxes_given_up, by_name, unread, shards_passing, mailboxes_passing, shards_failing,
+    mailboxes_failing,
     }
     ShardView { shard, waiting_on }
     MailboxGone { listed, missed, served, shard }
@@ -128,7 +129,7 @@ generate_struct! {
     Twin { since, last, knocks, serves, inside, quiet }
     WaveView { wave, state, counts, mailboxes_lost, mailboxes_returning, mailboxes_lost_max }
     CampaignView {
-        campaign, revision, plan, source, state, started, ended, wave, counts, bytes_verified, waves,
+        campaign, revision, plan, source, state, started, ended, wave, counts, bytes_verified, shards_gone, waves,
     }
     CellView {
         cell, incarnation, epoch, seq_next, at, limits, nodes, nodes_connected, nodes_silent,

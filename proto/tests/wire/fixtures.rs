@@ -157,6 +157,7 @@ pub(crate) fn snapshots() -> Vec<(&'static str, SnapshotRecord)> {
         ended: None,
         paused: Some(Pause { since: CellTime::from_unix_ms(2), cause: pause() }),
         clock_behind: Span::from_ms(3),
+        shards_gone: 4,
         waves: waves.into_iter().map(|state| WaveSnapshot { state }).collect(),
     };
     vec![

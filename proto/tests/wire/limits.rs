@@ -168,6 +168,7 @@ fn the_largest_campaign_fits_into_a_snapshot_and_a_response() {
         wave: None,
         counts,
         bytes_verified: u64::MAX,
+        shards_gone: u64::MAX,
         waves: vec![wave; WAVES_MAX],
     };
     let encoded = v1::CampaignView::from(view).encoded_len();

@@ -363,6 +363,8 @@ pub struct CampaignSnapshot {
     pub paused: Option<Pause>,
     /// How far its own clock is behind real time, pauses and absences together, the present pause not yet counted.
     pub clock_behind: Span,
+    /// Shards that have gone to other campaigns since it was over.
+    pub shards_gone: u64,
     /// Its waves, in order.
     pub waves: Vec<WaveSnapshot>,
 }

@@ -146,4 +146,12 @@ pub struct Receipt {
     pub by_name: u64,
     /// Of shards that are accepted, those that no verification has read to its end.
     pub unread: u64,
+    /// Shards that are held for what was found in them, and pass what the revised plan asks for: they go on to open.
+    pub shards_passing: u64,
+    /// Mailboxes in those.
+    pub mailboxes_passing: u64,
+    /// Shards on their way that do not pass what the revised plan asks for: they are held.
+    pub shards_failing: u64,
+    /// Mailboxes in those.
+    pub mailboxes_failing: u64,
 }

@@ -55,6 +55,14 @@ impl StateCounts {
         self.mailboxes[state as usize]
     }
 
+    /// Whether a person has closed some and nothing is open or on its way: nothing lives that could tell whether more may open.
+    #[must_use]
+    pub fn is_called_off(&self) -> bool {
+        let [closed, held, failed] =
+            [ShardState::Closed, ShardState::Held, ShardState::Failed].map(|state| self.shards_in(state));
+        closed > 0 && closed + held + failed == self.shards_total()
+    }
+
     /// Shards in any state.
     #[must_use]
     pub fn shards_total(&self) -> u64 {
@@ -277,6 +285,8 @@ pub struct CampaignView {
     pub counts: StateCounts,
     /// Bytes of shards whose verification stands or runs, as far as read.
     pub bytes_verified: u64,
+    /// Shards that have gone to other campaigns since it was over: nothing else here counts them.
+    pub shards_gone: u64,
     /// Its waves.
     pub waves: Vec<WaveView>,
 }

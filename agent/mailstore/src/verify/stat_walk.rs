@@ -17,6 +17,9 @@ pub(crate) fn record(out: &mut Vec<u8>, place: &[u8], name: &[u8], meta: &Meta) 
     out.extend_from_slice(&size.to_le_bytes());
     out.extend_from_slice(&meta.mtime_secs.to_le_bytes());
     out.extend_from_slice(&meta.mtime_ns.to_le_bytes());
+    // Nobody sets this one: it tells of a write whose time was put back.
+    out.extend_from_slice(&meta.ctime_secs.to_le_bytes());
+    out.extend_from_slice(&meta.ctime_ns.to_le_bytes());
     out.extend_from_slice(place);
     out.push(b'/');
     out.extend_from_slice(name);

@@ -56,6 +56,8 @@ pub(crate) struct Campaign {
     pub(crate) ended: Option<CellTime>,
     pub(crate) paused: Option<Pause>,
     pub(crate) clock_behind: Span,
+    /// Shards that another campaign has taken.
+    pub(crate) shards_gone: u64,
     pub(crate) waves: Vec<Wave>,
 
     /// While waves are formed: the rank after the greatest, once it was looked for. Nothing else gives ranks meanwhile.
@@ -87,6 +89,7 @@ impl Campaign {
             ended: None,
             paused: None,
             clock_behind: Span::ZERO,
+            shards_gone: 0,
             waves: Vec::new(),
             rank_next: None,
             counts: StateCounts::default(),

@@ -97,6 +97,11 @@ impl Shard {
         matches!(self.held_by(), Some(HeldReason::Contested { .. }))
     }
 
+    /// Whether customers are let in, or about to be.
+    pub(crate) const fn is_open_or_opening(&self) -> bool {
+        matches!(self.phase, Phase::Opening { .. } | Phase::Open { .. })
+    }
+
     /// Whether it is in service and wrong: what would hold it were it on its way.
     pub(crate) fn is_impaired(&self) -> bool {
         self.blocked.is_some() && self.state() == ShardState::Open

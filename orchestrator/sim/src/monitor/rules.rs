@@ -2,7 +2,7 @@
 
 use rientro_types::{
     AttemptNo, CampaignId, CellTime, Decision, HeldReason, NodeId, Outcome, PassCause, Phase, Policy, Record,
-    ServiceSet, ShardId, ShardSnapshot, Span, TaskEnd, TaskFailure, TaskKind, WaveNo,
+    ServiceSet, ShardId, ShardSnapshot, ShardState, Span, TaskEnd, TaskFailure, TaskKind, WaveNo,
 };
 
 use super::Monitor;
@@ -356,11 +356,23 @@ impl Monitor {
         let Some(book) = self.books.wave_of(campaign, wave) else { return };
         let right = match cause {
             PassCause::Promoted => by_operator,
-            PassCause::Baked => book.baked.is_some_and(|end| at >= end),
+            PassCause::Baked => book.baked.is_some_and(|end| at >= end) && self.has_evidence(campaign, wave),
         };
         if !right {
             self.broken("R3", None, format!("wave {wave} of {campaign} passes ({cause:?}) without its bake"));
         }
+    }
+
+    /// Something of the wave is open, or nobody has closed any of it.
+    fn has_evidence(&self, campaign: CampaignId, wave: WaveNo) -> bool {
+        let of_wave = self.books.shards().filter(|(_, book)| book.member == Some((campaign, wave)));
+        let mut states = of_wave.filter_map(|(shard, _)| self.state_of(*shard));
+        let mut closed = false;
+        let open = states.any(|state| {
+            closed |= state == ShardState::Closed;
+            state == ShardState::Open
+        });
+        open || !closed
     }
 
     /// What a record that names no single shard did to each: enters the books, and is checked against what it may do.

@@ -129,6 +129,14 @@ fn clauses(receipt: &Receipt) -> Vec<String> {
         };
         clauses.push(format!("out of the campaign: {leaving}, {closed}"));
     }
+    if receipt.shards_passing > 0 {
+        let passing = size(receipt.shards_passing, receipt.mailboxes_passing);
+        clauses.push(format!("held and let through by the plan now: {passing}"));
+    }
+    if receipt.shards_failing > 0 {
+        let failing = size(receipt.shards_failing, receipt.mailboxes_failing);
+        clauses.push(format!("on the way and held by the plan now: {failing}"));
+    }
     if receipt.mailboxes_forgiven > 0 {
         let lost = plural(receipt.mailboxes_forgiven, "mailbox");
         clauses.push(format!("forgiven: {lost} lost so far, for the error budget of their wave"));
@@ -218,6 +226,10 @@ fn show(session: &Session, telling: Telling, receipt: &Receipt) -> Result<(), Fa
             "mailboxes_given_up": receipt.mailboxes_given_up,
             "by_name": receipt.by_name,
             "unread": receipt.unread,
+            "shards_passing": receipt.shards_passing,
+            "mailboxes_passing": receipt.mailboxes_passing,
+            "shards_failing": receipt.shards_failing,
+            "mailboxes_failing": receipt.mailboxes_failing,
             "kinds_beside": receipt.kinds_beside.iter().map(|kind| kind.code()).collect::<Vec<_>>(),
         }));
     }

@@ -217,6 +217,9 @@ pub(crate) fn campaign_grid(view: &CampaignView, now: CellTime) -> Grid {
     let total = plural(counts.mailboxes_total(), "mailbox");
     row("back", format!("{} of {total} ({})", count(back), percent(back, counts.mailboxes_total())).into());
     row("shards", state_line(view).into());
+    if view.shards_gone > 0 {
+        row("gone", format!("{} to other campaigns since", plural(view.shards_gone, "shard")).into());
+    }
     row("verified", bytes(view.bytes_verified).into());
     grid
 }

@@ -205,6 +205,7 @@ pub(crate) fn campaign(campaign: &CampaignView, now: CellTime) -> Value {
         "ended": campaign.ended.map(rfc3339),
         "wave": campaign.wave.map(rientro_types::WaveNo::raw),
         "bytes_verified": campaign.bytes_verified,
+        "shards_gone": campaign.shards_gone,
         "counts": counts(&campaign.counts),
         "waves": campaign.waves.iter().map(|w| wave(campaign, w, now)).collect::<Vec<_>>(),
         "next": next(&steps::of_campaign(campaign)),

@@ -57,7 +57,8 @@ pub(crate) async fn run(session: &Session, campaign: CampaignId) -> Result<(), F
 
 /// Something is held, or the campaign is over and not everything is back.
 fn verdict(view: &CampaignView) -> Result<(), Failure> {
-    let all_back = view.counts.shards_in(ShardState::Open) == view.counts.shards_total();
+    let all_back =
+        view.counts.shards_in(ShardState::Open) == view.counts.shards_total() && view.shards_gone == 0;
     let sound = lost_shards(view) == 0 && (all_back || view.state.is_live());
     if sound { Ok(()) } else { Err(Failure::Unsound) }
 }
@@ -89,7 +90,10 @@ fn print(session: &Session, view: &CampaignView, stuck: &[ShardView], now: CellT
     show_waves(session, view, now)?;
     let (shards, mailboxes) = sum(&view.counts, &away());
     if shards == 0 {
-        out.line("\nEverything is back.")?;
+        out.line(match view.shards_gone {
+            0 => "\nEverything is back.",
+            _ => "\nWhat is still in this campaign is back; of what has gone to others, see their reports: rientro campaign list",
+        })?;
         return steps::print(session, &steps::of_campaign(view));
     }
     let size = |shards, mailboxes| (plural(shards, "shard"), plural(mailboxes, "mailbox"));

@@ -10,7 +10,7 @@ use rientro_types::{
 use crate::failure::Failure;
 use crate::human;
 use crate::session::Session;
-use crate::words::lost_shards;
+use crate::words::{lost_shards, waits_for_promotion};
 
 /// A command an operator could run, and what for.
 pub(crate) type NextStep = (String, &'static str);
@@ -203,7 +203,7 @@ pub(crate) fn of_campaign(campaign: &CampaignView) -> Vec<NextStep> {
         }
         (CampaignState::Running | CampaignState::Forming, Some(wave)) => {
             steps.push((format!("rientro watch {id}"), "see it come back"));
-            if campaign.plan.waves.promotion == Promotion::Manual {
+            if waits_for_promotion(campaign) {
                 let is_last = campaign.waves.last().is_some_and(|last| last.wave == wave);
                 let purpose = if is_last {
                     "let the last wave pass: the campaign ends"

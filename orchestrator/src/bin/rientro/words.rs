@@ -330,11 +330,18 @@ fn wave_turn(view: &ShardView, campaign: Option<&CampaignView>, now: CellTime) -
     let before = campaign.waves.iter().take_while(|wave| wave.wave < member.wave);
     let ahead: Vec<&WaveView> = before.filter(|wave| wave.state != WaveState::Passed).collect();
     let count = human::plural(ahead.len() as u64, "wave");
-    if campaign.plan.waves.promotion == Promotion::Manual {
+    if waits_for_promotion(campaign) {
         return format!("no time can be said: {count} before it must be promoted by an operator");
     }
     let bakes = bakes_left(ahead.into_iter(), campaign.plan.waves.bake, now);
     format!("not before {} ({count} before it, {} of bake)", human::moment(now + bakes), human::span(bakes))
+}
+
+/// Whether the campaign goes no further than its wave before somebody promotes that.
+pub(crate) fn waits_for_promotion(campaign: &CampaignView) -> bool {
+    let current = campaign.waves.iter().find(|wave| Some(wave.wave) == campaign.wave);
+    campaign.plan.waves.promotion == Promotion::Manual
+        || current.is_some_and(|wave| wave.counts.is_called_off())
 }
 
 /// Bake time that waves still have ahead of them.

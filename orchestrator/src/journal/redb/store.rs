@@ -4,6 +4,7 @@
 //! leads from a failed read, write or sync back to the same open file.
 
 use std::fs::OpenOptions;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
@@ -37,6 +38,8 @@ pub(super) struct Store {
     pub(super) draft: Mutex<Option<u64>>,
     /// The first error of the storage.
     poison: OnceLock<String>,
+    /// Device and inode of the file, where there is one.
+    identity: Option<(u64, u64)>,
 }
 
 impl std::fmt::Debug for Store {
@@ -50,7 +53,9 @@ impl Store {
     pub(super) fn open(path: &Path, options: RedbOptions) -> Result<Self, JournalError> {
         let file = OpenOptions::new().read(true).write(true).open(path);
         let file = file.map_err(|e| JournalError::opening(path, e))?;
-        Self::on_backend(path, file_backend(path, file)?, options)
+        let identity = identity(&file.metadata().map_err(|e| JournalError::opening(path, e))?);
+        let store = Self::on_backend(path, file_backend(path, file)?, options)?;
+        Ok(Self { identity: Some(identity), ..store })
     }
 
     /// Opens what `backend` holds, after checking all of it.
@@ -80,7 +85,24 @@ impl Store {
             trimming: Mutex::new(()),
             draft: Mutex::new(None),
             poison: OnceLock::new(),
+            identity: None,
         })
+    }
+
+    /// Whoever moves the file away, or another one into its place, has what is written here lost with the process.
+    fn require_in_place(&self) -> Result<(), JournalError> {
+        let Some(own) = self.identity else { return Ok(()) };
+        let there = match std::fs::metadata(&self.path) {
+            Ok(there) => Some(identity(&there)),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
+            Err(error) => return Err(JournalError::io("look at", &self.path, error)),
+        };
+        if there == Some(own) {
+            return Ok(());
+        }
+        let why = "the file was moved away or replaced while the orchestrator was using it";
+        self.poison(why.to_owned());
+        Err(JournalError::poisoned(&self.path, why.to_owned()))
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -162,6 +184,7 @@ impl Store {
     pub(super) fn append(&self, writer: Option<Epoch>, entry: &SealedEntry) -> Result<(), JournalError> {
         let _writing = lock(&self.writing);
         admit(&self.head()?, writer, entry)?;
+        self.require_in_place()?;
         self.require_room(entry.stored_len())?;
         self.write(|txn| {
             txn.open_table(ENTRIES)?.insert(entry.seq().raw(), entry.to_stored().as_slice())?;
@@ -265,6 +288,11 @@ impl Store {
 /// Locks; a panic of another holder left nothing half done that the storage would not know of.
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Device and inode.
+fn identity(meta: &std::fs::Metadata) -> (u64, u64) {
+    (meta.dev(), meta.ino())
 }
 
 /// Whether `entry` may be written by `writer` and comes next.

@@ -7,9 +7,9 @@
 
 use std::collections::VecDeque;
 
-use rientro_types::{CampaignState, CampaignView, CellTime, Promotion, ShardState, Span};
+use rientro_types::{CampaignState, CampaignView, CellTime, ShardState, Span};
 
-use crate::words::bakes_left;
+use crate::words::{bakes_left, waits_for_promotion};
 
 /// How far back evidence counts: long enough for several shards, short enough to follow a change of pace.
 const WINDOW_MS: u64 = 180_000;
@@ -107,7 +107,7 @@ impl Pace {
             CampaignState::Forming | CampaignState::Running => {}
         }
         let verified = self.until_verified(campaign);
-        if campaign.plan.waves.promotion == Promotion::Manual && campaign.wave.is_some() {
+        if waits_for_promotion(campaign) && campaign.wave.is_some() {
             return Eta::Operator { verified };
         }
         let bakes = bakes_left(campaign.waves.iter(), campaign.plan.waves.bake, now);
@@ -232,7 +232,7 @@ mod tests {
     #[test]
     fn who_must_act_is_said_instead_of_a_time() {
         let mut view = campaign(700, 300);
-        view.plan.waves.promotion = Promotion::Manual;
+        view.plan.waves.promotion = rientro_types::Promotion::Manual;
         assert_eq!(seen(&[]).eta(&view, now()), Eta::Operator { verified: None });
         view.state = CampaignState::Paused(rientro_types::PauseCause::Operator);
         assert_eq!(seen(&[]).eta(&view, now()), Eta::Paused);

@@ -31,6 +31,7 @@ pub(crate) fn campaign(waiting: u64, open: u64) -> CampaignView {
         wave: Some(WaveNo::from_raw(0)),
         counts,
         bytes_verified: open * 1_000_000,
+        shards_gone: 0,
         waves: vec![wave(0, WaveState::Opening, counts)],
     }
 }

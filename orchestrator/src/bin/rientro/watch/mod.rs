@@ -96,10 +96,14 @@ fn conclude(session: &Session, campaign: &CampaignView) -> Result<(), Failure> {
     let aborted = campaign.state == CampaignState::Aborted;
     if !session.out.is_json() {
         let end = if aborted { "was aborted" } else { "has ended" };
-        match away {
-            0 => note(format_args!(
+        match (away, campaign.shards_gone) {
+            (0, 0) => note(format_args!(
                 "Campaign {id} {end}: all {} are back.",
                 plural(counts.mailboxes_total(), "mailbox")
+            )),
+            (0, gone) => note(format_args!(
+                "Campaign {id} {end}; {} went to other campaigns since: rientro campaign list",
+                plural(gone, "shard")
             )),
             _ => note(format_args!(
                 "Campaign {id} {end}: {} not back, {} of them held or failed. Look further: rientro campaign report {id}",
@@ -108,7 +112,7 @@ fn conclude(session: &Session, campaign: &CampaignView) -> Result<(), Failure> {
             )),
         }
     }
-    if away == 0 && !aborted { Ok(()) } else { Err(Failure::Unsound) }
+    if away == 0 && campaign.shards_gone == 0 && !aborted { Ok(()) } else { Err(Failure::Unsound) }
 }
 
 struct Watch<'a> {
