@@ -175,6 +175,29 @@ async fn a_list_that_is_gone_is_named() {
     .await;
 }
 
+/// R7: a verification of other mailboxes than were listed is none, however many there are: the new list is told first.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_swapped_mailbox_is_listed_before_its_shard_is_verified() {
+    let node = Node::new();
+    node.volume.shard("s1", 3, 2);
+    let mut orchestrator = Orchestrator::start().await;
+    let _agent = node.start(&[&orchestrator.endpoint()]);
+    let (mut session, _) = orchestrator.greeted(&welcome()).await;
+    within(orchestrator.inventories.recv()).await.unwrap();
+    let listed = within(orchestrator.mailboxes.recv()).await.unwrap();
+    let domain = node.volume.path.join("s1/ex.org");
+    fs::rename(domain.join("user000"), domain.join("stranger")).unwrap();
+    session.start(order(1), verify("s1", 1, node.volume.id)).await;
+    assert_eq!(session.result().await.2, TaskEnd::Failed(TaskFailure::Changed));
+    within(orchestrator.inventories.recv()).await.unwrap();
+    let listed_again = within(orchestrator.mailboxes.recv()).await.unwrap();
+    assert_ne!(listed, listed_again);
+    session.acknowledge(shard("s1"), attempt(1)).await;
+    session.start(order(2), verify("s1", 2, node.volume.id)).await;
+    let end = session.result().await.2;
+    assert!(matches!(end, TaskEnd::Verified { .. }), "{end:?}");
+}
+
 /// Garbage ends a session and nothing else: a message that is none of ours, a second Welcome, one of 100 MB.
 #[tokio::test(flavor = "multi_thread")]
 async fn garbage_ends_the_session_and_nothing_else() {

@@ -159,6 +159,25 @@ fn a_store_is_left_as_it_was() {
     assert_eq!(portrait(store.dir.path()), before);
 }
 
+/// A write that leaves size and time as they were is a change all the same.
+#[test]
+fn a_stat_walk_sees_what_set_its_time_back() {
+    let (store, anna) = Store::with_anna();
+    let walk = || stat_walk(&store.task(), &Control::default()).unwrap();
+    let first = walk();
+    let file = fs::File::options().write(true).open(anna.file(1)).unwrap();
+    let modified = file.metadata().unwrap().modified().unwrap();
+    let changed = || file.metadata().map(|meta| (meta.ctime(), meta.ctime_nsec())).unwrap();
+    let before = changed();
+    wait_for("the file system's clock moves", || {
+        file.write_all_at(b"changed", 5_000).unwrap();
+        file.set_modified(modified).unwrap();
+        changed() != before
+    });
+    assert_eq!(file.metadata().unwrap().modified().unwrap(), modified);
+    assert_ne!(walk(), first);
+}
+
 /// The digest of a stat walk is that of a verification, and moves with any change it can see.
 #[test]
 fn a_stat_walk_tells_whether_anything_changed() {
