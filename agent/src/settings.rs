@@ -183,6 +183,17 @@ pub enum SettingsError {
         /// Most.
         max: usize,
     },
+    /// Two roots are one directory: each of its shards would be claimed twice.
+    #[error("root {0} is there twice; name it once")]
+    RootTwice(PathBuf),
+    /// What the agent keeps would stand among mail.
+    #[error("`state` {state} is below root {root}; put it elsewhere: the agent writes nothing among mail")]
+    StateInRoot {
+        /// The state directory.
+        state: PathBuf,
+        /// The root.
+        root: PathBuf,
+    },
     /// An endpoint cannot be used.
     #[error(
         "endpoint `{0}` cannot be used; without TLS it is http://127.0.0.1:PORT, http://[::1]:PORT, http://localhost:PORT or \
@@ -232,8 +243,24 @@ impl Settings {
     /// [`SettingsError`], which names the setting.
     pub fn load(file: Option<&Path>, over: Overrides) -> Result<Self, SettingsError> {
         let file = file.map_or_else(|| Ok(FileSettings::default()), read)?;
-        validate(file, over)
+        let settings = validate(file, over)?;
+        apart(&settings.state, &settings.roots)?;
+        Ok(settings)
     }
+}
+
+/// Roots are different directories, and the state directory is in none. By their names alone: a disk that hangs keeps no agent
+/// from starting.
+fn apart(state: &Path, roots: &[Root]) -> Result<(), SettingsError> {
+    for (at, root) in roots.iter().enumerate() {
+        if let Some(twin) = roots[..at].iter().find(|before| before.path == root.path) {
+            return Err(SettingsError::RootTwice(twin.path.clone()));
+        }
+        if state.starts_with(&root.path) {
+            return Err(SettingsError::StateInRoot { state: state.to_owned(), root: root.path.clone() });
+        }
+    }
+    Ok(())
 }
 
 fn read(path: &Path) -> Result<FileSettings, SettingsError> {

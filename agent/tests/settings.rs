@@ -46,6 +46,26 @@ fn a_list_of_expected_mailboxes_is_read_by_a_check() {
     }
 }
 
+/// Mail is never written among, and no shard is claimed twice by one setting too many.
+#[test]
+fn places_that_cannot_be_are_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("agent.toml");
+    let check = |state: &str, roots: &[&str]| {
+        let root =
+            |path: &&str| format!("[[roots]]\npath = {path:?}\nlayout = \"{{user}}\"\nshard_id = \"v\"\n");
+        let roots: String = roots.iter().map(root).collect();
+        let text = format!("node = \"n\"\nstate = {state:?}\nendpoints = [\"http://127.0.0.1:1\"]\n{roots}");
+        fs::write(&file, text).unwrap();
+        checked(file.to_str().unwrap(), &[], &[])
+    };
+    assert!(check("/s", &["/mail/a", "/mail/ab"]).contains("settings are good"));
+    let told = check("/s", &["/mail/a", "/mail/b", "/mail//a/"]);
+    assert!(told.contains("/mail//a/ is there twice") || told.contains("/mail/a is there twice"), "{told}");
+    let told = check("/mail/a/ex.org/state", &["/mail/b", "/mail/a"]);
+    assert!(told.contains("is below root /mail/a; put it elsewhere"), "{told}");
+}
+
 #[test]
 fn flags_stand_above_the_environment_and_that_above_the_file() {
     let dir = tempfile::tempdir().unwrap();
