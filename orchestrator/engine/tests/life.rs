@@ -378,15 +378,21 @@ fn absence_is_charged_to_nobody() {
     assert_eq!(cell.view("a1").shard.failures, 0);
 }
 
-/// T27: a bake is a time of the world outside, and passes while nobody listens.
-#[test]
-fn a_bake_keeps_real_time() {
+/// A canary of one shard bakes for ten minutes; another shard waits for that.
+fn baking() -> Cell {
     let mut cell = Cell::with_fleet(1, 2);
     let mut baking = plan("return");
     baking.waves.schedule = Schedule::List(vec![Share::Shards(1), Share::Rest]);
     baking.waves.bake = Span::from_secs(600);
     cell.start(baking);
     cell.play();
+    cell
+}
+
+/// T27: a bake is a time of the world outside, and passes while nobody listens.
+#[test]
+fn a_bake_keeps_real_time() {
+    let mut cell = baking();
     let wave = |cell: &Cell| cell.campaign("return").wave;
     assert_eq!(wave(&cell), Some(WaveNo::from_raw(0)));
     cell.restart(Span::from_secs(300));
@@ -400,12 +406,7 @@ fn a_bake_keeps_real_time() {
 /// R3: a wave that was called off shows nothing: what comes after it waits for a person, or for something that lives.
 #[test]
 fn a_wave_that_was_closed_passes_by_promotion_alone() {
-    let mut cell = Cell::with_fleet(1, 2);
-    let mut baking = plan("return");
-    baking.waves.schedule = Schedule::List(vec![Share::Shards(1), Share::Rest]);
-    baking.waves.bake = Span::from_secs(600);
-    cell.start(baking);
-    cell.play();
+    let mut cell = baking();
     let close =
         Verb::Close { selector: Selector { all: true, ..Selector::default() }, reason: "alarm".to_owned() };
     cell.ask(close).unwrap();
