@@ -183,9 +183,6 @@ pub enum SettingsError {
         /// Most.
         max: usize,
     },
-    /// Two roots are one directory: each of its shards would be claimed twice.
-    #[error("root {0} is there twice; name it once")]
-    RootTwice(PathBuf),
     /// What the agent keeps would stand among mail.
     #[error("`state` {state} is below root {root}; put it elsewhere: the agent writes nothing among mail")]
     StateInRoot {
@@ -249,18 +246,12 @@ impl Settings {
     }
 }
 
-/// Roots are different directories, and the state directory is in none. By their names alone: a disk that hangs keeps no agent
-/// from starting.
+/// The state directory is in no root. By their names alone: a disk that hangs keeps no agent from starting.
 fn apart(state: &Path, roots: &[Root]) -> Result<(), SettingsError> {
-    for (at, root) in roots.iter().enumerate() {
-        if let Some(twin) = roots[..at].iter().find(|before| before.path == root.path) {
-            return Err(SettingsError::RootTwice(twin.path.clone()));
-        }
-        if state.starts_with(&root.path) {
-            return Err(SettingsError::StateInRoot { state: state.to_owned(), root: root.path.clone() });
-        }
+    match roots.iter().find(|root| state.starts_with(&root.path)) {
+        Some(root) => Err(SettingsError::StateInRoot { state: state.to_owned(), root: root.path.clone() }),
+        None => Ok(()),
     }
-    Ok(())
 }
 
 fn read(path: &Path) -> Result<FileSettings, SettingsError> {

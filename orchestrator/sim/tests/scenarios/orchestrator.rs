@@ -120,8 +120,8 @@ fn a_restored_journal_waits_for_a_person() {
         assert_eq!(s.world.agents[at / 2].serves(shard(at)), ServiceSet::ALL, "nothing is closed unasked");
     }
     let cell = s.world.engine().unwrap().cell_view().unwrap();
-    assert_eq!(cell.incarnation.raw(), 2);
-    assert!(cell.epoch.raw() > 1);
+    assert!(cell.incarnation.raw() > 1 && cell.epoch.raw() > 1);
+    let life = cell.incarnation.raw();
     let first = rientro_sim::script::only(&[shard(0), shard(1)]);
     let reason = || "looked at by hand".to_owned();
     s.ask(Verb::Adopt { selector: first, services: ServiceSet::ALL, reason: reason() }).unwrap();
@@ -132,7 +132,7 @@ fn a_restored_journal_waits_for_a_person() {
     assert_eq!((s.count(ShardState::Open), s.count(ShardState::Closed)), (2, 2));
     s.ask(Verb::Start { plan: Box::new(tolerant()), source: rientro_types::Digest::ZERO }).unwrap();
     s.until("the rest is open", |s| s.count(ShardState::Open) == 4);
-    assert!(s.shard(shard(2)).attempt.raw() > 1 << 20, "no attempt of the lost time is used again");
+    assert!(s.shard(shard(2)).attempt.raw() > life, "no attempt of the lost time is used again");
     drop(s.ask(Verb::Close { selector: all(), reason: reason() }));
     s.assert_well();
 }
