@@ -41,9 +41,10 @@ closure_of() {
     apt-get "${apt_options[@]}" -s install --no-install-recommends "$@" 2>/dev/null | awk '$1 == "Inst" { print $2 }' || true
 }
 
-# Downloads packages into the folder $1.
+# Downloads packages into the folder $1, which then holds these and nothing else.
 download() {
     local into=$1; shift
+    rm -rf "$into"
     mkdir -p "$into"
     (cd "$into" && timeout "$download_seconds_max" apt-get "${apt_options[@]}" download "$@" >&2)
 }
