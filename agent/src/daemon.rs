@@ -332,7 +332,7 @@ impl Daemon {
             Written::Lost(why) => bail!("the state directory cannot be trusted any more: {why}"),
             Written::Done { durable, refused } => {
                 self.step(Input::Written(durable));
-                if let Some((facts, why)) = refused {
+                for (facts, why) in refused {
                     tracing::warn!(facts = facts.len(), why, "facts not written");
                     self.step(Input::NotWritten(facts, why));
                 }

@@ -18,8 +18,8 @@ pub enum Written {
     Done {
         /// Durable, in the order they were given.
         durable: Vec<Fact>,
-        /// Not written, and why.
-        refused: Option<(Vec<Fact>, String)>,
+        /// Not written, and why: there may be several reasons.
+        refused: Vec<(Vec<Fact>, String)>,
     },
     /// What is on the disk is not known.
     Lost(String),
@@ -99,21 +99,24 @@ impl Desk {
     }
 
     fn write(&mut self, batch: Vec<Fact>) -> Written {
-        let (durable, refused) = match self.take_space(&batch) {
-            Ok(()) => (batch, None),
+        let mut refused = Vec::new();
+        let mut durable = match self.take_space(&batch) {
+            Ok(()) => batch,
             Err(why) => {
                 let (begun, rest) = batch.into_iter().partition(|fact| matches!(fact, Fact::Begun { .. }));
-                (rest, Some((begun, why)))
+                refused.push((begun, why));
+                rest
             }
         };
+        let mut whole = 0;
         for part in durable.chunks(FACTS_PER_WRITE_MAX) {
             match self.ledger.append(part) {
-                Ok(()) => {}
+                Ok(()) => whole += part.len(),
                 Err(AppendError::Broken(error)) => return Written::Lost(error.to_string()),
                 Err(AppendError::Refused(error)) => {
-                    // One batch is one part but after a long absence; then a part before may be written twice, which is harmless.
                     let why = format!("cannot write to the state directory: {error}");
-                    return Written::Done { durable: Vec::new(), refused: Some((durable, why)) };
+                    refused.push((durable.split_off(whole), why));
+                    break;
                 }
             }
         }
@@ -158,4 +161,58 @@ impl Desk {
 fn free_bytes(path: &std::path::Path) -> std::io::Result<u64> {
     let stat = rustix::fs::statvfs(path)?;
     Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::{self, File};
+    use std::io::Write;
+    use std::os::fd::AsRawFd;
+
+    use rientro_types::{
+        AttemptNo, CellId, Digest, Epoch, Incarnation, Order, Seq, ShardId, TaskKind, Witness,
+    };
+    use rientro_wire::session::RunningTask;
+    use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
+
+    use super::*;
+
+    fn order(seq: u64) -> Order {
+        Order {
+            cell: CellId::new("cell").unwrap(),
+            incarnation: Incarnation::from_raw(1),
+            epoch: Epoch::from_raw(1),
+            seq: Seq::from_raw(seq),
+        }
+    }
+
+    /// A ledger in a file that cannot grow, as on a full disk, and that file.
+    fn full(state: &StateDir) -> (Ledger, File) {
+        let content = fs::read(state.path().join("ledger")).unwrap();
+        let mut file = File::from(memfd_create("ledger", MemfdFlags::ALLOW_SEALING).unwrap());
+        file.write_all(&content).unwrap();
+        fcntl_add_seals(&file, SealFlags::GROW).unwrap();
+        let path = format!("/proc/self/fd/{}", file.as_raw_fd());
+        (Ledger::open(path.as_ref()).unwrap().0, file)
+    }
+
+    /// A beginning for which there is no space is refused also when nothing else of its batch can be written: nothing that was
+    /// given is left without an answer.
+    #[test]
+    fn each_fact_of_a_batch_is_answered() {
+        let dir = tempfile::tempdir().unwrap();
+        let (state, _, facts) = StateDir::open(dir.path()).unwrap();
+        let (ledger, _file) = full(&state);
+        let (shown, path) = (state.services(), state.path().to_owned());
+        let mut desk = Desk { ledger, facts, shown, state: path, space_min: u64::MAX };
+        let (order, shard) = (order(1), ShardId::new("s1").unwrap());
+        let task = RunningTask { shard, attempt: AttemptNo::from_raw(1), kind: TaskKind::Verify };
+        let begun = Fact::Begun { order, task };
+        let obeyed = Fact::Obeyed(Witness { order, entry: Digest::of(b"entry") });
+        let Written::Done { durable, refused } = desk.write(vec![begun.clone(), obeyed.clone()]) else {
+            panic!("the ledger can go on")
+        };
+        let answered: Vec<_> = refused.into_iter().flat_map(|(facts, _)| facts).collect();
+        assert_eq!((durable, answered), (vec![], vec![begun, obeyed]));
+    }
 }
