@@ -317,19 +317,14 @@ impl Core {
 
     /// What becomes true once a fact is durable.
     fn written(&mut self, fact: &Fact) {
-        let new_life = self.is_new_life(fact);
+        let before = self.facts.fence;
         self.facts.apply(fact);
+        if self.facts.fence > before {
+            self.fence_rose(before);
+        }
         match *fact {
-            Fact::Fence(_) => {
-                if new_life {
-                    self.void_tries();
-                }
-                let durable = self.facts.fence;
-                if self.terms.as_ref().is_some_and(|terms| !terms.greeted && durable >= Some(terms.fence)) {
-                    self.greet();
-                }
-            }
-            Fact::Begun { task, .. } => self.begin((task.shard, task.attempt)),
+            Fact::Fence(_) | Fact::Obeyed(_) => {}
+            Fact::Begun { order, task } => self.begin((task.shard, task.attempt), &order),
             Fact::Ended { shard, attempt, .. } => {
                 self.tries.remove(&(shard, attempt));
                 self.tell_results();
@@ -344,28 +339,29 @@ impl Core {
                 self.no_longer_serving(shard, &order);
                 self.send(AgentMessage::ServicesSeen { shard, services, order });
             }
-            Fact::Obeyed(_) => {}
         }
     }
 
-    fn is_new_life(&self, fact: &Fact) -> bool {
-        match (fact, &self.facts.fence) {
-            (Fact::Fence(order), Some(held)) => held.incarnation < order.incarnation,
-            (
-                Fact::Fence(_)
-                | Fact::Begun { .. }
-                | Fact::Ended { .. }
-                | Fact::Settled { .. }
-                | Fact::Services { .. }
-                | Fact::Obeyed(_),
-                _,
-            ) => false,
+    /// A newer life or term than this one is durable.
+    fn fence_rose(&mut self, before: Option<Order>) {
+        let durable = self.facts.fence;
+        if before.map(|fence| fence.incarnation) < durable.map(|fence| fence.incarnation) {
+            self.void_tries();
         }
+        if self.terms.as_ref().is_some_and(|terms| !terms.greeted && durable >= Some(terms.fence)) {
+            self.greet();
+        }
+    }
+
+    /// Whether a new life of the cell was met that is not durable yet: once it is, all tries of this one are void.
+    fn is_life_over(&self) -> bool {
+        let life = |fence: Option<Order>| fence.map(|fence| fence.incarnation);
+        life(self.facts.fence) < life(self.fence)
     }
 
     fn not_written(&mut self, fact: Fact, why: &str) {
         match fact {
-            Fact::Begun { task, .. } => self.refuse_try((task.shard, task.attempt), why),
+            Fact::Begun { order, task } => self.not_begun((task.shard, task.attempt), &order, why),
             // Tried again until there is room: results are not lost, and what is not confirmed yet is confirmed then.
             Fact::Fence(_) | Fact::Ended { .. } | Fact::Settled { .. } | Fact::Services { .. } => {
                 self.unwritten.push(fact);
@@ -378,16 +374,15 @@ impl Core {
         }
     }
 
-    /// Facts that could not be written, but for services that a newer order has overtaken.
+    /// Facts that could not be written, but for what a newer order, term or life has overtaken.
     fn write_again(&mut self) {
         for fact in std::mem::take(&mut self.unwritten) {
             let overtaken = match &fact {
                 Fact::Services { shard, order, .. } => self.serving.get(shard) != Some(order),
-                Fact::Fence(_)
-                | Fact::Begun { .. }
-                | Fact::Ended { .. }
-                | Fact::Settled { .. }
-                | Fact::Obeyed(_) => false,
+                Fact::Fence(fence) => self.fence != Some(*fence) || self.facts.fence >= Some(*fence),
+                // They tell no life, and would be written behind the new one.
+                Fact::Ended { .. } | Fact::Settled { .. } => self.is_life_over(),
+                Fact::Begun { .. } | Fact::Obeyed(_) => false,
             };
             if !overtaken {
                 self.effects.push(Effect::Write(fact));

@@ -56,12 +56,8 @@ impl Core {
     }
 
     fn cancel(&mut self, shard: ShardId, attempt: AttemptNo) {
-        if self.cancel_try((shard, attempt)) {
-            return;
-        }
-        match self.facts.shards.get(&shard).and_then(|facts| facts.outbox.get(&attempt)).cloned() {
-            Some(end) => self.tell(shard, attempt, end),
-            None => self.send(AgentMessage::TaskStopped { shard, attempt }),
+        if !self.cancel_try((shard, attempt)) {
+            self.answer_old((shard, attempt));
         }
     }
 

@@ -356,3 +356,86 @@ fn orders_of_one_entry_are_witnessed_once() {
     drop(core.step(Input::Written(vec![later])));
     assert_eq!(core.facts().witness().map(|witness| witness.order), Some(order(9)));
 }
+
+/// R5: a term that could not be written in its time takes nothing back from a later one that could.
+#[test]
+fn a_fence_that_was_overtaken_is_not_written_again() {
+    let mut core = connected();
+    let fence = |epoch| Fact::Fence(order_of(1, epoch, 0));
+    assert_eq!(core.step(welcome(order_of(1, 5, 0))), [Effect::Write(fence(5))]);
+    assert_eq!(core.step(Input::NotWritten(vec![fence(5)], "no space".to_owned())), []);
+    assert_eq!(core.step(Input::Disconnected), []);
+    assert_eq!(settle(&mut core, welcome(order_of(1, 6, 0))), []);
+    assert_eq!(core.step(Input::Tick(Vec::new())), []);
+    assert_eq!(core.facts().fence, Some(order_of(1, 6, 0)));
+}
+
+/// T29: what a try of an earlier life comes to once a new life is met is told to nobody, whatever is written when: the new life
+/// may begin a try of the same number.
+#[test]
+fn a_try_of_an_earlier_life_leaves_no_result_however_it_ends() {
+    let reborn = order_of(2, 1, 0);
+    let begin = || {
+        let mut core = connected();
+        let run = run_of(&settle(&mut core, start(order(1), 5)));
+        settle(&mut core, Input::Disconnected);
+        (core, run)
+    };
+    let no_space = || "no space".to_owned();
+    let ended = |number| Fact::Ended { shard: shard(), attempt: no(number), end: TaskEnd::Confirmed };
+
+    // It ends while the new life is being written.
+    let (mut core, run) = begin();
+    assert_eq!(core.step(welcome(reborn)), [Effect::Write(Fact::Fence(reborn))]);
+    assert_eq!(core.step(Input::Ended(run, TaskEnd::Confirmed)), []);
+    assert_eq!(settle(&mut core, Input::Written(vec![Fact::Fence(reborn)])), [stopped(5)]);
+
+    // Its result waits for room, and is refused again, while the new life is being written.
+    let (mut core, run) = begin();
+    let written = Effect::Write(ended(5));
+    assert_eq!(core.step(Input::Ended(run, TaskEnd::Confirmed)), std::slice::from_ref(&written));
+    drop(core.step(Input::NotWritten(vec![ended(5)], no_space())));
+    assert_eq!(core.step(Input::Tick(Vec::new())), [written]);
+    assert_eq!(core.step(welcome(reborn)), [Effect::Write(Fact::Fence(reborn))]);
+    drop(core.step(Input::NotWritten(vec![ended(5)], no_space())));
+    assert_eq!(core.step(Input::Tick(Vec::new())), []);
+    assert_eq!(settle(&mut core, Input::Written(vec![Fact::Fence(reborn)])), [stopped(5)]);
+
+    // Its result is durable, and the new life, before it is, cancels a try of that number.
+    let (mut core, run) = begin();
+    settle(&mut core, Input::Ended(run, TaskEnd::Confirmed));
+    drop(core.step(welcome(reborn)));
+    let (order, attempt) = (order_of(2, 1, 1), no(5));
+    let cancel = OrchestratorMessage::CancelTask { order, shard: shard(), attempt };
+    assert_eq!(core.step(Input::Said(cancel)), [stopped(5)]);
+}
+
+/// T29: a beginning of an earlier life that is refused after the new life was written is no try of the new one.
+#[test]
+fn a_refused_beginning_of_an_earlier_life_answers_no_try_of_a_later_one() {
+    let mut core = connected();
+    let effects = core.step(start(order(1), 5));
+    let [Effect::Write(begun)] = &effects[..] else { panic!("{effects:?}") };
+    settle(&mut core, Input::Disconnected);
+    let reborn = order_of(2, 1, 0);
+    drop(core.step(welcome(reborn)));
+    assert_eq!(settle(&mut core, Input::Written(vec![Fact::Fence(reborn)])), [stopped(5)]);
+    drop(core.step(start(order_of(2, 1, 1), 5)));
+    assert_eq!(core.step(Input::NotWritten(vec![begun.clone()], "no space".to_owned())), []);
+    assert_eq!(core.greeting().len(), 2, "the later one is still under way");
+}
+
+/// R5: what a newer leader ordered is not written without its term, though the term alone could not be written before it.
+#[test]
+fn an_order_that_is_durable_makes_its_term_so() {
+    let mut core = connected();
+    let effects = core.step(start(order_of(1, 6, 1), 1));
+    let [Effect::Write(fence @ Fact::Fence(_)), Effect::Write(begun @ Fact::Begun { .. })] = &effects[..]
+    else {
+        panic!("{effects:?}")
+    };
+    drop(core.step(Input::NotWritten(vec![fence.clone()], "no space".to_owned())));
+    run_of(&core.step(Input::Written(vec![begun.clone()])));
+    assert_eq!(core.facts().fence, Some(order_of(1, 6, 0)));
+    assert_eq!(core.step(Input::Tick(Vec::new())), [], "it needs no word of its own");
+}

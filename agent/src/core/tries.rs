@@ -44,9 +44,11 @@ impl Core {
         self.tries.range(numbers).map(|(key, try_)| (*key, try_))
     }
 
-    /// A number that was begun is answered with its result, or with the word that nothing of it is left.
-    fn answer_old(&mut self, (shard, attempt): Key) {
-        match self.facts.shards.get(&shard).and_then(|facts| facts.outbox.get(&attempt)).cloned() {
+    /// A number that was begun is answered with its result, or with the word that nothing of it is left: results of an earlier
+    /// life than the newest one met are void.
+    pub(super) fn answer_old(&mut self, (shard, attempt): Key) {
+        let kept = self.facts.shards.get(&shard).filter(|_| !self.is_life_over());
+        match kept.and_then(|facts| facts.outbox.get(&attempt)).cloned() {
             Some(end) => self.tell(shard, attempt, end),
             None => self.send(AgentMessage::TaskStopped { shard, attempt }),
         }
@@ -71,9 +73,9 @@ impl Core {
         true
     }
 
-    /// Its beginning is durable: it has effects from here on.
-    pub(super) fn begin(&mut self, key: Key) {
-        let Some(try_) = self.tries.get_mut(&key) else { return };
+    /// Its beginning is durable: it has effects from here on. A try of that number that another order began is another one.
+    pub(super) fn begin(&mut self, key: Key, order: &Order) {
+        let Some(try_) = self.tries.get_mut(&key).filter(|try_| try_.order == *order) else { return };
         if try_.stage == (Stage::Accepted { cancelled: true }) {
             return self.ended(key, TaskEnd::Failed(TaskFailure::Cancelled));
         }
@@ -83,6 +85,13 @@ impl Core {
         self.runs.insert(run, key);
         let paused = self.suspended.contains_key(&task.campaign);
         self.effects.push(Effect::Begin { run, task, mailbox_key, paused });
+    }
+
+    /// Its beginning could not be made durable. Nobody asks for one that is void meanwhile.
+    pub(super) fn not_begun(&mut self, key: Key, order: &Order, why: &str) {
+        if self.tries.get(&key).is_some_and(|try_| try_.order == *order) {
+            self.refuse_try(key, why);
+        }
     }
 
     /// A try that cannot begin is answered at once. Nothing of it was durable, so the answer is not kept: whoever misses it
@@ -101,9 +110,13 @@ impl Core {
     }
 
     fn ended(&mut self, (shard, attempt): Key, end: TaskEnd) {
+        let void = self.is_life_over();
         if let Some(try_) = self.tries.get_mut(&(shard, attempt)) {
             try_.stage = Stage::Ended;
-            self.effects.push(Effect::Write(Fact::Ended { shard, attempt, end }));
+            // Written behind the new life, a result would be one of a try of that.
+            if !void {
+                self.effects.push(Effect::Write(Fact::Ended { shard, attempt, end }));
+            }
         }
     }
 

@@ -32,11 +32,12 @@ pub struct ShardFacts {
 }
 
 impl Facts {
-    /// Takes over a fact that is durable.
+    /// Takes over a fact that is durable. One that comes of an order says as much as a fence: that its life and term were met.
     pub fn apply(&mut self, fact: &Fact) {
         match fact {
             Fact::Fence(order) => self.raise(order),
             Fact::Begun { order, task } => {
+                self.raise(order);
                 let shard = self.shards.entry(task.shard).or_default();
                 shard.open.insert(task.attempt, (*order, *task));
                 if shard.newest.is_none_or(|(held, begun)| place(&held, &begun) < place(order, task)) {
@@ -54,9 +55,11 @@ impl Facts {
                 shard.outbox.remove(attempt);
             }
             Fact::Services { shard, services, order } => {
+                self.raise(order);
                 self.shards.entry(*shard).or_default().services = Some((*order, *services));
             }
             Fact::Obeyed(witness) => {
+                self.raise(&witness.order);
                 if self.obeyed.is_none_or(|held| held.order < witness.order) {
                     self.obeyed = Some(*witness);
                 }
@@ -65,16 +68,19 @@ impl Facts {
     }
 
     /// A new life of the cell counts its tries from where its backup stood: results of earlier lives would be taken for those
-    /// of other tries with the same number, so they are void.
-    fn raise(&mut self, fence: &Order) {
-        let life = |order: &Order| order.incarnation;
-        if self.fence.is_some_and(|held| life(&held) < life(fence)) {
+    /// of other tries with the same number, so they are void. A fence that is written late changes nothing.
+    fn raise(&mut self, order: &Order) {
+        let fence = fence_of(order);
+        if self.fence >= Some(fence) {
+            return;
+        }
+        if self.fence.is_some_and(|held| held.incarnation < fence.incarnation) {
             for shard in self.shards.values_mut() {
                 shard.open.clear();
                 shard.outbox.clear();
             }
         }
-        self.fence = Some(*fence);
+        self.fence = Some(fence);
     }
 
     /// The fewest facts that add up to these.

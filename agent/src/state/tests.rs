@@ -96,6 +96,47 @@ fn the_newest_met_counts_records_of_the_present_life_only() {
     assert_eq!((state.newest_met(), state.witness()), (Some(reborn), None));
 }
 
+/// R5: whatever is written late, the life and term met last stay, and with them the results of that life.
+#[test]
+fn a_fence_never_goes_back() {
+    let fence = |incarnation, epoch| Order {
+        incarnation: Incarnation::from_raw(incarnation),
+        epoch: Epoch::from_raw(epoch),
+        ..order(0)
+    };
+    let ended = Fact::Ended { shard: shard(1), attempt: no(1), end: TaskEnd::Confirmed };
+    let mut state = Facts::default();
+    [Fact::Fence(fence(2, 6)), ended].iter().for_each(|fact| state.apply(fact));
+    let held = state.clone();
+    for late in [fence(2, 5), fence(1, 9), fence(2, 6)] {
+        state.apply(&Fact::Fence(late));
+        assert_eq!(state, held, "{late:?}");
+    }
+}
+
+/// R5: each fact that comes of an order says that its life and term were met; results of that life outlive a late fence of it.
+#[test]
+fn a_fact_of_an_order_is_a_fence_too() {
+    let reborn =
+        |seq| Order { incarnation: Incarnation::from_raw(2), epoch: Epoch::from_raw(3), ..order(seq) };
+    let task = RunningTask { shard: shard(1), attempt: no(1), kind: TaskKind::Verify };
+    let order = reborn(4);
+    for fact in [
+        Fact::Begun { order, task },
+        Fact::Services { shard: shard(1), services: ServiceSet::ALL, order },
+        Fact::Obeyed(Witness { order, ..witness(4) }),
+    ] {
+        let mut state = Facts::default();
+        facts().iter().for_each(|fact| state.apply(fact));
+        state.apply(&fact);
+        assert_eq!(state.fence, Some(reborn(0)), "{fact:?}");
+        assert_eq!(state.outbox().count(), 0, "results of the life before are void");
+        state.apply(&Fact::Ended { shard: shard(1), attempt: no(1), end: TaskEnd::Confirmed });
+        state.apply(&Fact::Fence(reborn(0)));
+        assert_eq!(state.outbox().count(), 1);
+    }
+}
+
 /// R4: after a power cut at any byte of any write, what was durable is there, and what was being written is there or not.
 #[test]
 fn a_ledger_cut_at_any_byte_has_all_that_was_whole() {
