@@ -238,8 +238,8 @@ fn read(
     incarnation: NodeIncarnation,
     parts: &mpsc::Sender<FindingsPart>,
 ) -> io::Result<()> {
-    let FindingsWanted { request_id, shard, attempt, .. } = *wanted;
-    let file = store.read(shard, attempt)?;
+    let FindingsWanted { request_id, life, shard, attempt, .. } = *wanted;
+    let file = store.read(life, shard, attempt)?;
     let available = file.is_some();
     let header = FindingsPart::Header { node, incarnation, request_id, shard, attempt, available };
     if parts.blocking_send(header).is_err() {

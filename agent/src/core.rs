@@ -20,7 +20,8 @@ mod tries;
 use std::collections::{BTreeMap, BTreeSet};
 
 use rientro_types::{
-    AttemptNo, CampaignId, Digest, FindingKinds, Order, Pace, Progress, ServiceSet, ShardId, Task, TaskEnd,
+    AttemptNo, CampaignId, Digest, FindingKinds, Incarnation, Order, Pace, Progress, ServiceSet, ShardId,
+    Task, TaskEnd,
 };
 use rientro_wire::limits::SESSION_PAGE_MAX;
 use rientro_wire::session::{AgentMessage, OrchestratorMessage, RunningTask, ServedShard, Welcome};
@@ -75,9 +76,7 @@ pub enum Effect {
         /// Names the run.
         run: RunNo,
         /// What.
-        task: Task,
-        /// Key of mailbox ids.
-        mailbox_key: [u8; 32],
+        job: Box<Job>,
         /// Whether its campaign is suspended.
         paused: bool,
     },
@@ -102,11 +101,24 @@ pub enum Effect {
     },
 }
 
+/// A task, and what it takes of the cell that ordered it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Job {
+    /// What to do.
+    pub task: Task,
+    /// The life of the cell that counts the task's try.
+    pub life: Incarnation,
+    /// Key of mailbox ids.
+    pub mailbox_key: [u8; 32],
+}
+
 /// A request for findings.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FindingsWanted {
     /// Names the request in the answer.
     pub request_id: u64,
+    /// The life of the cell that asks, and counts the try.
+    pub life: Incarnation,
     /// The shard.
     pub shard: ShardId,
     /// Which try.

@@ -242,9 +242,7 @@ impl Daemon {
                 tracing::warn!(?reason, "session ended from this side");
                 self.hang_up();
             }
-            Effect::Begin { run, task, mailbox_key, paused } => {
-                self.runner.begin(run, task, mailbox_key, paused);
-            }
+            Effect::Begin { run, job, paused } => self.runner.begin(run, job, paused),
             Effect::Cancel(run) => self.runner.cancel(run),
             Effect::Hold(run, held) => self.runner.hold(run, held),
             Effect::Pace(run, pace) => self.runner.pace(run, pace),

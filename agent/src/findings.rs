@@ -1,22 +1,29 @@
 //! Files of findings: one for each verification, the newest few of each shard.
 //!
+//! A try has its number in one life of the cell: a restored cell counts from its backup, and comes to numbers that were used
+//! before it. So a file is of a life and a number, is found by both, and files of earlier lives are the first to go. In a cell
+//! that was never restored its name is the number alone.
+//!
 //! A file is a header, findings one after the other (a length and the message of the bulk call, with id and address of the
 //! mailbox), and a trailer with their number and digest. It gets its name when it is whole and durable, so a file that can be
 //! found is whole. Findings never leave with an address unless one is asked for.
 
+use std::fmt;
 use std::fs::{self, File};
 use std::io::{self, BufReader, BufWriter, Read, Seek, SeekFrom, Write};
 use std::path::PathBuf;
 
 use prost::Message;
 use rientro_mailstore::FindingsHasher;
-use rientro_types::{AttemptNo, Digest, LocatedFinding, ShardId};
+use rientro_types::{AttemptNo, Digest, Incarnation, LocatedFinding, ShardId};
 use rientro_wire::v1;
 
 use crate::durable;
 
 const HEADER: &[u8] = b"rientro agent findings 1\n";
 const TRAILER_BYTES: u64 = 8 + 32;
+/// Between life and number in a name.
+const OF_LIFE: char = '.';
 /// Longest finding in a file: two paths and an address of 4 KiB, and what belongs to them; see the limits of the wire crate.
 const FINDING_BYTES_MAX: usize = 16 << 10;
 
@@ -66,12 +73,17 @@ impl FindingsStore {
         Ok(Self { path, kept })
     }
 
-    /// Begins the file of a try.
+    /// Begins the file of a try of this life of the cell.
     ///
     /// # Errors
     /// The error of creating it.
-    pub fn create(&self, shard: ShardId, attempt: AttemptNo) -> io::Result<FindingsWriter> {
-        let path = self.path_of(shard, attempt);
+    pub fn create(
+        &self,
+        life: Incarnation,
+        shard: ShardId,
+        attempt: AttemptNo,
+    ) -> io::Result<FindingsWriter> {
+        let path = self.path_of(shard, Name { life, attempt });
         if let Some(directory) = path.parent().filter(|directory| !directory.is_dir()) {
             durable::create_directory(directory)?;
             durable::sync_directory_of(directory)?;
@@ -82,12 +94,17 @@ impl FindingsStore {
         Ok(FindingsWriter { out, path, hasher, count: 0, buffer: Vec::new(), finished: false })
     }
 
-    /// Opens the file of a try; `None` when it is no longer, or was never, there.
+    /// Opens the file of a try of this life of the cell; `None` when it is no longer, or was never, there.
     ///
     /// # Errors
     /// The error of reading it, [`io::ErrorKind::InvalidData`] when it is no such file.
-    pub fn read(&self, shard: ShardId, attempt: AttemptNo) -> io::Result<Option<FindingsReader>> {
-        match File::open(self.path_of(shard, attempt)) {
+    pub fn read(
+        &self,
+        life: Incarnation,
+        shard: ShardId,
+        attempt: AttemptNo,
+    ) -> io::Result<Option<FindingsReader>> {
+        match File::open(self.path_of(shard, Name { life, attempt })) {
             Ok(file) => FindingsReader::new(file).map(Some),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),
@@ -99,18 +116,44 @@ impl FindingsStore {
     /// # Errors
     /// The error of listing or removing.
     pub fn prune(&self, shard: ShardId) -> io::Result<()> {
-        let directory = self.path.join(shard.as_str());
-        let mut attempts = Vec::new();
-        for file in fs::read_dir(&directory)? {
-            attempts.extend(file?.file_name().to_str().and_then(|name| name.parse::<u32>().ok()));
+        let mut names = Vec::new();
+        for file in fs::read_dir(self.path.join(shard.as_str()))? {
+            names.extend(file?.file_name().to_str().and_then(Name::parse));
         }
-        attempts.sort_unstable();
-        let old = attempts.len().saturating_sub(self.kept);
-        attempts[..old].iter().try_for_each(|old| fs::remove_file(directory.join(old.to_string())))
+        names.sort_unstable();
+        let old = names.len().saturating_sub(self.kept);
+        names[..old].iter().try_for_each(|old| fs::remove_file(self.path_of(shard, *old)))
     }
 
-    fn path_of(&self, shard: ShardId, attempt: AttemptNo) -> PathBuf {
-        self.path.join(shard.as_str()).join(attempt.to_string())
+    fn path_of(&self, shard: ShardId, name: Name) -> PathBuf {
+        self.path.join(shard.as_str()).join(name.to_string())
+    }
+}
+
+/// Which try a file is of. Later ones compare as greater.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Name {
+    life: Incarnation,
+    attempt: AttemptNo,
+}
+
+impl Name {
+    /// The life that a cell is founded with.
+    const FIRST_LIFE: Incarnation = Incarnation::from_raw(1);
+
+    fn parse(name: &str) -> Option<Self> {
+        let (life, attempt) = match name.split_once(OF_LIFE) {
+            Some((life, attempt)) => (Incarnation::from_raw(life.parse().ok()?), attempt),
+            None => (Self::FIRST_LIFE, name),
+        };
+        Some(Self { life, attempt: AttemptNo::from_raw(attempt.parse().ok()?) })
+    }
+}
+
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { life, attempt } = self;
+        if *life == Self::FIRST_LIFE { write!(f, "{attempt}") } else { write!(f, "{life}{OF_LIFE}{attempt}") }
     }
 }
 
@@ -226,6 +269,10 @@ mod tests {
         names
     }
 
+    fn life(number: u32) -> Incarnation {
+        Incarnation::from_raw(number)
+    }
+
     fn located(number: u8) -> LocatedFinding {
         let finding = Finding {
             kind: FindingKind::SizeMismatch,
@@ -247,26 +294,52 @@ mod tests {
     fn findings_come_back_as_they_were_and_old_files_go() {
         let (dir, store, shard) = store();
         for attempt in [1, 2, 10] {
-            let mut file = store.create(shard, AttemptNo::from_raw(attempt)).unwrap();
+            let mut file = store.create(life(1), shard, AttemptNo::from_raw(attempt)).unwrap();
             (0..3).for_each(|number| file.add(located(number)).unwrap());
             file.finish().unwrap();
             store.prune(shard).unwrap();
         }
-        let mut reader = store.read(shard, AttemptNo::from_raw(10)).unwrap().unwrap();
+        let mut reader = store.read(life(1), shard, AttemptNo::from_raw(10)).unwrap().unwrap();
         let read: Vec<_> = std::iter::from_fn(|| reader.read().unwrap()).collect();
         assert_eq!(read, (0..3).map(located).collect::<Vec<_>>());
-        assert!(store.read(shard, AttemptNo::from_raw(1)).unwrap().is_none());
+        assert!(store.read(life(1), shard, AttemptNo::from_raw(1)).unwrap().is_none());
         assert_eq!(names(&dir.path().join("s1")), ["10", "2"]);
+    }
+
+    /// T29: a restored cell comes to numbers that were used before it, and finds what it saw itself; what was seen before goes
+    /// first.
+    #[test]
+    fn a_new_life_finds_its_own_files() {
+        const RESTORED: u32 = 1_764_000_000;
+        let (dir, store, shard) = store();
+        let seen = |of, attempt, number| {
+            let mut file = store.create(life(of), shard, AttemptNo::from_raw(attempt)).unwrap();
+            file.add(located(number)).unwrap();
+            file.finish().unwrap();
+            store.prune(shard).unwrap();
+        };
+        let read = |of, attempt| {
+            let reader = store.read(life(of), shard, AttemptNo::from_raw(attempt)).unwrap();
+            reader.map(|mut reader| reader.read().unwrap().unwrap())
+        };
+        (6..=8).for_each(|attempt| seen(1, attempt, 0));
+        seen(RESTORED, 6, 6);
+        assert_eq!(read(RESTORED, 6), Some(located(6)));
+        assert_eq!((read(1, 8), read(RESTORED, 8)), (Some(located(0)), None));
+        seen(RESTORED, 7, 7);
+        seen(RESTORED + 1, 7, 8);
+        assert_eq!(names(&dir.path().join("s1")), ["1764000000.7", "1764000001.7"]);
+        assert_eq!((read(RESTORED, 7), read(RESTORED + 1, 7)), (Some(located(7)), Some(located(8))));
     }
 
     #[test]
     fn an_unfinished_file_is_not_found_and_a_damaged_one_is_refused() {
         let (dir, store, shard) = store();
-        let mut file = store.create(shard, AttemptNo::from_raw(1)).unwrap();
+        let mut file = store.create(life(1), shard, AttemptNo::from_raw(1)).unwrap();
         file.add(located(1)).unwrap();
         drop(file);
-        assert!(store.read(shard, AttemptNo::from_raw(1)).unwrap().is_none());
-        let mut file = store.create(shard, AttemptNo::from_raw(2)).unwrap();
+        assert!(store.read(life(1), shard, AttemptNo::from_raw(1)).unwrap().is_none());
+        let mut file = store.create(life(1), shard, AttemptNo::from_raw(2)).unwrap();
         file.add(located(1)).unwrap();
         file.finish().unwrap();
         let path = dir.path().join("s1/2");
@@ -274,7 +347,7 @@ mod tests {
         let at = bytes.windows(3).position(|w| w == b"S=1").unwrap();
         bytes[at] = b'X';
         fs::write(&path, bytes).unwrap();
-        let mut reader = store.read(shard, AttemptNo::from_raw(2)).unwrap().unwrap();
+        let mut reader = store.read(life(1), shard, AttemptNo::from_raw(2)).unwrap().unwrap();
         assert_eq!(reader.read().unwrap_err().kind(), io::ErrorKind::InvalidData);
     }
 }

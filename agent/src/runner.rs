@@ -15,7 +15,7 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::core::{RunNo, problem};
+use crate::core::{Job, RunNo, problem};
 use crate::findings::FindingsStore;
 use crate::hung::{Hung, Run};
 use crate::inventory::too_many;
@@ -70,14 +70,14 @@ impl Runner {
     }
 
     /// Begins a task, or queues it.
-    pub fn begin(&mut self, run: RunNo, task: Task, mailbox_key: [u8; 32], paused: bool) {
-        let control = Control::new(self.pace_of(task.pace));
+    pub fn begin(&mut self, run: RunNo, job: Box<Job>, paused: bool) {
+        let control = Control::new(self.pace_of(job.task.pace));
         if paused {
             control.pause();
         }
         let gone = CancellationToken::new();
         self.handles.insert(run, Handle { control: control.clone(), gone: gone.clone() });
-        let slots = match task.action.kind() {
+        let slots = match job.task.action.kind() {
             TaskKind::Verify => Arc::clone(&self.verifies),
             TaskKind::Confirm => Arc::clone(&self.confirms),
         };
@@ -92,7 +92,7 @@ impl Runner {
                 // It never began, and no disk is asked.
                 None => TaskEnd::Failed(TaskFailure::Cancelled),
                 Some(_) => {
-                    let run = move |run: &Run| work.run(run, &task, &mailbox_key, &control);
+                    let run = move |run: &Run| work.run(run, &job, &control);
                     hung.outcome(run, &gone).await
                 }
             };
@@ -171,13 +171,14 @@ fn progress(control: &Control) -> Progress {
 
 impl Work {
     /// Runs one task to its end.
-    fn run(&self, run: &Run, task: &Task, mailbox_key: &[u8; 32], control: &Control) -> TaskEnd {
+    fn run(&self, run: &Run, job: &Job, control: &Control) -> TaskEnd {
+        let task = &job.task;
         let span = tracing::info_span!(
             "task", shard = %task.shard, attempt = %task.attempt, campaign = %task.campaign, kind = task.action.kind().name()
         );
         let _entered = span.enter();
         tracing::info!("task begins");
-        let end = self.end_of(run, task, mailbox_key, control).unwrap_or_else(TaskEnd::Failed);
+        let end = self.end_of(run, job, control).unwrap_or_else(TaskEnd::Failed);
         match &end {
             TaskEnd::Verified { verification, .. } => {
                 tracing::info!(verdict = %verification.verdict, "task ended");
@@ -188,19 +189,14 @@ impl Work {
         end
     }
 
-    fn end_of(
-        &self,
-        run: &Run,
-        task: &Task,
-        key: &[u8; 32],
-        control: &Control,
-    ) -> Result<TaskEnd, TaskFailure> {
+    fn end_of(&self, run: &Run, job: &Job, control: &Control) -> Result<TaskEnd, TaskFailure> {
+        let task = &job.task;
         if control.is_cancelled() {
             return Err(TaskFailure::Cancelled);
         }
         let place = self.roots.find(task.shard, task.volume, |root| run.look_at(&root.path))?;
         let end = match task.action {
-            Action::Verify { level } => self.verify(task, level, &place, key, control),
+            Action::Verify { level } => self.verify(job, level, &place, control),
             Action::Confirm { stat_walk } => confirm(task, stat_walk, &place, control),
         };
         // The orchestrator judges by the list of the last look whether a mailbox is missing. This one is of another set.
@@ -220,17 +216,17 @@ impl Work {
 
     fn verify(
         &self,
-        task: &Task,
+        job: &Job,
         level: Level,
         place: &Place,
-        key: &[u8; 32],
         control: &Control,
     ) -> Result<TaskEnd, TaskFailure> {
+        let Job { task, life, mailbox_key: key } = job;
         let here = |what, error| agent_failure(&format!("cannot {what}: {error}"));
         let expected = place.expected().map_err(|error| agent_failure(&error.to_string()))?;
         let mut file = self
             .findings
-            .create(task.shard, task.attempt)
+            .create(*life, task.shard, task.attempt)
             .map_err(|error| here("create the findings file", error))?;
         let mut unwritten = None;
         let mut sink = |finding: Finding| {

@@ -22,8 +22,9 @@ impl Core {
             M::SetPace { order, campaign, pace } => self.obey(&order, |core| core.pace(campaign, pace)),
             M::Acknowledge { shard, attempt } => self.acknowledged(shard, attempt),
             M::SendFindings { request_id, shard, attempt, max_findings, kinds, with_addresses } => {
+                let Some(life) = self.terms.as_ref().map(|terms| terms.fence.incarnation) else { return };
                 let wanted =
-                    FindingsWanted { request_id, shard, attempt, max_findings, kinds, with_addresses };
+                    FindingsWanted { request_id, life, shard, attempt, max_findings, kinds, with_addresses };
                 self.effects.push(Effect::UploadFindings(wanted));
             }
             M::SendInventory => self.report_inventory(true, true),

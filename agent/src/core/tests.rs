@@ -439,3 +439,25 @@ fn an_order_that_is_durable_makes_its_term_so() {
     assert_eq!(core.facts().fence, Some(order_of(1, 6, 0)));
     assert_eq!(core.step(Input::Tick(Vec::new())), [], "it needs no word of its own");
 }
+
+/// T29: findings are kept and looked for under the life that counts the try.
+#[test]
+fn findings_are_of_the_life_that_counts_the_try() {
+    let mut core = connected();
+    for life in [1, 2] {
+        settle(&mut core, welcome(order_of(life, 1, 0)));
+        let begun = settle(&mut core, start(order_of(life, 1, 1), 5));
+        let [Effect::Begin { job, .. }] = &begun[..] else { panic!("{begun:?}") };
+        let ask = OrchestratorMessage::SendFindings {
+            request_id: 1,
+            shard: shard(),
+            attempt: no(5),
+            max_findings: 1,
+            kinds: FindingKinds::NONE,
+            with_addresses: false,
+        };
+        let asked = settle(&mut core, Input::Said(ask));
+        let [Effect::UploadFindings(wanted)] = &asked[..] else { panic!("{asked:?}") };
+        assert_eq!((job.life, wanted.life), (Incarnation::from_raw(life), Incarnation::from_raw(life)));
+    }
+}

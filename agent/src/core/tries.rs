@@ -5,7 +5,7 @@ use rientro_types::{
 };
 use rientro_wire::session::AgentMessage;
 
-use super::{Core, Effect, RunNo, Stage, TRIES_MAX, Try, running_task};
+use super::{Core, Effect, Job, RunNo, Stage, TRIES_MAX, Try, running_task};
 use crate::state::Fact;
 
 type Key = (ShardId, AttemptNo);
@@ -80,11 +80,13 @@ impl Core {
             return self.ended(key, TaskEnd::Failed(TaskFailure::Cancelled));
         }
         self.run_last = RunNo(self.run_last.0 + 1);
-        let (run, task, mailbox_key) = (self.run_last, try_.task.clone(), try_.mailbox_key);
+        let run = self.run_last;
+        let (task, life, mailbox_key) = (try_.task.clone(), try_.order.incarnation, try_.mailbox_key);
         try_.stage = Stage::Running(run);
         self.runs.insert(run, key);
         let paused = self.suspended.contains_key(&task.campaign);
-        self.effects.push(Effect::Begin { run, task, mailbox_key, paused });
+        let job = Box::new(Job { task, life, mailbox_key });
+        self.effects.push(Effect::Begin { run, job, paused });
     }
 
     /// Its beginning could not be made durable. Nobody asks for one that is void meanwhile.
