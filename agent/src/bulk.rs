@@ -5,16 +5,16 @@
 //! the mailboxes of a few shards.
 
 mod lists;
+mod uploads;
 
 use std::collections::BTreeMap;
-use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use backoff::{ExponentialBuilder, Retryable};
-use rientro_types::{Digest, LocatedFinding, NodeId, NodeIncarnation, ServiceSet, ShardId};
-use rientro_wire::bulk::{FindingsPart, InventoryPart, MailboxesPart};
-use rientro_wire::limits::{BULK_BYTES_MAX, CLAIMS_PER_PAGE_MAX, FINDINGS_PER_PAGE_MAX};
+use rientro_types::{Digest, NodeId, NodeIncarnation, ServiceSet, ShardId};
+use rientro_wire::bulk::{InventoryPart, MailboxesPart};
+use rientro_wire::limits::{BULK_BYTES_MAX, CLAIMS_PER_PAGE_MAX};
 use rientro_wire::v1::agent_service_client::AgentServiceClient;
 use tokio::sync::{Semaphore, mpsc};
 use tokio_stream::StreamExt;
@@ -25,7 +25,7 @@ use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Status};
 
 use crate::core::FindingsWanted;
-use crate::findings::{FindingsReader, FindingsStore};
+use crate::findings::FindingsStore;
 use crate::inventory::Scan;
 
 /// Pages made ahead of the network: one is sent while the next is made.
@@ -181,15 +181,19 @@ impl Bulk {
     }
 
     async fn send_findings(mut self, wanted: FindingsWanted, store: FindingsStore) -> Result<(), Status> {
-        let (parts, stream) = mpsc::channel(PAGES_AHEAD);
+        let (to, made) = mpsc::channel(PAGES_AHEAD);
         let (node, incarnation) = (self.node, self.incarnation);
-        let reading = tokio::task::spawn_blocking(move || read(&wanted, &store, node, incarnation, &parts));
+        let reading =
+            tokio::task::spawn_blocking(move || uploads::read(&wanted, &store, node, incarnation, &to));
         // A file that turns out damaged ends the call without an end, so that it does not count as whole.
-        let answer = self.client.upload_findings(ReceiverStream::new(stream).map(Into::into)).await;
+        let call = |parts| async move {
+            self.client.upload_findings(ReceiverStream::new(parts).map(Into::into)).await.map(|_| ())
+        };
+        let answer = uploads::hand_over(made, call).await;
         if let Ok(Err(error)) = reading.await {
             return Err(Status::data_loss(error.to_string()));
         }
-        answer.map(|_| ())
+        answer
     }
 }
 
@@ -228,52 +232,4 @@ fn changed(scan: &Scan, told: &Told) -> Vec<ShardId> {
         (told.get(id) != Some(&entry.list)).then_some(*id)
     };
     scan.shards.iter().filter_map(of).collect()
-}
-
-/// Reads the findings that are wanted into pages. A receiver that is gone ends it quietly.
-fn read(
-    wanted: &FindingsWanted,
-    store: &FindingsStore,
-    node: NodeId,
-    incarnation: NodeIncarnation,
-    parts: &mpsc::Sender<FindingsPart>,
-) -> io::Result<()> {
-    let FindingsWanted { request_id, life, shard, attempt, .. } = *wanted;
-    let file = store.read(life, shard, attempt)?;
-    let available = file.is_some();
-    let header = FindingsPart::Header { node, incarnation, request_id, shard, attempt, available };
-    if parts.blocking_send(header).is_err() {
-        return Ok(());
-    }
-    file.map_or(Ok(()), |file| read_pages(wanted, file, parts))
-}
-
-fn read_pages(
-    wanted: &FindingsWanted,
-    mut file: FindingsReader,
-    parts: &mpsc::Sender<FindingsPart>,
-) -> io::Result<()> {
-    let any = wanted.kinds.bits() == 0;
-    let mut findings_total = 0;
-    let mut page: Vec<LocatedFinding> = Vec::new();
-    while let Some(located) = file.read()? {
-        if !any && !wanted.kinds.contains(located.finding.kind) {
-            continue;
-        }
-        findings_total += 1;
-        if findings_total > wanted.max_findings {
-            continue;
-        }
-        page.push(if wanted.with_addresses { located } else { located.without_address() });
-        if page.len() == FINDINGS_PER_PAGE_MAX
-            && parts.blocking_send(FindingsPart::Page(std::mem::take(&mut page))).is_err()
-        {
-            return Ok(());
-        }
-    }
-    if !page.is_empty() {
-        parts.blocking_send(FindingsPart::Page(page)).ok();
-    }
-    parts.blocking_send(FindingsPart::End { findings_total }).ok();
-    Ok(())
 }
