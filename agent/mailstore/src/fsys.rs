@@ -226,6 +226,13 @@ impl Names {
         self.entries.sort_unstable_by(|a, b| key(a).cmp(&key(b)));
     }
 
+    /// Sorts by the whole name, as paths are ordered.
+    pub(crate) fn sort_by_name(&mut self) {
+        let bytes = &self.bytes;
+        let name = |e: &Entry| &bytes[e.at as usize..e.at as usize + usize::from(e.len)];
+        self.entries.sort_unstable_by(|a, b| name(a).cmp(name(b)));
+    }
+
     pub(crate) fn entries(&self) -> &[Entry] {
         &self.entries
     }

@@ -60,7 +60,7 @@ impl<'t> Walk<'t> {
             Some(text) => list_one(&mut names, dir.as_fd(), text)?,
             None => names.list(dir.as_fd(), 0, &mut self.buffer)?,
         };
-        names.sort();
+        names.sort_by_name();
         self.levels.push(Level { dir, names, at: 0, path_bytes: self.path.len() });
         Ok((listed == Listed::Cut).then(|| Step::Cut(self.path.clone())))
     }

@@ -191,6 +191,8 @@ mod tests {
             ["a/x", "mailbox-missing a/xx", "a-b/y", "c/w", "mailbox-missing c/z"]
         );
         assert_eq!(roll(&["c/w"], &[]), ["c/w"]);
+        let odd = ["a/x.b", "a/x:old", "a:b/y"];
+        assert_eq!(roll(&odd, &odd), odd, "a colon in a directory's name is a byte like others");
         assert_eq!(roll(&["a"], &["a/x", "a/y"]), ["volume-empty "]);
     }
 }
