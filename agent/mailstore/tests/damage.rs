@@ -436,6 +436,25 @@ fn directories_that_are_missing() {
     damaged(|anna| fs::remove_dir(anna.folder(".Sent").0.join("new")).unwrap(), &[Kind::DirectoryMissing]);
 }
 
+/// Of a folder an index and `tmp` are left; `tmp` alone makes none.
+#[test]
+fn a_folder_that_only_its_index_tells_of() {
+    for left in ["dovecot.index", "dovecot.index.log"] {
+        damaged(
+            |anna| {
+                fs::create_dir_all(anna.0.join(".Archive/tmp")).unwrap();
+                fs::copy(anna.0.join(left), anna.0.join(".Archive").join(left)).unwrap();
+            },
+            &[Kind::DirectoryMissing; 2],
+        );
+    }
+    clean(|anna| fs::create_dir_all(anna.0.join("spam/tmp")).unwrap());
+    clean(|anna| {
+        fs::create_dir(anna.0.join("virtual")).unwrap();
+        fs::write(anna.0.join("virtual/dovecot.index"), b"x").unwrap();
+    });
+}
+
 #[test]
 fn links_and_special_files_are_named_and_left_alone() {
     damaged(

@@ -1,7 +1,7 @@
 //! One mailbox: a Maildir with its subfolders, found wherever they nest.
 //!
-//! A directory is a folder when it has `cur`, `new`, a uidlist or `maildirfolder` in it, which covers Maildir++ (`.Archive`)
-//! as well as nested layouts. Other directories (Sieve scripts, spam filters' data) are walked for links and special files
+//! A directory is a folder when it has `cur`, `new`, a uidlist, `maildirfolder`, or `tmp` beside an index in it, which covers
+//! Maildir++ (`.Archive`) as well as nested layouts, and folders of which only that is left. Other directories (Sieve scripts, spam filters' data) are walked for links and special files
 //! only, and `sieve` may have links: that is how the active script is chosen.
 
 use std::ffi::CStr;
@@ -120,9 +120,12 @@ impl Inspector {
 }
 
 fn is_folder(names: &Names, root: bool) -> bool {
+    let index = |entry: &Entry| matches!(names.name(entry), b"dovecot.index" | b"dovecot.index.log");
+    // Indexes alone may be kept apart from their folder, and anyone has a `tmp`.
+    let has_index = root || names.entries().iter().any(index);
     names.entries().iter().any(|entry| match names.name(entry) {
         b"cur" | b"new" => matches!(entry.kind, Kind::Directory | Kind::Link),
-        b"tmp" => root && entry.kind == Kind::Directory,
+        b"tmp" => has_index && entry.kind == Kind::Directory,
         b"dovecot-uidlist" | b"maildirfolder" => true,
         _ => false,
     })
