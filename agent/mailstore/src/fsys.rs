@@ -26,6 +26,9 @@ pub(crate) const DIRECTORY_ENTRIES_MAX: usize = 8 << 20;
 /// Most bytes of names kept for one folder: positions in the arena are 32 bits.
 pub(crate) const NAMES_BYTES_MAX: usize = 1 << 30;
 
+/// Longest name of a directory entry.
+pub(crate) const NAME_BYTES_MAX: usize = 255;
+
 /// How much of a file is fetched before its turn: most messages, and of a larger one what its first read takes.
 const FETCHED_BYTES: Option<NonZeroU64> = NonZeroU64::new(128 << 10);
 

@@ -4,16 +4,18 @@
 
 mod store;
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
 use std::io::Write;
-use std::os::unix::ffi::OsStrExt;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::{PermissionsExt, symlink};
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use rientro_mailstore::{Control, verify};
-use rientro_types::{Finding, FindingKind as Kind, Level, Outcome, Ppm, UnknownCause, VolumeId};
+use rientro_types::{
+    Finding, FindingKind as Kind, Level, Outcome, PATH_BYTES_MAX, Ppm, UnknownCause, VolumeId,
+};
 use store::{Store, changed_midway, gzip, log_header, log_record, message, overwrite, stem, unprivileged};
 
 /// Kind and path of each finding.
@@ -589,6 +591,38 @@ fn streams_that_are_not_decoded_and_bombs() {
         &[Kind::LimitReached],
     );
     unreadable(|anna| fs::create_dir_all(anna.0.join("d/".repeat(40))).unwrap(), &[Kind::LimitReached]);
+}
+
+/// Whatever paths a store has, a finding can be put on the wire.
+#[test]
+fn paths_that_are_too_long_to_name() {
+    let long = |deepest: usize| {
+        let (store, anna) = Store::with_anna();
+        let mut dir = File::open(&anna.0).unwrap();
+        for level in 0..deepest {
+            let name = OsString::from_vec(vec![b'a' + u8::try_from(level).unwrap(); 255]);
+            rustix::fs::mkdirat(&dir, &name, rustix::fs::Mode::RWXU).unwrap();
+            let next =
+                rustix::fs::openat(&dir, &name, rustix::fs::OFlags::DIRECTORY, rustix::fs::Mode::empty());
+            dir = next.unwrap().into();
+            rustix::fs::symlinkat("x", &dir, "x".repeat(255)).unwrap();
+        }
+        let (report, findings) = store.verify();
+        assert!(findings.iter().all(|f| f.path.len() <= PATH_BYTES_MAX && f.mailbox.len() <= PATH_BYTES_MAX));
+        (report, kinds(&findings))
+    };
+    // A directory at 3,839 bytes has no room below it for a place and a name.
+    assert_eq!(long(14).1, [Kind::SymbolicLink; 14]);
+    let (report, found) = long(20);
+    assert_eq!((found.len(), found[14]), (15, Kind::LimitReached));
+    assert_eq!(report.verdict.coverage, Ppm::ratio(3, 4), "a directory was not looked at");
+    damaged(
+        |anna| {
+            let name = "9".repeat(4_000);
+            fs::write(anna.0.join("dovecot-uidlist"), format!("3 V77 N4\n1 :{name}\n")).unwrap();
+        },
+        &[Kind::UidlistMalformed],
+    );
 }
 
 #[test]

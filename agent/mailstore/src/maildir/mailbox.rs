@@ -1,23 +1,28 @@
 //! One mailbox: a Maildir with its subfolders, found wherever they nest.
 //!
 //! A directory is a folder when it has `cur`, `new`, a uidlist, `maildirfolder`, or `tmp` beside an index in it, which covers
-//! Maildir++ (`.Archive`) as well as nested layouts, and folders of which only that is left. Other directories (Sieve scripts, spam filters' data) are walked for links and special files
-//! only, and `sieve` may have links: that is how the active script is chosen.
+//! Maildir++ (`.Archive`) as well as nested layouts, and folders of which only that is left. Other directories (Sieve scripts,
+//! spam filters' data) are walked for links and special files only, and `sieve` may have links: that is how the active script
+//! is chosen.
 
 use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use rientro_types::FindingKind;
+use rientro_types::{FindingKind, PATH_BYTES_MAX};
 use rustix::io::Errno;
 
 use super::folder::Folder;
 use super::message::{MessageReader, error_name, open_fault};
 use crate::control::Stopped;
-use crate::fsys::{self, Entry, Kind, Listed, Names};
+use crate::fsys::{self, Entry, Kind, Listed, NAME_BYTES_MAX, Names};
 use crate::verify::{Depth, Notes};
 
 /// Deepest nesting of directories in a mailbox. IMAP servers allow about 20 levels of folders.
 const DEPTH_MAX: usize = 32;
+
+/// Longest path of a directory that is entered: a message in its `cur` can be named by a path that a finding can have. What is
+/// at most one name longer can be named itself.
+const DIRECTORY_PATH_BYTES_MAX: usize = PATH_BYTES_MAX - b"/cur/".len() - NAME_BYTES_MAX;
 
 /// Names that make the format of a mailbox known although it is no Maildir.
 const OTHER_FORMATS: [(&[u8], &str); 4] =
@@ -104,8 +109,14 @@ impl Inspector {
         depth: usize,
         notes: &mut Notes<'_>,
     ) -> Result<(), Stopped> {
-        if depth > DEPTH_MAX {
-            let detail = format!("more than {DEPTH_MAX} directories deep");
+        let limit = if depth > DEPTH_MAX {
+            Some(format!("more than {DEPTH_MAX} directories deep"))
+        } else if path.len() > DIRECTORY_PATH_BYTES_MAX {
+            Some(format!("a path of {} bytes", path.len()))
+        } else {
+            None
+        };
+        if let Some(detail) = limit {
             notes.add(FindingKind::LimitReached, path.to_vec(), detail);
             return Ok(());
         }

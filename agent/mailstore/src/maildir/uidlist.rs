@@ -7,6 +7,7 @@
 use std::io::{self, BufRead, BufReader, Read};
 
 use super::name::{Sizes, number};
+use crate::fsys::NAME_BYTES_MAX;
 
 /// Longest line: a name of 255 bytes, and keys each shorter than a name.
 const LINE_BYTES_MAX: usize = 4096;
@@ -162,6 +163,9 @@ fn parse_line(line: &[u8], version: u8) -> Result<Line<'_>, &'static str> {
     let stem = &rest[..memchr::memchr(b':', rest).unwrap_or(rest.len())];
     if stem.is_empty() || stem.contains(&b'/') {
         return Err("no name");
+    }
+    if stem.len() > NAME_BYTES_MAX {
+        return Err("name is too long");
     }
     Ok(Line { uid, sizes, stem })
 }

@@ -1,6 +1,6 @@
 //! What one mailbox gave: findings, counts and stat-walk records.
 
-use rientro_types::{DETAIL_BYTES_MAX, Digest, Finding, FindingKind, Severity, Tally};
+use rientro_types::{DETAIL_BYTES_MAX, Digest, Finding, FindingKind, PATH_BYTES_MAX, Severity, Tally};
 
 use super::stat_walk::{self, StatWalk};
 use crate::control::{Control, Progress, Stopped};
@@ -192,8 +192,12 @@ impl<'a> Notes<'a> {
     }
 }
 
-/// A finding whose detail is cut to its bound.
+/// A finding whose detail is cut to its bound. Paths are within theirs: what has a longer one is not looked at.
 pub(crate) fn finding(kind: FindingKind, mailbox: &[u8], path: Vec<u8>, mut detail: String) -> Finding {
+    debug_assert!(
+        mailbox.len() <= PATH_BYTES_MAX && path.len() <= PATH_BYTES_MAX,
+        "no finding has such a path"
+    );
     let end = (0..=DETAIL_BYTES_MAX.min(detail.len())).rev().find(|at| detail.is_char_boundary(*at));
     detail.truncate(end.unwrap_or(0));
     Finding { kind, mailbox: mailbox.to_vec(), path, detail }
