@@ -2,7 +2,8 @@
 //!
 //! Evidence: the file names themselves, `dovecot-uidlist`, and `dovecot.index` with its log. Lines of expunged mail linger
 //! in the uidlist, so a listed message without a file is lost only when the index still knows its UID; where the index is
-//! absent or cannot tell, nothing is claimed. A lost uidlist shows by the index alone: where both are gone, nothing does.
+//! absent or cannot tell, nothing is claimed. A uidlist that
+//! was lost or cut off shows by the index alone: where both are gone, nothing does.
 
 pub(crate) mod ahead;
 pub(crate) mod folder;

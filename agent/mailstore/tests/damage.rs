@@ -395,6 +395,49 @@ fn an_old_uidlist() {
     );
 }
 
+/// A uidlist that was cut off still promises its next UID, so the index alone knows what was listed behind the cut.
+#[test]
+fn a_truncated_uidlist() {
+    let cut = |at: fn(&str) -> usize, change: &dyn Fn(&store::Maildir)| {
+        let (store, anna) = Store::with_anna();
+        let list = anna.0.join("dovecot-uidlist");
+        let text = fs::read_to_string(&list).unwrap();
+        fs::write(list, &text[..at(&text)]).unwrap();
+        change(&anna);
+        let (_, findings) = store.verify();
+        findings.iter().map(|f| (f.kind, f.detail.clone())).collect::<Vec<_>>()
+    };
+    let told = |detail: &str| [(Kind::UidlistStale, detail.to_owned())];
+    let two = told("in the index and not listed: 2, the first with UID 2");
+    let line_end = |text: &str| text.find("\n2 ").unwrap() + 1;
+    assert_eq!(cut(line_end, &|_| ()), two);
+    assert_eq!(cut(|text| text.find("\n2 ").unwrap() + 9, &|_| ()), two, "inside a line");
+    assert_eq!(cut(line_end, &|anna| fs::remove_file(anna.file(3)).unwrap()), two, "a lost file behind it");
+    let all = told("in the index and not listed: 3, the first with UID 1");
+    assert_eq!(cut(|text| text.find('\n').unwrap() + 1, &|_| ()), all);
+    // Lines of what was expunged, or is about to be, may be gone.
+    let expunge = |external: u32, first: u32| {
+        move |anna: &store::Maildir| {
+            let log = [log_header(1, 0), log_record(0xcd91 | external, &[first, 3])].concat();
+            fs::write(anna.0.join("dovecot.index.log"), log).unwrap();
+        }
+    };
+    for external in [0, 0x1000_0000] {
+        assert_eq!(cut(line_end, &expunge(external, 2)), []);
+        assert_eq!(
+            cut(line_end, &expunge(external, 3)),
+            told("in the index and not listed: 1, the first with UID 2")
+        );
+    }
+}
+
+/// A line may be ahead of the index: of a delivery that the index does not know yet.
+#[test]
+fn an_index_behind_its_uidlist_is_clean() {
+    clean(|anna| anna.write_index(&[1, 2], 3));
+    clean(|anna| anna.write_index(&[3], 4));
+}
+
 #[test]
 fn an_index_that_does_not_fit() {
     let index = "dovecot.index";

@@ -16,7 +16,7 @@ use rustix::io::Errno;
 use super::ahead::Ahead;
 use super::index::{self, IndexFault};
 use super::keywords;
-use super::log::{self, Replayed};
+use super::log::{self, Held, Replayed};
 use super::mailbox::{Tools, join};
 use super::message::{Message, error_name, open_fault};
 use super::name::{self, Sizes};
@@ -225,7 +225,7 @@ impl<'a> Folder<'a> {
     fn compare_lines<R: Read>(
         &self,
         list: &mut Uidlist<R>,
-        known: Option<&Replayed>,
+        mut held: Option<&mut Held<'_>>,
         listings: &mut Listings,
         notes: &mut Notes<'_>,
     ) -> Result<Result<(), UidlistFault>, Stopped> {
@@ -240,6 +240,7 @@ impl<'a> Folder<'a> {
                 Ok(None) => return Ok(Ok(())),
                 Err(fault) => return Ok(Err(fault)),
             };
+            let is_held = held.as_mut().map(|held| held.meets(line.uid));
             let is_it = |at: usize| {
                 self.messages.entries().get(at).is_some_and(|e| self.messages.stem(e) == line.stem)
             };
@@ -252,11 +253,11 @@ impl<'a> Folder<'a> {
                     notes.add(FindingKind::UidlistMalformed, join(self.path, b"dovecot-uidlist"), detail);
                 }
                 // An expunged file that was put back rightly has a later UID as well.
-                listed[at] |= known.is_none_or(|known| known.holds(line.uid));
+                listed[at] |= is_held.unwrap_or(true);
                 if line.sizes.any() || !name::is_delivered(line.stem) {
                     listings.insert(at, line.sizes);
                 }
-            } else if !self.partial && known.is_some_and(|known| known.holds(line.uid)) {
+            } else if !self.partial && is_held == Some(true) {
                 notes.begin_message();
                 let detail = format!("UID {}: in uidlist and index, no file", line.uid);
                 notes.add(FindingKind::MessageMissing, join(self.path, line.stem), detail);

@@ -73,19 +73,14 @@ impl From<Index> for Replayed {
 }
 
 impl Replayed {
-    /// Whether the message of this UID exists and nobody asked to remove it.
-    pub(crate) fn holds(&self, uid: u32) -> bool {
-        self.uids.binary_search(&uid).is_ok() && !self.is_asked(uid)
+    /// The messages that exist and that nobody asked to remove, to be met in the order of their UIDs.
+    pub(crate) fn held(&self) -> Held<'_> {
+        Held { known: self, at: 0, passed: 0, first: None }
     }
 
     fn is_asked(&self, uid: u32) -> bool {
         let begun = self.asked.partition_point(|(first, _)| *first <= uid);
         begun.checked_sub(1).is_some_and(|at| uid <= self.asked[at].1)
-    }
-
-    /// How many messages have a UID of at least `uid`.
-    pub(crate) fn count_from(&self, uid: u32) -> usize {
-        self.uids[self.uids.partition_point(|u| *u < uid)..].iter().filter(|u| self.holds(**u)).count()
     }
 
     /// How many messages exist.
@@ -177,6 +172,49 @@ impl Replayed {
     }
 }
 
+/// Messages of an index that a uidlist is held against, line by line.
+#[derive(Debug)]
+pub(crate) struct Held<'a> {
+    known: &'a Replayed,
+    at: usize,
+    /// Messages that were passed over, and the first of their UIDs.
+    passed: usize,
+    first: Option<u32>,
+}
+
+impl Held<'_> {
+    /// Whether there is a message of this UID, which is above all that were asked for before. Those between are passed over.
+    pub(crate) fn meets(&mut self, uid: u32) -> bool {
+        while self.next().is_some_and(|next| next < uid) {
+            self.pass();
+        }
+        let met = self.next() == Some(uid);
+        self.at += usize::from(met);
+        met && !self.known.is_asked(uid)
+    }
+
+    /// How many were not met, and the first UID of them.
+    pub(crate) fn not_met(mut self) -> Option<(usize, u32)> {
+        while self.next().is_some() {
+            self.pass();
+        }
+        self.first.map(|first| (self.passed, first))
+    }
+
+    fn next(&self) -> Option<u32> {
+        self.known.uids.get(self.at).copied()
+    }
+
+    fn pass(&mut self) {
+        let uid = self.known.uids[self.at];
+        self.at += 1;
+        if !self.known.is_asked(uid) {
+            self.passed += 1;
+            self.first.get_or_insert(uid);
+        }
+    }
+}
+
 /// The same UIDs in ascending ranges of which none touches another.
 fn merged(mut ranges: Vec<(u32, u32)>) -> Vec<(u32, u32)> {
     ranges.retain(|(first, last)| first <= last);
@@ -263,8 +301,9 @@ pub(crate) mod tests {
         push(&mut log, 0x40, &[0; 20]);
         let state = replayed(&log, Replayed::default(), 0).unwrap();
         assert_eq!((state.uids.clone(), state.uidvalidity, state.next_uid), (vec![1, 5], 77, 6));
-        assert!(state.holds(1) && !state.holds(2) && !state.holds(5));
-        assert_eq!((state.count_from(1), state.len()), (1, 2));
+        let mut held = state.held();
+        assert_eq!([1, 2, 5, 6].map(|uid| held.meets(uid)), [true, false, false, false]);
+        assert_eq!((held.not_met(), state.held().not_met(), state.len()), (None, Some((1, 1)), 2));
         push(&mut log, UID_UPDATE, &[0; 8]);
         assert!(replayed(&log, Replayed::default(), 0).unwrap().unclear);
     }
