@@ -290,6 +290,29 @@ fn a_lost_or_broken_uidlist() {
     );
 }
 
+/// The index alone tells of a folder that was emptied: how much is missing, and how much is there.
+#[test]
+fn a_folder_that_lost_its_files_and_its_uidlist() {
+    let empty = |anna: &store::Maildir| {
+        (1..=3).for_each(|number| fs::remove_file(anna.file(number)).unwrap());
+        fs::remove_file(anna.0.join("dovecot-uidlist")).unwrap();
+    };
+    let (store, anna) = Store::with_anna();
+    // Mail elsewhere in the shard, so that it is not empty.
+    let bert = store.maildir("ex.org/bert");
+    bert.deliver(1, &message(1));
+    empty(&anna);
+    let (report, findings) = store.verify();
+    assert_eq!((report.verdict.outcome, kinds(&findings)), (Outcome::Damaged, vec![Kind::UidlistMissing]));
+    assert_eq!(findings[0].detail, "3 in the index, 0 files");
+    anna.write_index(&[], 4);
+    assert_eq!(store.verify().1, [], "its mail was all removed");
+    anna.write_index(&[1, 2, 3], 4);
+    let expunges = [log_header(1, 0), log_record(0xcd91, &[1, 3])].concat();
+    fs::write(anna.0.join("dovecot.index.log"), expunges).unwrap();
+    assert_eq!(store.verify().1, [], "or is about to be");
+}
+
 /// Nobody knows of a uidlist that is lost together with the index.
 #[test]
 fn a_uidlist_is_missed_only_where_an_index_is_left() {
@@ -484,15 +507,15 @@ fn directories_that_are_missing() {
 /// Of a folder an index and `tmp` are left; `tmp` alone makes none.
 #[test]
 fn a_folder_that_only_its_index_tells_of() {
-    for left in ["dovecot.index", "dovecot.index.log"] {
-        damaged(
-            |anna| {
-                fs::create_dir_all(anna.0.join(".Archive/tmp")).unwrap();
+    damaged(
+        |anna| {
+            fs::create_dir_all(anna.0.join(".Archive/tmp")).unwrap();
+            for left in ["dovecot.index", "dovecot.index.log"] {
                 fs::copy(anna.0.join(left), anna.0.join(".Archive").join(left)).unwrap();
-            },
-            &[Kind::DirectoryMissing; 2],
-        );
-    }
+            }
+        },
+        &[Kind::DirectoryMissing, Kind::DirectoryMissing, Kind::UidlistMissing],
+    );
     clean(|anna| fs::create_dir_all(anna.0.join("spam/tmp")).unwrap());
     clean(|anna| {
         fs::create_dir(anna.0.join("virtual")).unwrap();

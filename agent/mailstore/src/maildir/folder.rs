@@ -139,17 +139,23 @@ impl<'a> Folder<'a> {
                 Ok(Listings::new())
             }
             None => {
-                let emptied = known.is_some_and(|index| index.len() == 0);
-                if has_index && !emptied && !self.messages.entries().is_empty() {
-                    let path = join(self.path, b"dovecot-uidlist");
-                    notes.add(
-                        FindingKind::UidlistMissing,
-                        path,
-                        format!("{} messages", self.messages.entries().len()),
-                    );
+                if has_index {
+                    self.note_missing_uidlist(known.as_ref(), notes);
                 }
                 Ok(Listings::new())
             }
+        }
+    }
+
+    /// A folder without a uidlist has no messages, by its files and by its index.
+    fn note_missing_uidlist(&self, known: Option<&Replayed>, notes: &mut Notes<'_>) {
+        let files = self.messages.entries().len();
+        let held = known.and_then(|index| index.held().not_met()).map_or(0, |(count, _)| count);
+        // What came before the folder was ever opened is not listed yet.
+        let never_listed = known.is_some_and(|index| index.len() == 0);
+        if (files > 0 && !never_listed) || (held > 0 && !self.partial) {
+            let detail = format!("{held} in the index, {files} files");
+            notes.add(FindingKind::UidlistMissing, join(self.path, b"dovecot-uidlist"), detail);
         }
     }
 
@@ -183,14 +189,12 @@ impl<'a> Folder<'a> {
         let end = match opened {
             Ok(Ok(mut list)) => {
                 let known = known.filter(|known| self.same_validity(list.header().uidvalidity, known, notes));
-                let end = self.compare_lines(&mut list, known, &mut listings, notes)?;
-                if let (Ok(()), Some(known)) = (&end, known) {
-                    let beyond = known.count_from(list.next_uid());
-                    if beyond > 0 {
-                        let detail =
-                            format!("next UID {}, the index has {beyond} messages beyond", list.next_uid());
-                        notes.add(FindingKind::UidlistStale, path.clone(), detail);
-                    }
+                let mut held = known.map(Replayed::held);
+                let end = self.compare_lines(&mut list, held.as_mut(), &mut listings, notes)?;
+                // The header's next UID is no evidence: a list that was cut off still has it.
+                if let (Ok(()), Some((count, first))) = (&end, held.and_then(Held::not_met)) {
+                    let detail = format!("in the index and not listed: {count}, the first with UID {first}");
+                    notes.add(FindingKind::UidlistStale, path.clone(), detail);
                 }
                 end
             }
