@@ -238,23 +238,26 @@ fn a_lost_file_is_told_from_an_expunged_one() {
     assert_eq!(report.verdict.coverage, Ppm::ONE, "it was looked for");
 }
 
-/// Where the index is absent, or is from a log that is gone, nobody knows whether a file was lost.
+/// Where the index is absent or cannot tell nobody knows whether a file was lost. What is missing of its history is named
+/// where Dovecot never leaves it so.
 #[test]
 fn nothing_is_missed_on_doubtful_evidence() {
-    clean(|anna| {
+    let lost = |anna: &store::Maildir, gone: &[&str], log: Option<Vec<u8>>| {
         fs::remove_file(anna.file(1)).unwrap();
-        fs::remove_file(anna.0.join("dovecot.index")).unwrap();
-        fs::remove_file(anna.0.join("dovecot.index.log")).unwrap();
-    });
-    clean(|anna| {
-        fs::remove_file(anna.file(1)).unwrap();
-        fs::write(anna.0.join("dovecot.index.log"), log_header(3, 2)).unwrap();
-    });
-    clean(|anna| {
-        fs::remove_file(anna.file(1)).unwrap();
-        fs::remove_file(anna.0.join("dovecot.index")).unwrap();
-        fs::write(anna.0.join("dovecot.index.log"), log_header(2, 1)).unwrap();
-    });
+        gone.iter().for_each(|name| fs::remove_file(anna.0.join(name)).unwrap());
+        log.map(|log| fs::write(anna.0.join("dovecot.index.log"), log).unwrap());
+    };
+    clean(|anna| lost(anna, &["dovecot.index", "dovecot.index.log"], None));
+    damaged(|anna| lost(anna, &["dovecot.index.log"], None), &[Kind::IndexMalformed]);
+    damaged(|anna| lost(anna, &["dovecot.index"], Some(log_header(2, 1))), &[Kind::IndexMalformed]);
+    damaged(|anna| lost(anna, &[], Some(log_header(3, 2))), &[Kind::IndexMalformed]);
+    damaged(
+        |anna| {
+            lost(anna, &[], Some(log_header(3, 2)));
+            fs::write(anna.0.join("dovecot.index.log.2"), log_header(2, 1)).unwrap();
+        },
+        &[Kind::IndexMalformed],
+    );
 }
 
 /// An index may be behind by a whole log, or be nothing but a log.
@@ -271,6 +274,34 @@ fn logs_are_followed() {
         },
         &[Kind::MessageMissing],
     );
+    // The index ends where the log begins, and the log between was dropped for its age.
+    damaged(
+        |anna| {
+            lost(anna);
+            let mut log = log_header(2, 1);
+            log[16] = 40;
+            fs::write(anna.0.join("dovecot.index.log"), log).unwrap();
+        },
+        &[Kind::MessageMissing],
+    );
+    // The log was turned over, and the first index was about to be written.
+    damaged(
+        |anna| {
+            lost(anna);
+            fs::remove_file(anna.0.join("dovecot.index")).unwrap();
+            let uids = log_record(0x1000_0002, &[1, 0, 2, 0, 3, 0]);
+            let validity = log_record(0x20, &[24 | 4 << 16, 77]);
+            let older = [log_header(1, 0), uids, validity].concat();
+            fs::write(anna.0.join("dovecot.index.log.2"), older).unwrap();
+            fs::write(anna.0.join("dovecot.index.log"), log_header(2, 1)).unwrap();
+        },
+        &[Kind::MessageMissing],
+    );
+    // A log without one before it makes the index anew.
+    clean(|anna| {
+        lost(anna);
+        fs::write(anna.0.join("dovecot.index.log"), log_header(3, 0)).unwrap();
+    });
     clean(|anna| {
         lost(anna);
         let older = [log_header(1, 0), log_record(0x1000_cd91, &[1, 1])].concat();

@@ -4,6 +4,8 @@
 //! index: about 90 MiB for a million messages with names of 70 bytes, and a few KiB for a usual folder. The uidlist and all
 //! messages are streamed.
 
+mod known;
+
 use std::collections::BTreeMap;
 use std::ffi::CStr;
 use std::fs::File;
@@ -14,9 +16,8 @@ use rientro_types::FindingKind;
 use rustix::io::Errno;
 
 use super::ahead::Ahead;
-use super::index::{self, IndexFault};
 use super::keywords;
-use super::log::{self, Held, Replayed};
+use super::log::{Held, Replayed};
 use super::mailbox::{Tools, join};
 use super::message::{Message, error_name, open_fault};
 use super::name::{self, Sizes};
@@ -270,95 +271,6 @@ impl<'a> Folder<'a> {
         }
     }
 
-    /// The UIDs the index knows; `None` where it is absent, cannot tell, or is damaged.
-    fn replayed_index(&self, notes: &mut Notes<'_>) -> Option<Replayed> {
-        let index = match self.find(b"dovecot.index") {
-            Some(Kind::File) => Some(self.read_index(notes)?),
-            Some(_) => return None,
-            None => None,
-        };
-        let log = self.read_log(c"dovecot.index.log", notes)?;
-        let joined = match log::header(&log) {
-            Ok(header) => self.join_log(index, &log, &header, notes),
-            Err(fault) => Err(fault),
-        };
-        match joined {
-            Ok(known) => known.filter(|known| !known.unclear),
-            Err(fault) => {
-                notes.add(FindingKind::IndexMalformed, join(self.path, b"dovecot.index.log"), fault);
-                None
-            }
-        }
-    }
-
-    fn join_log(
-        &self,
-        index: Option<index::Index>,
-        log: &[u8],
-        header: &log::LogHeader,
-        notes: &mut Notes<'_>,
-    ) -> Result<Option<Replayed>, &'static str> {
-        let Some(index) = index else {
-            return if header.previous_seq == 0 {
-                replay(Replayed::default(), log, header, 0)
-            } else {
-                Ok(None)
-            };
-        };
-        if index.index_id != header.index_id {
-            return Err("index and log have different ids");
-        }
-        let (seq, offset) = (index.log_seq, index.log_head_offset);
-        if seq > header.seq {
-            return Err("log is older than the index");
-        }
-        if seq == header.seq {
-            return replay(index.into(), log, header, offset);
-        }
-        // The index was written from the log before this one.
-        let Some(older) = self.read_log(c"dovecot.index.log.2", notes) else { return Ok(None) };
-        match log::header(&older) {
-            Ok(old) if old.seq == seq && header.previous_seq == seq && old.index_id == index.index_id => {
-                let Some(state) = replay(index.into(), &older, &old, offset)? else { return Ok(None) };
-                replay(state, log, header, 0)
-            }
-            _ => Ok(None),
-        }
-    }
-
-    fn read_index(&self, notes: &mut Notes<'_>) -> Option<index::Index> {
-        let path = || join(self.path, b"dovecot.index");
-        let (file, meta) = self.open_beside(c"dovecot.index", notes)?;
-        match index::read(File::from(file), meta.size_bytes) {
-            Ok(index) => return Some(index),
-            Err(IndexFault::Read(error)) => notes.add(FindingKind::FileUnreadable, path(), io_name(&error)),
-            Err(IndexFault::Malformed(fault)) => notes.add(FindingKind::IndexMalformed, path(), fault),
-            Err(IndexFault::Limit(fault)) => notes.add(FindingKind::LimitReached, path(), fault),
-            Err(IndexFault::Foreign(_)) => {}
-        }
-        None
-    }
-
-    fn read_log(&self, name: &CStr, notes: &mut Notes<'_>) -> Option<Vec<u8>> {
-        if self.find(name.to_bytes()) != Some(Kind::File) {
-            return None;
-        }
-        let (file, meta) = self.open_beside(name, notes)?;
-        let path = join(self.path, name.to_bytes());
-        if meta.size_bytes > log::LOG_BYTES_MAX {
-            notes.add(FindingKind::LimitReached, path, format!("log of {} bytes", meta.size_bytes));
-            return None;
-        }
-        let mut bytes = Vec::new();
-        match File::from(file).take(log::LOG_BYTES_MAX).read_to_end(&mut bytes) {
-            Ok(_) => Some(bytes),
-            Err(error) => {
-                notes.add(FindingKind::FileUnreadable, path, io_name(&error));
-                None
-            }
-        }
-    }
-
     fn open_beside(&self, name: &CStr, notes: &mut Notes<'_>) -> Option<(OwnedFd, fsys::Meta)> {
         match fsys::open_file(self.dir, name) {
             Ok((file, meta)) if meta.kind == Kind::File => return Some((file, meta)),
@@ -453,17 +365,6 @@ impl<'a> Folder<'a> {
             Message { dir: dir.as_fd(), name: self.messages.c_name(entry), place: &self.paths[at], sizes };
         tools.reader.check(&message, opened, notes)
     }
-}
-
-fn replay(
-    base: Replayed,
-    log: &[u8],
-    header: &log::LogHeader,
-    offset: u32,
-) -> Result<Option<Replayed>, &'static str> {
-    let mut state = base;
-    state.replay(log, header, offset)?;
-    Ok(Some(state))
 }
 
 /// Lists a directory; whether the listing is whole.

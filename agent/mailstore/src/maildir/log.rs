@@ -24,9 +24,16 @@ const EXPUNGE_GUID: u32 = 0xcd90 | 0x2000;
 pub(crate) struct LogHeader {
     pub(crate) index_id: u32,
     pub(crate) seq: u32,
-    /// The log before this one; 0 when history begins here.
-    pub(crate) previous_seq: u32,
+    /// Where the log before this one ended; log 0 when history begins here.
+    pub(crate) previous: Position,
     header_bytes: u32,
+}
+
+/// A place in the logs of an index.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Position {
+    pub(crate) seq: u32,
+    pub(crate) offset: u32,
 }
 
 /// Reads the header of a log.
@@ -37,7 +44,7 @@ pub(crate) fn header(log: &[u8]) -> Result<LogHeader, &'static str> {
     let header = LogHeader {
         index_id: u32_at(log, 4),
         seq: u32_at(log, 8),
-        previous_seq: u32_at(log, 12),
+        previous: Position { seq: u32_at(log, 12), offset: u32_at(log, 16) },
         header_bytes: u32::from(u16::from_le_bytes([log[2], log[3]])),
     };
     if log[0] != 1 {
@@ -339,7 +346,7 @@ pub(crate) mod tests {
     fn bad_headers_are_named() {
         assert!(header(&[]).is_err() && header(&[0; 40]).is_err());
         assert!(header(&build_header(0, 1, 0)).is_err());
-        assert_eq!(header(&build_header(5, 2, 1)).unwrap().previous_seq, 1);
+        assert_eq!(header(&build_header(5, 2, 1)).unwrap().previous.seq, 1);
     }
 
     proptest! {
