@@ -3,6 +3,11 @@
 //! One line each, `<index> <name>`. Dovecot passes over lines that are not like that and gives the letters away again, so the
 //! keywords of all messages would change their meaning. Only what cannot have been written is called damage: an empty file
 //! is not, nor a first line without a blank (of a converted `.customflags`), nor a last line without its end.
+//!
+//! Letters in names that the file does not define are no evidence, so a file that is lost is not missed. Dovecot gives messages
+//! their names first and writes the file when the sync of the folder ends, and goes on where that fails: a server that was
+//! killed in between leaves such letters in a store that is whole. Other programs put letters into names as well. Dovecot calls
+//! what it does not know `unknown-<n>` from the next sync on.
 
 use std::io::{self, Read};
 
