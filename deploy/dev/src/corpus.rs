@@ -175,6 +175,7 @@ impl Delivery<'_> {
         }
         let mut imap = self.dovecot.imap(&account.later_address())?;
         self.append(&mut imap, appended, &mut contents)?;
+        account.mailbox.keep_index()?;
         self.use_mailbox(&mut imap, &mut contents)?;
         imap.logout()?;
         let names = [PathBuf::new()].into_iter().chain(FOLDERS.map(|name| PathBuf::from(format!(".{name}"))));

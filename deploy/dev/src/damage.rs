@@ -85,10 +85,17 @@ faults! {
         UidlistZeroed,
         /// `dovecot-uidlist` is one step older than the messages.
         UidlistStale,
+        /// The end of `dovecot-uidlist` is cut off, in the middle of a line.
+        UidlistTruncated,
+        /// The files of all messages are gone, and `dovecot-uidlist` with them.
+        EmptiedWithUidlist,
         /// The index and its log are gone; Dovecot makes them anew and nothing is lost.
         IndexLost,
         /// The index's log is all zero.
         IndexLogZeroed,
+        /// The index and its log are those of an earlier time. Dovecot makes them anew; a verifier cannot tell what was removed since from what was
+        /// lost.
+        IndexOld,
         /// A file that is no message stands among the messages.
         Stray,
     }
@@ -163,12 +170,25 @@ pub struct Broken {
 }
 
 impl Broken {
+    /// Faults that were not made even once, but for those that cannot be made here.
+    #[must_use]
+    pub fn never_made(&self) -> Vec<Fault> {
+        let never = self.short.iter().filter(|(fault, made)| *made == 0 && !cannot_be_made().contains(fault));
+        never.map(|(fault, _)| *fault).collect()
+    }
+
     fn add(&mut self, fault: Fault, made: usize, wanted: usize, damages: Vec<Damage>) {
         if made < wanted {
             self.short.push((fault, made));
         }
         self.damages.extend(damages);
     }
+}
+
+/// Faults that cannot be made here: root reads whatever it likes.
+#[must_use]
+pub fn cannot_be_made() -> &'static [Fault] {
+    if rustix::process::geteuid().is_root() { &[Fault::Message(MessageFault::Unreadable)] } else { &[] }
 }
 
 /// Makes each of these faults: those of messages so many times, those of folders once, each in a mailbox of its own.

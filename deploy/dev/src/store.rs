@@ -12,6 +12,11 @@ use anyhow::{Context, Result, ensure};
 /// Largest plain message read back; the corpus has none of half this size.
 const MESSAGE_BYTES_MAX: u64 = 16 << 20;
 
+/// Dovecot's list of UIDs.
+pub(crate) const UIDLIST: &str = "dovecot-uidlist";
+/// How the names of a folder's index, its logs and its cache begin.
+pub(crate) const INDEX: &str = "dovecot.index";
+
 /// One Maildir of a store laid out as `{shard}/{domain}/{user}`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Mailbox {
@@ -28,6 +33,24 @@ impl Mailbox {
     #[must_use]
     pub fn folder(&self) -> PathBuf {
         self.root.join(&self.shard).join(&self.path)
+    }
+
+    /// Where the index and the uidlist of INBOX at an earlier time are kept, beside the node's folder.
+    pub(crate) fn earlier(&self) -> PathBuf {
+        self.root.with_extension("earlier").join(&self.shard).join(&self.path)
+    }
+
+    /// Keeps the index and the uidlist of INBOX as they are, for a time when they are old.
+    ///
+    /// # Errors
+    /// When a file cannot be copied.
+    pub(crate) fn keep_index(&self) -> Result<()> {
+        let (folder, earlier) = (self.folder(), self.earlier());
+        fs::create_dir_all(&earlier).with_context(|| format!("make {}", earlier.display()))?;
+        for name in names(&folder)?.iter().filter(|name| *name == UIDLIST || name.starts_with(INDEX)) {
+            fs::copy(folder.join(name), earlier.join(name)).with_context(|| format!("keep {name}"))?;
+        }
+        Ok(())
     }
 
     /// Folders with messages, as paths inside the Maildir: the empty path is INBOX.
@@ -117,6 +140,14 @@ pub fn read_plain(path: &Path) -> Result<Vec<u8>> {
 #[must_use]
 pub fn is_gzip(stored: &[u8]) -> bool {
     stored.starts_with(&[0x1f, 0x8b])
+}
+
+/// Removes a folder's index, its logs and its cache.
+pub(crate) fn remove_index(folder: &Path) -> Result<()> {
+    for name in names(folder)?.iter().filter(|name| name.starts_with(INDEX)) {
+        fs::remove_file(folder.join(name)).with_context(|| format!("remove {name}"))?;
+    }
+    Ok(())
 }
 
 /// Names in a directory, sorted.

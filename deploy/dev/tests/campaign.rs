@@ -55,8 +55,10 @@ fn the_outcome_survives_being_killed() {
 fn break_some(corpus: &Corpus) -> Broken {
     let broken = |mailbox: &&Mailbox| BROKEN.contains(&mailbox.shard.as_str());
     let mailboxes: Vec<_> = corpus.mailboxes.iter().filter(broken).cloned().collect();
-    damage::break_stores(&mailboxes, FolderFault::ALL, MessageFault::ALL, TIMES, 1)
-        .expect("stores can be broken")
+    let broken = damage::break_stores(&mailboxes, FolderFault::ALL, MessageFault::ALL, TIMES, 1);
+    let broken = broken.expect("stores can be broken");
+    assert_eq!(broken.never_made(), []);
+    broken
 }
 
 fn run(folder: &Path, corpus: &Corpus, kill: bool) -> Outcome {

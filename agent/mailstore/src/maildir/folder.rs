@@ -148,7 +148,7 @@ impl<'a> Folder<'a> {
         }
     }
 
-    /// A folder without a uidlist has no messages, by its files and by its index.
+    /// Notes that the uidlist is missing where there are messages, by the files or by the index.
     fn note_missing_uidlist(&self, known: Option<&Replayed>, notes: &mut Notes<'_>) {
         let files = self.messages.entries().len();
         let held = known.and_then(|index| index.held().not_met()).map_or(0, |(count, _)| count);

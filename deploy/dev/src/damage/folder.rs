@@ -1,5 +1,6 @@
 //! Faults of a whole folder, always in INBOX of a mailbox that has no other fault, and those of a whole volume.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -10,13 +11,15 @@ use rientro_types::FindingKind::{
 };
 use rientro_types::{FindingKind, FindingKinds};
 
-use super::FolderFault::{self, CurLost, IndexLogZeroed, IndexLost, Stray, UidlistLost, UidlistZeroed};
+use super::FolderFault::{
+    self, CurLost, EmptiedWithUidlist, IndexLogZeroed, IndexLost, IndexOld, Stray, UidlistLost,
+    UidlistTruncated, UidlistZeroed,
+};
 use super::{Damage, Fault, kinds, stem};
-use crate::store::{Mailbox, names};
+use crate::store::{INDEX, Mailbox, UIDLIST, names, remove_index};
 
 /// Lines taken from the end of a uidlist to make it one step old.
 const STEP_LINES: usize = 3;
-const UIDLIST: &str = "dovecot-uidlist";
 /// A file people and restore tools leave behind.
 const STRAY: &str = "cur/restore-notes.txt";
 const INDEX_LOG: &str = "dovecot.index.log";
@@ -60,11 +63,28 @@ fn apply(fault: FolderFault, mailbox: &Mailbox) -> Result<Vec<Damage>> {
             fs::write(&uidlist, older(&fs::read_to_string(&uidlist)?))?;
             &[UidlistStale]
         }
-        IndexLost => {
-            for name in names(&folder)?.iter().filter(|name| name.starts_with("dovecot.index")) {
-                fs::remove_file(folder.join(name))?;
+        UidlistTruncated => {
+            let text = fs::read_to_string(&uidlist)?;
+            let Some(at) = middle(&text, &present(mailbox)?) else { return Ok(Vec::new()) };
+            fs::write(&uidlist, &text[..at])?;
+            &[UidlistStale]
+        }
+        EmptiedWithUidlist => {
+            for message in mailbox.messages(Path::new(""))? {
+                fs::remove_file(folder.join(message))?;
             }
+            fs::remove_file(&uidlist)?;
+            &[UidlistMissing]
+        }
+        IndexLost => {
+            remove_index(&folder)?;
             &[]
+        }
+        IndexOld => {
+            if !mailbox.earlier().exists() {
+                return Ok(Vec::new());
+            }
+            put_old_index_back(mailbox)?
         }
         IndexLogZeroed => {
             zero(&log)?;
@@ -98,6 +118,43 @@ fn lose_cur(mailbox: &Mailbox) -> Result<Vec<Damage>> {
     let damages = listed.map(|path| damage(CurLost, mailbox, path, &[MessageMissing])).collect();
     fs::remove_dir_all(folder.join("cur"))?;
     Ok(damages)
+}
+
+/// Names of the messages that are there, up to their flags.
+fn present(mailbox: &Mailbox) -> Result<BTreeSet<String>> {
+    let messages = mailbox.messages(Path::new(""))?;
+    Ok(messages.iter().filter_map(|path| stem(path)).map(str::to_owned).collect())
+}
+
+/// The name at the end of a line of a uidlist.
+fn listed(line: &str) -> Option<&str> {
+    line.split_once(" :").map(|(_, name)| name)
+}
+
+/// The middle of the line of a message in the middle of those that are there: some of them have no line if it ends here.
+fn middle(uidlist: &str, present: &BTreeSet<String>) -> Option<usize> {
+    let mut at = 0;
+    let mut middles = Vec::new();
+    for line in uidlist.split_inclusive('\n') {
+        if listed(line.trim_end()).is_some_and(|name| present.contains(name)) {
+            middles.push(at + line.len() / 2);
+        }
+        at += line.len();
+    }
+    middles.get(middles.len() / 2).copied()
+}
+
+/// Puts the index of an earlier time in the place of the present one. What was removed since is in that index, and in the
+/// uidlist or not, as lines of what was removed linger.
+fn put_old_index_back(mailbox: &Mailbox) -> Result<&'static [FindingKind]> {
+    let (folder, earlier) = (mailbox.folder(), mailbox.earlier());
+    let (uidlist, present) = (fs::read_to_string(earlier.join(UIDLIST))?, present(mailbox)?);
+    remove_index(&folder)?;
+    for name in names(&earlier)?.iter().filter(|name| name.starts_with(INDEX)) {
+        fs::copy(earlier.join(name), folder.join(name))?;
+    }
+    let removed = uidlist.lines().filter_map(listed).any(|name| !present.contains(name));
+    Ok(if removed { &[MessageMissing, UidlistStale] } else { &[] })
 }
 
 fn zero(path: &Path) -> Result<()> {
@@ -151,5 +208,13 @@ mod tests {
     fn an_older_uidlist_forgets_its_last_lines() {
         let list = "3 V5 N9 Gab\n1 :a\n5 :b\n6 :c\n8 :d\n";
         assert_eq!(older(list), "3 V5 N5 Gab\n1 :a\n");
+    }
+
+    #[test]
+    fn a_truncated_uidlist_ends_inside_the_line_of_a_message_that_is_there() {
+        let list = "3 V5 N9 Gab\n1 :a\n5 :b\n6 :c\n8 :d\n";
+        let present = ["b", "d"].map(str::to_owned).into_iter().collect();
+        assert_eq!(middle(list, &present).map(|at| &list[..at]), Some("3 V5 N9 Gab\n1 :a\n5 :b\n6 :c\n8 "));
+        assert_eq!(middle(list, &BTreeSet::new()), None);
     }
 }
