@@ -71,13 +71,14 @@ finding_kinds! {
     MailboxUnrecognised = 12, "mailbox-unrecognised", Unreadable;
     /// The uidlist and the index both know the message, and there is no file.
     MessageMissing = 13, "message-missing", Damage;
-    /// `dovecot-uidlist` is missing where messages and an index exist: all UIDs would change.
+    /// `dovecot-uidlist` is missing where an index exists with messages in it or beside it: all UIDs would change.
     UidlistMissing = 14, "uidlist-missing", Damage;
     /// `dovecot-uidlist` does not parse, is a directory, or gives one file two UIDs.
     UidlistMalformed = 15, "uidlist-malformed", Damage;
-    /// The uidlist is older than the index: UIDs the index has handed out are not in it.
+    /// The uidlist is older than the index or was cut off: messages of the index are not in it.
     UidlistStale = 16, "uidlist-stale", Damage;
-    /// `dovecot.index`, its log or `dovecot-keywords` does not parse or is a directory, or they do not fit together.
+    /// `dovecot.index`, its log or `dovecot-keywords` does not parse or is a directory, or they do not fit together: a log
+    /// between them is missing.
     IndexMalformed = 17, "index-malformed", Damage;
     /// Two files in one folder carry the same unique name.
     DuplicateName = 18, "duplicate-name", Damage;
