@@ -245,7 +245,9 @@ fn nothing_is_missed_on_doubtful_evidence() {
     let lost = |anna: &store::Maildir, gone: &[&str], log: Option<Vec<u8>>| {
         fs::remove_file(anna.file(1)).unwrap();
         gone.iter().for_each(|name| fs::remove_file(anna.0.join(name)).unwrap());
-        log.map(|log| fs::write(anna.0.join("dovecot.index.log"), log).unwrap());
+        if let Some(log) = log {
+            fs::write(anna.0.join("dovecot.index.log"), log).unwrap();
+        }
     };
     clean(|anna| lost(anna, &["dovecot.index", "dovecot.index.log"], None));
     damaged(|anna| lost(anna, &["dovecot.index.log"], None), &[Kind::IndexMalformed]);
