@@ -29,7 +29,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::clock::{self, Apart, CellClock, Clock};
-use crate::journal::{Append, Journal, Recourse, Settled};
+use crate::journal::{Append, Journal, Settled};
 use crate::metrics::Metrics;
 use crate::watch::Published;
 
@@ -41,8 +41,8 @@ use turn::{Outcome, Taken, Waiting, step_act, take_input};
 
 pub(crate) use behind::Told;
 pub use behind::{Ahead, Behind};
-pub(crate) use inbox::Input;
 pub use inbox::{ACTS_MAX, Answer, Handle, INBOX_MAX, Status};
+pub(crate) use inbox::{Input, inbox};
 pub use lead::{LeadError, Source};
 pub(crate) use shelf::{NotLent, Shelf};
 
@@ -164,7 +164,7 @@ pub(crate) fn driver<S: Source, C: Clock>(
     around: Surroundings<S::Journal>,
     stop: CancellationToken,
 ) -> (Driver<S, C>, Handle) {
-    let (handle, inbox) = inbox::inbox();
+    let (handle, inbox) = inbox();
     let clock = CellClock::new(clock);
     (
         Driver { source, clock, apart: None, settings, inbox, around, stop, requests: 0, reopens: false },
@@ -326,10 +326,8 @@ impl<S: Source, C: Clock> Driver<S, C> {
             let settle = sealed.clone();
             match term.journal.append(sealed).await {
                 Append::Durable => {}
-                // The room is looked at before anything is written: of the first entry nothing is stored.
-                Append::Failed(error)
-                    if error.recourse() == Recourse::WaitForRoom && settle.seq() == durable =>
-                {
+                // Of the first entry and so of the whole batch: what a disk that fills up meanwhile took of it may be found later.
+                Append::Failed(error) if error.wrote_nothing() && settle.seq() == durable => {
                     return Err(Unavailable::Stalled(error.advice()));
                 }
                 Append::Failed(error) => return doubt(error.to_string()),

@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 
 use rientro_types::{Advice, Epoch, Seq};
 
+use super::room::{Room, full};
+
 /// What the caller of a failed operation does next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Recourse {
@@ -164,15 +166,6 @@ pub enum JournalError {
     },
 }
 
-/// Room on a file system, in bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Room {
-    /// What is free.
-    pub free: u64,
-    /// What is not used up by what is written.
-    pub kept: u64,
-}
-
 impl fmt::Display for JournalError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.advice().fmt(f)
@@ -257,6 +250,12 @@ impl JournalError {
         }
     }
 
+    /// Whether it was refused before anything was written: what was to be written is not found later either.
+    #[must_use]
+    pub const fn wrote_nothing(&self) -> bool {
+        matches!(self, Self::Full { room: Some(_), .. })
+    }
+
     /// What to do next.
     #[must_use]
     pub const fn recourse(&self) -> Recourse {
@@ -307,39 +306,5 @@ impl JournalError {
     /// The same error again, for a caller that is refused because of it.
     pub(super) fn poisoned(path: &Path, why: String) -> Self {
         Self::Poisoned { path: path.to_owned(), why }
-    }
-}
-
-const MIB: u64 = 1 << 20;
-
-fn full(path: &Path, room: Option<Room>) -> Advice {
-    let Some(Room { free, kept }) = room else {
-        return Advice::new(
-            format!("no room left for {}", path.display()),
-            "free some space on its file system, and the cell goes on by itself",
-        );
-    };
-    // Rounded apart, so that what is too little never looks like enough.
-    let (free, kept) = (free / MIB, kept.div_ceil(MIB));
-    Advice::new(
-        format!(
-            "the file system of {} has {free} MiB free, and {kept} MiB are needed: its `reserve` and one write",
-            path.display(),
-        ),
-        "free some space, and the cell goes on by itself; to close or abort before that, lower `reserve` under [journal] in its \
-         settings and restart it",
-    )
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// What is short by less than a MiB is told as short.
-    #[test]
-    fn too_little_room_never_looks_like_enough() {
-        let room = Room { free: 17 * MIB + 5, kept: 17 * MIB + 6 };
-        let told = full(Path::new("/j"), Some(room)).what;
-        assert!(told.contains("has 17 MiB free, and 18 MiB are needed"), "{told}");
     }
 }

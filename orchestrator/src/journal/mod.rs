@@ -20,6 +20,7 @@ pub mod faulty;
 mod files;
 mod frame;
 mod redb;
+mod room;
 mod snapshot;
 mod verify;
 
@@ -31,8 +32,10 @@ use rientro_types::{Digest, Epoch, Seq, SnapshotPoint};
 pub(crate) use backup::first_entry;
 pub use backup::{BackupContent, BackupSink, Restored, backup, check_backup};
 pub use entry::{ENTRY_BYTES_MAX, SealedEntry};
-pub use error::{JournalError, Recourse, Room};
+pub use error::{JournalError, Recourse};
 pub use redb::{RedbJournal, RedbOptions};
+pub use room::Room;
+pub(crate) use room::full;
 pub use snapshot::{SNAPSHOT_CHUNK_BYTES_MAX, SnapshotDraft, SnapshotHead, SnapshotReader};
 pub use verify::{Break, Verified, verify};
 

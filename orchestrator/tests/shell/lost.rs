@@ -40,7 +40,7 @@ async fn a_lost_answer_of_a_stored_entry_changes_nothing() {
 /// memory, journal and commands agree afterwards.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lost_append_is_given_up_and_everything_agrees() {
-    for fate in [Fate::LostBefore, Fate::Failed] {
+    for fate in [Fate::LostBefore, Fate::Failed, Fate::FullBefore] {
         let cell = Cell::start().await;
         let agent = Agent::connect(cell.address(), "n1", Manner::Slow).await;
         agent.report(vec![claim("a")]).await.unwrap();
@@ -60,6 +60,21 @@ async fn a_lost_append_is_given_up_and_everything_agrees() {
         assert!(matches!(operator.start("k").await.unwrap(), ActAnswer::Receipt(_)));
         agent.heard_that(|heard| starts(heard).len() == 1).await;
     }
+}
+
+/// T26: a disk that fills up in the middle of a write may have taken it. Nobody is told that nothing was decided, and what is
+/// found after reopening goes on.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_append_that_a_full_disk_took_all_the_same_is_in_doubt_and_goes_on() {
+    let cell = Cell::start().await;
+    let agent = Agent::connect(cell.address(), "n1", Manner::Slow).await;
+    agent.report(vec![claim("a")]).await.unwrap();
+    cell.script.meet([Fate::FullAfter]);
+    let operator = cell.operator().await;
+    let refused = operator.start("k").await.unwrap_err();
+    assert_eq!(refused.code(), Code::Unknown, "{refused}");
+    leads(&cell, 2).await;
+    assert_eq!(operator.campaign("k").await.unwrap().state, CampaignState::Running);
 }
 
 /// A full disk stalls the cell with a clear message; questions are answered; nothing is lost; it goes on when there is room.

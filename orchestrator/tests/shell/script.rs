@@ -8,11 +8,18 @@ use std::sync::{Arc, Mutex};
 use bytes::Bytes;
 use rientro_engine::Origin;
 use rientro_orchestrator::journal::{
-    Append, Head, Journal, JournalError, RedbJournal, SealedEntry, SnapshotDraft, SnapshotHead, Trimmed,
+    Append, Head, Journal, JournalError, RedbJournal, Room, SealedEntry, SnapshotDraft, SnapshotHead, Trimmed,
 };
 use rientro_orchestrator::{Source, StateDir};
 use rientro_types::{Digest, Epoch, Seq, SnapshotPoint};
 use tokio::sync::watch;
+
+/// Where errors say that the journal is.
+const PATH: &str = "/state/journal.redb";
+
+fn full(room: Option<Room>) -> JournalError {
+    JournalError::Full { path: PathBuf::from(PATH), room }
+}
 
 /// What happens to one append.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,6 +30,10 @@ pub(crate) enum Fate {
     LostAfter,
     /// The disk fails.
     Failed,
+    /// The disk fills up meanwhile: it is not stored.
+    FullBefore,
+    /// The disk fills up meanwhile: it is stored.
+    FullAfter,
 }
 
 /// What a test tells the journal.
@@ -58,7 +69,7 @@ impl Script {
         self.fates.lock().unwrap().is_empty()
     }
 
-    /// The disk is full, or has room again.
+    /// The disk is full, or has room again: it is looked at before anything is written.
     pub(crate) fn set_full(&self, full: bool) {
         self.full.store(full, Ordering::SeqCst);
     }
@@ -79,6 +90,11 @@ impl Script {
         self.waiting.subscribe().wait_for(|waiting| *waiting > 0).await.unwrap();
     }
 
+    /// Appends begun since the gate was shut.
+    pub(crate) fn appends(&self) -> u64 {
+        *self.waiting.borrow()
+    }
+
     /// How often the journal was opened.
     pub(crate) fn opened(&self) -> u64 {
         self.opened.load(Ordering::SeqCst)
@@ -86,7 +102,7 @@ impl Script {
 
     fn check_room(&self) -> Result<(), JournalError> {
         if self.full.load(Ordering::SeqCst) {
-            return Err(JournalError::Full { path: PathBuf::from("/state/journal.redb"), room: None });
+            return Err(full(Some(Room { free: 0, kept: 16 << 20 })));
         }
         Ok(())
     }
@@ -148,8 +164,13 @@ impl Journal for ScriptedJournal {
                 Append::Unknown("the answer was lost".to_owned())
             }
             Some(Fate::Failed) => {
-                let path = PathBuf::from("/state/journal.redb");
+                let path = PathBuf::from(PATH);
                 Append::Failed(JournalError::Poisoned { path, why: "the disk failed".to_owned() })
+            }
+            Some(Fate::FullBefore) => Append::Failed(full(None)),
+            Some(Fate::FullAfter) => {
+                assert!(matches!(self.inner.append(entry).await, Append::Durable));
+                Append::Failed(full(None))
             }
         }
     }

@@ -19,9 +19,6 @@ use super::tables::{BASE, ENTRIES, FACTS, FENCE, base_to_stored, load_head};
 use crate::journal::archive::{Archive, Page};
 use crate::journal::{Head, JournalError, Room, SealedEntry, Trimmed};
 
-/// A commit writes the pages on the way to the entry too: this many bytes more than the entry.
-const COMMIT_BYTES_EXTRA: u64 = 1 << 20;
-
 /// The journal file, its archive, and where it ends.
 pub(super) struct Store {
     path: PathBuf,
@@ -198,18 +195,11 @@ impl Store {
 
     /// Refuses to write `bytes` more when that would use up the reserve.
     pub(super) fn require_room(&self, bytes: usize) -> Result<(), JournalError> {
-        if self.reserve_bytes == 0 {
-            return Ok(());
+        let lacking = Room::lacking(&self.path, self.reserve_bytes, bytes);
+        match lacking.map_err(|e| JournalError::io("look at", &self.path, e))? {
+            None => Ok(()),
+            room => Err(JournalError::Full { path: self.path.clone(), room }),
         }
-        let folder = self.path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let disk = rustix::fs::statvfs(folder).map_err(|e| JournalError::io("look at", folder, e.into()))?;
-        let wanted = self.reserve_bytes.saturating_add(COMMIT_BYTES_EXTRA).saturating_add(bytes as u64);
-        let free = disk.f_bavail.saturating_mul(disk.f_frsize);
-        if free < wanted {
-            let room = Some(Room { free, kept: wanted });
-            return Err(JournalError::Full { path: self.path.clone(), room });
-        }
-        Ok(())
     }
 
     pub(super) fn read(&self, from: Seq, bytes_max: usize) -> Result<Vec<SealedEntry>, JournalError> {
