@@ -134,7 +134,7 @@ pub async fn start_with<S: Source, C: Clock>(
 ) -> Result<Running, ServeError> {
     state.prepare()?;
     let mailbox_key = state.mailbox_key()?;
-    let directory = Directory::open(state.directory()).await?;
+    let directory = Directory::open(state.directory(), settings.journal.reserve_bytes).await?;
     let (stop, tracker) = (CancellationToken::new(), TaskTracker::new());
     let around = Surroundings::<S::Journal> {
         published: crate::watch::Published::default(),

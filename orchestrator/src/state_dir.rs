@@ -358,7 +358,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let state = StateDir::open(folder.path(), RedbOptions::default(), false).unwrap();
         let backup = folder.path().join("backup");
-        let running = crate::directory::Directory::open(state.directory()).await.unwrap();
+        let running = crate::directory::Directory::open(state.directory(), 0).await.unwrap();
         let refused = state.restore(&Restore { backup: backup.clone(), epoch_floor: None }).await;
         assert!(matches!(refused, Err(StateDirError::InUse { .. })), "{refused:?}");
         drop(running);

@@ -67,5 +67,10 @@ pub(crate) fn journal(error: &JournalError) -> Status {
 
 /// The directory failed.
 pub(crate) fn directory(error: &DirectoryError) -> Status {
-    Status::internal(error.to_string())
+    let code = match error {
+        DirectoryError::Full { .. } => Code::ResourceExhausted,
+        DirectoryError::Reopened { .. } => Code::Aborted,
+        DirectoryError::InUse { .. } | DirectoryError::Failed { .. } => Code::Internal,
+    };
+    advising(code, error.advice())
 }

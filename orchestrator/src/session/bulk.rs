@@ -16,7 +16,7 @@ use rientro_wire::v1;
 use tonic::{Code, Status, Streaming};
 
 use super::Agents;
-use crate::directory::Listing;
+use crate::directory::{Listing, Telling};
 use crate::journal::Journal;
 use crate::status;
 
@@ -165,7 +165,7 @@ impl<J: Journal> Agents<J> {
         incarnation: NodeIncarnation,
         session: SessionNo,
     ) -> Result<(u64, u64), Status> {
-        let mut lists = Lists::default();
+        let (mut lists, mut telling) = (Lists::default(), self.directory.telling());
         while let Some(page) = part(&mut inbound).await? {
             let MailboxesPart::Page { shard, mailboxes, complete } = page.try_into()? else {
                 return Err(Status::invalid_argument("only the first message is a header"));
@@ -178,14 +178,14 @@ impl<J: Journal> Agents<J> {
                 lists.whole.push(listing);
             }
             if lists.gathered() >= MAILBOXES_WRITTEN_TOGETHER {
-                self.write(&mut lists, node, incarnation, session).await?;
+                self.write(&mut lists, &mut telling, node, incarnation, session).await?;
             }
         }
         if lists.open.is_some() {
             return Err(Status::invalid_argument("the lists ended before a shard's last page"));
         }
-        self.write(&mut lists, node, incarnation, session).await?;
-        self.directory.sync().await.map_err(|error| status::directory(&error))?;
+        self.write(&mut lists, &mut telling, node, incarnation, session).await?;
+        telling.sync().await.map_err(|error| status::directory(&error))?;
         Ok((lists.shards, lists.mailboxes))
     }
 
@@ -213,6 +213,7 @@ impl<J: Journal> Agents<J> {
     async fn write(
         &self,
         lists: &mut Lists,
+        telling: &mut Telling,
         node: NodeId,
         incarnation: NodeIncarnation,
         session: SessionNo,
@@ -230,7 +231,7 @@ impl<J: Journal> Agents<J> {
         }
         lists.shards += whole.len() as u64;
         lists.mailboxes += whole.iter().map(|listing| listing.mailboxes.len() as u64).sum::<u64>();
-        self.directory.put(whole).await.map_err(|error| status::directory(&error))
+        telling.put(whole).await.map_err(|error| status::directory(&error))
     }
 
     pub(super) async fn take_findings(

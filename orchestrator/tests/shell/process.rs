@@ -8,6 +8,7 @@ use rientro_orchestrator::Address;
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::cell::{Operator, flags, until};
+use crate::disk::Disk;
 
 const BINARY: &str = env!("CARGO_BIN_EXE_rientro-orchestrator");
 
@@ -47,6 +48,13 @@ impl Process {
         let ended = command.args(flags(folder).into_iter().skip(1)).output().unwrap();
         assert!(!ended.status.success(), "it starts");
         String::from_utf8(ended.stderr).unwrap()
+    }
+
+    /// Starts it where its state is on a small disk.
+    pub(crate) fn start_on(disk: &Disk, more: &[&str]) -> Self {
+        let mut command = disk.command();
+        command.arg(BINARY);
+        Self::start_as(command, &disk.folder, more)
     }
 
     fn start_as(mut command: Command, folder: &Path, more: &[&str]) -> Self {
