@@ -14,8 +14,7 @@ use std::io::{self, BufReader, BufWriter, Read, Seek, SeekFrom, Write};
 use std::path::PathBuf;
 
 use prost::Message;
-use rientro_mailstore::FindingsHasher;
-use rientro_types::{AttemptNo, Digest, Incarnation, LocatedFinding, ShardId};
+use rientro_types::{AttemptNo, Digest, FindingsHasher, Incarnation, LocatedFinding, ShardId};
 use rientro_wire::v1;
 
 use crate::durable;

@@ -29,7 +29,7 @@ use crate::driver::{DriverSettings, Handle, LeadError, Source, Status, Surroundi
 use crate::journal::Journal;
 use crate::listen::{Address, Listener, OWN_SOCKET_MODE, Places, SOCKET_MODE, Share};
 use crate::metrics::{Measured, Metrics};
-use crate::session::{Agents, BULK_CALLS_MAX, LOOKUPS_MAX, SESSIONS_MAX};
+use crate::session::{Agents, BULK_CALLS_MAX, FINDINGS_UPLOADS_MAX, LOOKUPS_MAX, SESSIONS_MAX};
 use crate::settings::{OPERATORS_SOCKET, SOCKET_PATH_BYTES_MAX, Settings};
 use crate::state_dir::{StateDir, StateDirError};
 use crate::watch::Views;
@@ -163,6 +163,7 @@ pub async fn start_with<S: Source, C: Clock>(
         reporting: crate::session::Reporting::default(),
         sessions: Arc::new(Semaphore::new(SESSIONS_MAX)),
         bulk_calls: Arc::new(Semaphore::new(BULK_CALLS_MAX)),
+        findings_uploads: Arc::new(Semaphore::new(FINDINGS_UPLOADS_MAX)),
         lookups: Arc::new(Semaphore::new(LOOKUPS_MAX)),
         refused: Arc::default(),
     };

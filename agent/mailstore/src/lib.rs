@@ -24,6 +24,4 @@ pub use control::{Control, Pace, Progress, READERS_MAX};
 pub use inventory::{Inventory, Mailbox, inventory};
 pub use layout::{COMPONENTS_MAX, Layout, LayoutError, SHARDS_MAX, Shard, Shards, TemplateError};
 pub use maildir::ahead::OPEN_FILES_MAX;
-pub use verify::{
-    DAMAGED_PATHS_MAX, Expected, FindingsHasher, Report, StatWalkError, Task, stat_walk, verify,
-};
+pub use verify::{DAMAGED_PATHS_MAX, Expected, Report, StatWalkError, Task, stat_walk, verify};

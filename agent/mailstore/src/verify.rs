@@ -15,7 +15,6 @@
 //! Findings come in the order of mailboxes, folders and names, whatever the number of readers, so their digest is the same in
 //! every run over an unchanged shard.
 
-mod emit;
 mod notes;
 mod pool;
 mod roll;
@@ -24,14 +23,14 @@ mod stat_walk;
 use std::path::Path;
 
 use rientro_types::{
-    Digest, Finding, FindingKind, Level, Outcome, Ppm, Severity, Tally, UnknownCause, Verdict, VolumeId,
+    Digest, Finding, FindingKind, FindingsHasher, Level, Outcome, Ppm, Severity, Tally, UnknownCause,
+    Verdict, VolumeId,
 };
 
 use crate::control::Control;
 use crate::layout::Layout;
 use crate::volume;
 
-pub use emit::FindingsHasher;
 pub(crate) use notes::{Depth, Notes};
 pub use roll::Expected;
 

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
-use rientro_mailstore::{Control, FindingsHasher, Pace, READERS_MAX, stat_walk};
+use rientro_mailstore::{Control, Pace, READERS_MAX, stat_walk};
 use rientro_types::{Digest, Level, Outcome, UnknownCause};
 use rustix::fs::{Advice, AtFlags, CWD, Timespec, Timestamps, fadvise, utimensat};
 use store::{Store, message};

@@ -2,13 +2,15 @@
 
 use std::time::Duration;
 
-use rientro_types::{AttemptNo, FindingKinds, LocatedFinding, NodeId, Selector, ShardId, ShardView};
+use rientro_types::{
+    AttemptNo, Digest, FindingKinds, FindingsHasher, LocatedFinding, NodeId, Selector, ShardId, ShardView,
+};
 use rientro_wire::bulk::FindingsPart;
 use rientro_wire::limits::SHARDS_PER_PAGE_MAX;
 use rientro_wire::operator::{FindingsAnswer, FindingsGap, FindingsQuery};
 use rientro_wire::session::OrchestratorMessage;
-use rientro_wire::v1;
-use tonic::{Response, Status};
+use rientro_wire::{advised, v1};
+use tonic::{Code, Response, Status};
 
 use super::{Answers, Operators, Sink};
 use crate::driver::Handle;
@@ -18,12 +20,26 @@ use crate::journal::Journal;
 /// An agent must begin, and go on, to send findings within this time.
 const PART_TIME: Duration = Duration::from_secs(15);
 
+/// A reader must take what comes within this time: as long as web servers wait for a reader between two writes (`send_timeout` of
+/// nginx). It holds a place of the cell and of the agent that others wait for.
+const READ_TIME: Duration = Duration::from_secs(60);
+
 /// A verification whose findings are kept somewhere.
 #[derive(Clone, Copy, Debug)]
 struct Kept {
     shard: ShardId,
     node: NodeId,
     attempt: AttemptNo,
+    /// Of all its findings, as it was told with the result.
+    digest: Digest,
+}
+
+/// Why a stream ends early.
+enum Ended {
+    /// The reader has left.
+    Gone,
+    /// Something is wrong.
+    Failed(Status),
 }
 
 /// Findings on their way to one reader.
@@ -92,18 +108,23 @@ impl Fetch {
             kinds: self.kinds,
             with_addresses: self.with_addresses,
         };
-        let gap = if self.handle.tell(kept.node, message).await? {
+        let pages = if self.handle.tell(kept.node, message).await? {
             self.pages(sink, kept, ticket).await
         } else {
             Ok(Some(FindingsGap::NodeOffline))
         };
-        match gap {
-            Ok(None) => Ok(true),
+        let told = match pages {
+            Ok(None) => Ok(()),
             Ok(Some(gap)) => {
                 let missing = FindingsAnswer::Missing { shard: kept.shard, node: kept.node, gap };
-                Ok(sink.send(missing).await.is_ok())
+                pass(sink, missing).await
             }
-            Err(super::Gone) => Ok(false),
+            Err(ended) => Err(ended),
+        };
+        match told {
+            Ok(()) => Ok(true),
+            Err(Ended::Gone) => Ok(false),
+            Err(Ended::Failed(status)) => Err(status),
         }
     }
 
@@ -113,7 +134,9 @@ impl Fetch {
         sink: &FindingsSink,
         kept: Kept,
         mut ticket: Ticket,
-    ) -> Result<Option<FindingsGap>, super::Gone> {
+    ) -> Result<Option<FindingsGap>, Ended> {
+        let asked = self.left;
+        let (mut sent, mut hasher) = (0, FindingsHasher::default());
         loop {
             let part = match tokio::time::timeout(PART_TIME, ticket.parts.recv()).await {
                 Err(_) | Ok(None) => return Ok(Some(FindingsGap::TimedOut)),
@@ -123,6 +146,8 @@ impl Fetch {
                 FindingsPart::Header { available: false, .. } => return Ok(Some(FindingsGap::Forgotten)),
                 FindingsPart::Header { .. } => {}
                 FindingsPart::Page(mut findings) => {
+                    sent += findings.len() as u64;
+                    findings.iter().for_each(|located| hasher.add(&located.finding));
                     findings.truncate(usize::try_from(self.left).unwrap_or(usize::MAX));
                     if !self.with_addresses {
                         // The agent was asked for none; nobody has to trust it in this.
@@ -130,17 +155,48 @@ impl Fetch {
                     }
                     self.left -= findings.len() as u64;
                     self.shown += findings.len() as u64;
-                    let Kept { shard, node, attempt } = kept;
+                    let Kept { shard, node, attempt, digest: _ } = kept;
                     if !findings.is_empty() {
-                        sink.send(FindingsAnswer::Page { shard, node, attempt, findings }).await?;
+                        pass(sink, FindingsAnswer::Page { shard, node, attempt, findings }).await?;
                     }
                 }
                 FindingsPart::End { findings_total } => {
                     // Each node counts its own, and nothing bounds what it says.
                     self.total = self.total.saturating_add(findings_total);
-                    return Ok(None);
+                    let is_all = self.with_addresses && self.kinds.bits() == 0 && findings_total <= asked;
+                    let differ = is_all && hasher.finish() != kept.digest;
+                    return if differ || sent < findings_total.min(asked) {
+                        Err(kept.altered())
+                    } else {
+                        Ok(None)
+                    };
                 }
             }
+        }
+    }
+}
+
+impl Kept {
+    /// What its agent sends is not what the verification was told to have found. Told only of what can be compared: the digest is of
+    /// all findings, as they stand on the agent's disk.
+    fn altered(&self) -> Ended {
+        let Self { shard, node, attempt, digest: _ } = self;
+        let what = format!(
+            "the findings that node {node} sent are not those of attempt {attempt} of shard {shard}, whose digest is in the journal"
+        );
+        let next = "look at the state directory of that agent, and verify the shard again";
+        Ended::Failed(advised(Code::DataLoss, what, next))
+    }
+}
+
+/// Hands on an answer to a reader that takes it in time.
+async fn pass(sink: &FindingsSink, answer: FindingsAnswer) -> Result<(), Ended> {
+    match tokio::time::timeout(READ_TIME, sink.send(answer)).await {
+        Ok(sent) => sent.map_err(|super::Gone| Ended::Gone),
+        Err(_) => {
+            let what = format!("the findings were not read on for {} s", READ_TIME.as_secs());
+            let next = "ask again, and write them to a file to look at them there";
+            Err(Ended::Failed(advised(Code::DeadlineExceeded, what, next)))
         }
     }
 }
@@ -151,5 +207,57 @@ fn kept(view: &ShardView, kinds: FindingKinds) -> Option<Kept> {
     let standing = shard.standing.as_ref()?;
     let seen = standing.verification.verdict.tally.kinds;
     let wanted = seen.bits() != 0 && (kinds.bits() == 0 || kinds.bits() & seen.bits() != 0);
-    wanted.then_some(Kept { shard: shard.shard, node: shard.placement.node, attempt: standing.attempt })
+    wanted.then_some(Kept {
+        shard: shard.shard,
+        node: shard.placement.node,
+        attempt: standing.attempt,
+        digest: standing.verification.findings,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use tokio::sync::{Semaphore, mpsc};
+    use tokio_util::sync::CancellationToken;
+
+    use super::*;
+    use rientro_types::{Finding, FindingKind, MailboxId};
+
+    /// A reader that takes nothing is told so in time, and whoever uploads need not send on.
+    #[tokio::test(start_paused = true)]
+    async fn a_reader_that_takes_nothing_ends_the_upload() {
+        let (shard, node) = (ShardId::new("a").unwrap(), NodeId::new("n1").unwrap());
+        let (handle, _inbox) = crate::driver::inbox();
+        let findings = Findings::default();
+        let ticket = findings.expect(node, shard);
+        let awaited = findings.claim(ticket.request_id, node, shard).unwrap();
+        let mut fetch = Fetch {
+            handle,
+            findings,
+            kinds: FindingKinds::default(),
+            with_addresses: false,
+            left: u64::MAX,
+            total: 0,
+            shown: 0,
+        };
+        let (messages, _unread) = mpsc::channel(super::super::STREAM_QUEUED);
+        let place = Arc::new(Semaphore::new(1)).acquire_owned().await.unwrap();
+        let sink = Sink { messages, stop: CancellationToken::new(), _place: place };
+        let kept = Kept { shard, node, attempt: AttemptNo::from_raw(1), digest: Digest::ZERO };
+        let finding = Finding {
+            kind: FindingKind::SizeMismatch,
+            mailbox: Vec::new(),
+            path: Vec::new(),
+            detail: String::new(),
+        };
+        let mailbox_id = Some(MailboxId::from_raw([1; 16]));
+        let page = FindingsPart::Page(vec![LocatedFinding { mailbox_id, address: None, finding }]);
+        let uploading = async { while awaited.pass(page.clone()).await {} };
+        let both = async { tokio::join!(fetch.pages(&sink, kept, ticket), uploading) };
+        let (ended, ()) = tokio::time::timeout(10 * READ_TIME, both).await.expect("it ends");
+        let Err(Ended::Failed(status)) = ended else { panic!("the reader is told") };
+        assert_eq!(status.code(), Code::DeadlineExceeded, "{status}");
+    }
 }

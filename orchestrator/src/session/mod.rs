@@ -44,6 +44,9 @@ pub const SESSION_SILENCE: Span = Span::from_secs(10);
 pub const SESSIONS_MAX: usize = 4_096;
 /// Most bulk calls at once; each buffers one message and, for a list of mailboxes, one shard's ids.
 pub(crate) const BULK_CALLS_MAX: usize = 64;
+/// Most uploads of findings at once; each buffers three pages of up to a MiB. They go as fast as people read, and so take no
+/// place of what nodes report.
+pub(crate) const FINDINGS_UPLOADS_MAX: usize = 64;
 /// Most journal entries looked up at once for greetings; each is up to a MiB, and reading one takes a millisecond.
 pub(crate) const LOOKUPS_MAX: usize = 8;
 
@@ -58,6 +61,7 @@ pub(crate) struct Agents<J> {
     pub(crate) reporting: Reporting,
     pub(crate) sessions: Arc<Semaphore>,
     pub(crate) bulk_calls: Arc<Semaphore>,
+    pub(crate) findings_uploads: Arc<Semaphore>,
     pub(crate) lookups: Arc<Semaphore>,
     /// Greetings that were refused: anybody can send them.
     pub(crate) refused: Arc<Mutex<Trouble>>,
@@ -75,6 +79,7 @@ impl<J> Clone for Agents<J> {
             reporting,
             sessions,
             bulk_calls,
+            findings_uploads,
             lookups,
             refused,
         } = self;
@@ -88,6 +93,7 @@ impl<J> Clone for Agents<J> {
             reporting: reporting.clone(),
             sessions: Arc::clone(sessions),
             bulk_calls: Arc::clone(bulk_calls),
+            findings_uploads: Arc::clone(findings_uploads),
             lookups: Arc::clone(lookups),
             refused: Arc::clone(refused),
         }
@@ -105,11 +111,7 @@ impl<J: Journal> AgentService for Agents<J> {
         if let Some(trouble) = self.handle.status().trouble() {
             return Err(unavailable(&trouble));
         }
-        let permit = Arc::clone(&self.sessions).try_acquire_owned().map_err(|_| {
-            Status::resource_exhausted(format!(
-                "{SESSIONS_MAX} sessions are open, which is the most; try later"
-            ))
-        })?;
+        let permit = permit(&self.sessions, SESSIONS_MAX, "sessions")?;
         let link = Link::default();
         let stream = link.stream();
         let session = Session {
@@ -131,7 +133,7 @@ impl<J: Journal> AgentService for Agents<J> {
         &self,
         request: Request<Streaming<v1::ReportInventoryRequest>>,
     ) -> Result<Response<v1::ReportInventoryResponse>, Status> {
-        let _permit = self.bulk_permit()?;
+        let _permit = permit(&self.bulk_calls, BULK_CALLS_MAX, "bulk calls")?;
         let taken = self.take_inventory(request.into_inner()).await?;
         Ok(Response::new(v1::ReportInventoryResponse { taken }))
     }
@@ -140,7 +142,7 @@ impl<J: Journal> AgentService for Agents<J> {
         &self,
         request: Request<Streaming<v1::ReportMailboxesRequest>>,
     ) -> Result<Response<v1::ReportMailboxesResponse>, Status> {
-        let _permit = self.bulk_permit()?;
+        let _permit = permit(&self.bulk_calls, BULK_CALLS_MAX, "bulk calls")?;
         let (shards, mailboxes) = self.take_mailboxes(request.into_inner()).await?;
         Ok(Response::new(v1::ReportMailboxesResponse { shards, mailboxes }))
     }
@@ -149,20 +151,17 @@ impl<J: Journal> AgentService for Agents<J> {
         &self,
         request: Request<Streaming<v1::UploadFindingsRequest>>,
     ) -> Result<Response<v1::UploadFindingsResponse>, Status> {
-        let _permit = self.bulk_permit()?;
+        let _permit = permit(&self.findings_uploads, FINDINGS_UPLOADS_MAX, "uploads of findings")?;
         let wanted = self.take_findings(request.into_inner()).await?;
         Ok(Response::new(v1::UploadFindingsResponse { wanted }))
     }
 }
 
-impl<J> Agents<J> {
-    fn bulk_permit(&self) -> Result<OwnedSemaphorePermit, Status> {
-        Arc::clone(&self.bulk_calls).try_acquire_owned().map_err(|_| {
-            Status::resource_exhausted(format!(
-                "{BULK_CALLS_MAX} bulk calls are open, which is the most; try later"
-            ))
-        })
-    }
+/// A place for a call, of which there are so many.
+fn permit(places: &Arc<Semaphore>, max: usize, what: &str) -> Result<OwnedSemaphorePermit, Status> {
+    Arc::clone(places).try_acquire_owned().map_err(|_| {
+        Status::resource_exhausted(format!("{max} {what} are open, which is the most; try later"))
+    })
 }
 
 /// One session, on the side that reads.

@@ -3,16 +3,13 @@
 use std::fmt::Debug;
 use std::path::Path;
 
-use rientro_types::{
-    Exception, Finding, FindingKind, LocatedFinding, MailboxId, Outcome, Selector, TaskEnd, Verb,
-};
+use rientro_types::{Exception, Finding, FindingKind, LocatedFinding, MailboxId, Selector, Verb};
 use rientro_wire::bulk::MailboxesPart;
 use rientro_wire::operator::{ActAnswer, FindingsQuery, MailboxQuery};
-use rientro_wire::session::{AgentMessage, OrchestratorMessage};
 use rientro_wire::v1;
 use tokio::sync::watch;
 
-use crate::agent::{Agent, Heard, Manner, claim, shard, starts, verification, welcome_of};
+use crate::agent::{Agent, Manner, asked_for_findings, claim, find_damage, shard, welcome_of};
 use crate::cell::{Operator, within};
 use crate::journal_calls::{records, scrape};
 use crate::process::Process;
@@ -99,31 +96,9 @@ async fn ask(operator: &Operator, ids: &[MailboxId], told: &mut Told) {
     }
 }
 
-/// Runs the shard's verification into damage that names the mailboxes.
-async fn find_damage(agent: &Agent, ids: &[MailboxId]) {
-    let task = starts(&agent.heard_that(|heard| !starts(heard).is_empty()).await).remove(0);
-    let verification = verification(&task, Outcome::Damaged);
-    let end = TaskEnd::Verified { verification, damaged: ids.to_vec() };
-    agent.say(AgentMessage::TaskResult { shard: task.shard, attempt: task.attempt, end }).await;
-    let acknowledged =
-        |heard: &Heard| heard.messages.iter().any(|m| matches!(m, OrchestratorMessage::Acknowledge { .. }));
-    agent.heard_that(acknowledged).await;
-}
-
-/// Fetches findings with addresses, as an operator may who asks for them by name; what came is not kept.
-async fn fetch_findings(operator: &Operator, agent: &Agent, ids: &[MailboxId]) {
-    let query =
-        FindingsQuery { selector: Selector::default(), with_addresses: true, ..FindingsQuery::default() };
-    let request = v1::StreamFindingsRequest::from(query);
-    let mut answers = within(operator.client.clone().stream_findings(request)).await.unwrap().into_inner();
-    let wanted = |heard: &Heard| {
-        heard.messages.iter().find_map(|m| match m {
-            OrchestratorMessage::SendFindings { request_id, .. } => Some(*request_id),
-            _ => None,
-        })
-    };
-    let request_id = wanted(&agent.heard_that(|heard| wanted(heard).is_some()).await).unwrap();
-    let findings = ADDRESSES.iter().zip(ids).map(|(address, id)| LocatedFinding {
+/// What is found in the mailboxes.
+fn findings(ids: &[MailboxId]) -> Vec<LocatedFinding> {
+    let finding = |(address, id): (&&str, &MailboxId)| LocatedFinding {
         mailbox_id: Some(*id),
         address: Some(address.as_bytes().to_vec()),
         finding: Finding {
@@ -132,8 +107,18 @@ async fn fetch_findings(operator: &Operator, agent: &Agent, ids: &[MailboxId]) {
             path: b"cur/1".to_vec(),
             detail: "S=8, 7 bytes found".to_owned(),
         },
-    });
-    assert!(agent.upload(request_id, shard("a"), findings.collect()).await.unwrap());
+    };
+    ADDRESSES.iter().zip(ids).map(finding).collect()
+}
+
+/// Fetches findings with addresses, as an operator may who asks for them by name; what came is not kept.
+async fn fetch_findings(operator: &Operator, agent: &Agent, ids: &[MailboxId]) {
+    let query =
+        FindingsQuery { selector: Selector::default(), with_addresses: true, ..FindingsQuery::default() };
+    let request = v1::StreamFindingsRequest::from(query);
+    let mut answers = within(operator.client.clone().stream_findings(request)).await.unwrap().into_inner();
+    let request_id = asked_for_findings(agent, None).await;
+    assert!(agent.upload(request_id, shard("a"), findings(ids)).await.unwrap());
     let mut shown = String::new();
     while let Some(answer) = within(answers.message()).await.unwrap() {
         shown.push_str(&format!("{answer:?}"));
@@ -166,7 +151,7 @@ async fn no_address_is_told_anywhere() {
     told.add("a refusal of a list of mailboxes", &refused);
 
     operator.start("k").await.unwrap();
-    find_damage(&agent, &sorted).await;
+    find_damage(&agent, &findings(&ids), sorted.clone()).await;
     ask(&operator, &ids, &mut told).await;
     fetch_findings(&operator, &agent, &ids).await;
 

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use rientro_orchestrator::Address;
 use rientro_types::{
-    Action, AttemptNo, BootId, Claim, Digest, Level, LocatedFinding, NodeId, NodeIncarnation, Outcome, Ppm,
-    ServiceSet, ShardId, Tally, Task, TaskEnd, TaskKind, Verdict, Verification, VolumeId,
+    Action, AttemptNo, BootId, Claim, Digest, FindingsHasher, Level, LocatedFinding, MailboxId, NodeId,
+    NodeIncarnation, Outcome, Ppm, ServiceSet, ShardId, Tally, Task, TaskEnd, TaskKind, Verdict,
+    Verification, VolumeId,
 };
 use rientro_wire::bulk::{FindingsPart, InventoryPart};
 use rientro_wire::session::{AgentMessage, Hello, OrchestratorMessage, PROTOCOL, RunningTask, Welcome};
@@ -247,6 +248,30 @@ pub(crate) fn clean(task: &Task) -> TaskEnd {
             TaskEnd::Verified { verification: verification(task, Outcome::Clean), damaged: Vec::new() }
         }
     }
+}
+
+/// Runs its first task into damage with these findings.
+pub(crate) async fn find_damage(agent: &Agent, findings: &[LocatedFinding], damaged: Vec<MailboxId>) {
+    let task = starts(&agent.heard_that(|heard| !starts(heard).is_empty()).await).remove(0);
+    let mut hasher = FindingsHasher::default();
+    findings.iter().for_each(|located| hasher.add(&located.finding));
+    let verification = Verification { findings: hasher.finish(), ..verification(&task, Outcome::Damaged) };
+    let end = TaskEnd::Verified { verification, damaged };
+    agent.say(AgentMessage::TaskResult { shard: task.shard, attempt: task.attempt, end }).await;
+    let acknowledged =
+        |heard: &Heard| heard.messages.iter().any(|m| matches!(m, OrchestratorMessage::Acknowledge { .. }));
+    agent.heard_that(acknowledged).await;
+}
+
+/// The newest request for findings, once it is another one than the last.
+pub(crate) async fn asked_for_findings(agent: &Agent, last: Option<u64>) -> u64 {
+    let asked = |heard: &Heard| {
+        heard.messages.iter().rev().find_map(|message| match message {
+            OrchestratorMessage::SendFindings { request_id, .. } => Some(*request_id),
+            _ => None,
+        })
+    };
+    asked(&agent.heard_that(|heard| asked(heard) > last).await).unwrap()
 }
 
 pub(crate) fn verification(task: &Task, outcome: Outcome) -> Verification {

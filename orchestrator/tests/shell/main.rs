@@ -14,6 +14,7 @@ mod bad_input;
 mod cell;
 mod disk;
 mod durable;
+mod findings;
 mod full_disk;
 mod idlers;
 mod journal_calls;
