@@ -1,7 +1,7 @@
 //! Puts everything together: the driver, the services on their listeners, metrics; and takes it apart in order.
 //!
 //! Stopping: the listeners close and streams are told, the driver finishes the batch in hand, sessions end, and whatever is
-//! left is given a deadline.
+//! left is given a deadline. So is the driver: a disk that hangs must not hold up the end for ever.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::ErrorKind;
@@ -47,6 +47,9 @@ const KEEPALIVE_EVERY: Duration = Duration::from_secs(20);
 const KEEPALIVE_ANSWER: Duration = Duration::from_secs(10);
 /// Time for everything to end once asked to; an agent or a reader that hangs must not hold up a restart.
 const STOP_TIME: Duration = Duration::from_secs(10);
+/// Time for the driver to end the write in hand: longer than any disk that works takes for a MiB, and well within the 90 s
+/// after which systemd kills (`DefaultTimeoutStopSec`).
+const DRIVER_STOP_TIME: Duration = Duration::from_secs(30);
 /// Time for the driver to answer a look at the metrics.
 const METRICS_TIME: Duration = Duration::from_secs(5);
 
@@ -93,6 +96,13 @@ pub enum ServeError {
     /// The driver ended abnormally.
     #[error("the driver ended abnormally: {0}; this is a bug, keep the journal for analysis")]
     Abnormal(String),
+    /// The driver did not end when asked to: its disk does not answer.
+    #[error(
+        "the last write to the journal did not end within {} s, and whether it is durable is not known; nothing was told of it. See \
+         to the disk, then start again: the journal is read anew",
+        DRIVER_STOP_TIME.as_secs()
+    )]
+    Unfinished,
 }
 
 /// A running orchestrator.
@@ -368,7 +378,8 @@ impl Running {
         }
     }
 
-    /// Waits until the driver has ended by itself or was stopped, then for everything else, with a deadline.
+    /// Waits until the driver has ended by itself or was stopped, then for everything else, with a deadline. Once it is to stop the
+    /// driver has one too; connections have had their time when it is over.
     ///
     /// # Errors
     /// [`ServeError`] when the driver failed.
@@ -376,7 +387,15 @@ impl Running {
     /// # Cancel safety
     /// Safe: nothing is stopped by dropping it.
     pub async fn ended(&mut self) -> Result<(), ServeError> {
-        let driver = (&mut self.driver).await;
+        let overdue = async {
+            self.stop.cancelled().await;
+            tokio::time::sleep(DRIVER_STOP_TIME).await;
+        };
+        // Cancel-safe: the driver goes on by itself, and its time is counted from when it is asked to stop.
+        let driver = tokio::select! {
+            driver = &mut self.driver => driver,
+            () = overdue => return Err(ServeError::Unfinished),
+        };
         self.stop.cancel();
         self.tracker.close();
         if tokio::time::timeout(STOP_TIME, self.tracker.wait()).await.is_err() {

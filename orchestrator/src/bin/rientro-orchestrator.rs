@@ -42,17 +42,31 @@ fn run(settings: Settings) -> anyhow::Result<()> {
     raise_file_limit();
     let runtime =
         tokio::runtime::Builder::new_multi_thread().enable_all().build().context("start threads")?;
-    runtime.block_on(serve(settings))
+    let ended = runtime.block_on(serve(settings));
+    // A thread that hangs in a write to a dead disk must not keep the process.
+    runtime.shutdown_background();
+    ended
 }
 
 async fn serve(settings: Settings) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate()).context("listen for signals")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("listen for signals")?;
-    let mut running = start(settings).await.context("start the orchestrator")?;
-    // Cancel-safe: signals are kept by their streams, and waiting for the end stops nothing.
+    let asked = async {
+        // Cancel-safe: signals are kept by their streams.
+        tokio::select! {
+            _ = terminate.recv() => tracing::info!("asked to stop"),
+            _ = interrupt.recv() => tracing::info!("interrupted"),
+        }
+    };
+    tokio::pin!(asked);
+    // Cancel-safe: nothing is led before it has started.
+    let mut running = tokio::select! {
+        () = &mut asked => return Ok(()),
+        started = start(settings) => started.context("start the orchestrator")?,
+    };
+    // Cancel-safe: waiting for the end stops nothing.
     tokio::select! {
-        _ = terminate.recv() => tracing::info!("asked to stop"),
-        _ = interrupt.recv() => tracing::info!("interrupted"),
+        () = &mut asked => {}
         ended = running.ended() => return ended.context("lead the cell"),
     }
     running.stop();

@@ -1,7 +1,9 @@
 //! Nothing is commanded, answered or shown before it is durable.
 
-use rientro_orchestrator::Status;
-use rientro_types::{CampaignState, ShardState, Verb};
+use std::time::Duration;
+
+use rientro_orchestrator::{ServeError, Status};
+use rientro_types::{CampaignState, FleetLimits, ShardState, Verb};
 use rientro_wire::operator::ActAnswer;
 use rientro_wire::session::OrchestratorMessage;
 use rientro_wire::v1;
@@ -61,6 +63,25 @@ async fn nothing_leaves_before_it_is_durable() {
         }
     });
     assert!(!decided.await.decisions.is_empty());
+}
+
+/// A disk that hangs does not keep the orchestrator for ever: it ends, and says that the last write did not.
+#[tokio::test]
+async fn an_append_that_hangs_does_not_hold_up_the_end_for_ever() {
+    let mut cell = Cell::start().await;
+    let operator = cell.operator().await;
+    cell.script.shut();
+    let limits = FleetLimits { verifies_per_node: 9, ..FleetLimits::default() };
+    let asked = tokio::spawn(async move { operator.act(Verb::SetLimits { limits }).await });
+    within(cell.script.append_waits()).await;
+    cell.running.stop();
+    // Nothing else is waited for from here on.
+    tokio::time::pause();
+    let ended = tokio::time::timeout(Duration::from_secs(3_600), cell.running.ended()).await;
+    let ended = ended.expect("it ends").unwrap_err();
+    assert!(matches!(ended, ServeError::Unfinished), "{ended}");
+    assert!(ended.to_string().contains("did not end within"), "{ended}");
+    asked.abort();
 }
 
 /// R4, T6: after a restart the state is the one that was acknowledged, and the journal checks out.
