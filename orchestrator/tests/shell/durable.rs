@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use rientro_orchestrator::{ServeError, Status};
-use rientro_types::{CampaignState, FleetLimits, ShardState, Verb};
-use rientro_wire::operator::ActAnswer;
+use rientro_types::{Actor, CampaignState, FleetLimits, ShardState, Verb};
+use rientro_wire::operator::{ActAnswer, TailedEntry};
 use rientro_wire::session::OrchestratorMessage;
 use rientro_wire::v1;
 
@@ -63,6 +63,50 @@ async fn nothing_leaves_before_it_is_durable() {
         }
     });
     assert!(!decided.await.decisions.is_empty());
+}
+
+/// What comes while an append is under way becomes one append together: one durable write carries all of it.
+#[tokio::test(flavor = "multi_thread")]
+async fn inputs_that_wait_for_an_append_share_the_next_one() {
+    const WAITING: u64 = 40;
+    let cell = Cell::start().await;
+    let operator = cell.operator().await;
+    let handle = cell.running.handle();
+    let act = |verifies_per_node: u64| {
+        let limits = FleetLimits { verifies_per_node: verifies_per_node as u32, ..FleetLimits::default() };
+        Box::pin(handle.act(Actor::orchestrator(), Verb::SetLimits { limits }, false, [0; 32]))
+    };
+    cell.script.shut();
+    let mut acts: Vec<_> = (0..=WAITING).map(|no| act(10 + no)).collect();
+    begin(&mut acts[0]).await;
+    within(cell.script.append_waits()).await;
+    for act in &mut acts[1..] {
+        begin(act).await;
+    }
+    assert_eq!(cell.script.appends(), 1, "one append at a time");
+    cell.script.open();
+    for act in acts {
+        assert!(within(act).await.unwrap().is_ok());
+    }
+    assert_eq!(cell.script.appends(), 2);
+    let request = v1::TailJournalRequest { from_seq: 0, follow: false };
+    let mut entries = within(operator.client.clone().tail_journal(request)).await.unwrap().into_inner();
+    let mut sizes = Vec::new();
+    while let Some(entry) = within(entries.message()).await.unwrap() {
+        sizes.push(TailedEntry::try_from(entry).unwrap().entry.decisions.len() as u64);
+    }
+    assert!(sizes.ends_with(&[1, WAITING]), "{sizes:?}");
+}
+
+/// Has a request handed in; it must not be answered by that.
+async fn begin(act: &mut (impl Future + Unpin)) {
+    // A request is handed in when it is first looked at, unless its task has had its turn.
+    tokio::task::yield_now().await;
+    tokio::select! {
+        biased;
+        _ = act => panic!("answered before it was durable"),
+        () = std::future::ready(()) => {}
+    }
 }
 
 /// A disk that hangs does not keep the orchestrator for ever: it ends, and says that the last write did not.
