@@ -4,9 +4,13 @@ use std::time::Duration;
 
 use rientro_orchestrator::Address;
 use rientro_wire::v1;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
-use tonic::Code;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::{TcpStream, UnixStream};
+use tokio_stream::StreamExt;
+use tonic::codegen::http::uri::PathAndQuery;
+use tonic::transport::{Channel, Endpoint};
+use tonic::{Code, Request, Status};
+use tonic_prost::ProstCodec;
 
 use crate::agent::{Agent, Manner};
 use crate::cell::{Cell, until, within};
@@ -140,13 +144,84 @@ async fn a_request_above_its_bound_is_refused_with_its_length() {
 async fn garbage_ends_its_connection_and_nothing_else() {
     let cell = Cell::start().await;
     for seed in 0..20_u8 {
-        let mut stream = tcp(cell.address()).await;
-        let garbage: Vec<u8> =
-            (0..4_096_u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 13) as u8 ^ seed).collect();
-        // The other side may close before all of it is written.
-        let _closed = stream.write_all(&garbage).await;
-        let mut answer = Vec::new();
-        let _closed = within(stream.read_to_end(&mut answer)).await;
+        answer_to_garbage(tcp(cell.address()).await, seed).await;
+    }
+    still_works(&cell).await;
+}
+
+fn garbage(seed: u8) -> Vec<u8> {
+    (0..4_096_u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 13) as u8 ^ seed).collect()
+}
+
+/// Sends garbage; what is answered before the connection is closed.
+async fn answer_to_garbage<S: AsyncRead + AsyncWrite>(stream: S, seed: u8) -> Vec<u8> {
+    let (mut read, mut write) = tokio::io::split(stream);
+    let mut answer = Vec::new();
+    // The other side may close before all of it is written, or reset.
+    let _closed = write.write_all(&garbage(seed)).await;
+    let _reset = within(read.read_to_end(&mut answer)).await;
+    answer
+}
+
+/// Garbage where HTTP/1 or a Unix socket is spoken: the connection is closed, and nothing else.
+#[tokio::test(flavor = "multi_thread")]
+async fn garbage_on_metrics_and_on_a_unix_socket_ends_its_connection_and_nothing_else() {
+    let cell = Cell::start().await;
+    let socket = cell.running.sockets().remove(0);
+    for seed in 0..20 {
+        let answer = answer_to_garbage(tcp(cell.metrics()).await, seed).await;
+        assert!(answer.is_empty() || answer.starts_with(b"HTTP/1.1 400"), "{answer:?}");
+        answer_to_garbage(within(UnixStream::connect(&socket)).await.unwrap(), seed).await;
+    }
+    // A request that HTTP/1 knows and the listener does not.
+    let mut stream = tcp(cell.metrics()).await;
+    stream.write_all(b"DELETE /metrics HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await.unwrap();
+    let mut answer = Vec::new();
+    within(stream.read_to_end(&mut answer)).await.unwrap();
+    assert!(answer.starts_with(b"HTTP/1.1 405"), "{}", String::from_utf8_lossy(&answer));
+    still_works(&cell).await;
+    assert!(crate::journal_calls::scrape(cell.metrics()).await.contains("rientro_"));
+    let channel = Endpoint::from_shared(format!("unix://{}", socket.display())).unwrap();
+    let mut client =
+        v1::operator_service_client::OperatorServiceClient::new(channel.connect().await.unwrap());
+    within(client.get_cell(v1::GetCellRequest {})).await.unwrap();
+}
+
+/// Sends a message of another kind, as one message or as a stream of one; what is told of it.
+async fn refusal(channel: &Channel, path: &'static str, streams: bool) -> Status {
+    // Its first field is a number; that of every message which is expected is not.
+    let message = v1::TailJournalRequest { from_seq: 5, follow: true };
+    let codec = ProstCodec::<v1::TailJournalRequest, v1::ActResponse>::default();
+    let mut grpc = tonic::client::Grpc::new(channel.clone());
+    grpc.ready().await.unwrap();
+    let path = PathAndQuery::from_static(path);
+    if !streams {
+        return within(grpc.unary(Request::new(message), path, codec)).await.unwrap_err();
+    }
+    // The call stays open, as that of an agent does.
+    let messages = tokio_stream::iter([message]).chain(tokio_stream::pending());
+    match within(grpc.streaming(Request::new(messages), path, codec)).await {
+        Err(status) => status,
+        Ok(answers) => within(answers.into_inner().message()).await.unwrap_err(),
+    }
+}
+
+/// A whole frame with a message in it that is none: the call is refused with what is wrong, and the connection goes on.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_that_cannot_be_decoded_is_refused_and_ends_nothing_else() {
+    let cell = Cell::start().await;
+    let channel = crate::agent::channel(cell.address()).await;
+    for (path, streams) in [
+        ("/rientro.v1.OperatorService/Act", false),
+        ("/rientro.v1.OperatorService/GetCampaign", false),
+        ("/rientro.v1.OperatorService/StreamFindings", true),
+        ("/rientro.v1.AgentService/ReportInventory", true),
+        ("/rientro.v1.AgentService/ReportMailboxes", true),
+        ("/rientro.v1.AgentService/UploadFindings", true),
+    ] {
+        let refused = refusal(&channel, path, streams).await;
+        assert_eq!(refused.code(), Code::Internal, "{path}: {refused}");
+        assert!(refused.message().contains("failed to decode Protobuf message"), "{path}: {refused}");
     }
     still_works(&cell).await;
 }
