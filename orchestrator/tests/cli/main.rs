@@ -6,6 +6,7 @@ mod fixtures;
 mod foreign;
 mod full;
 mod plans;
+mod redrawn;
 mod server;
 mod shown;
 mod watched;
@@ -17,7 +18,7 @@ use std::time::Duration;
 use server::{Canned, Server};
 
 /// Longest run of one command: they take milliseconds, unless something hangs.
-const RUN_TIMEOUT: Duration = Duration::from_secs(60);
+pub(crate) const RUN_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A canned cell and how to ask it.
 pub(crate) struct Cell {
