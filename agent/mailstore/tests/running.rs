@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
 use rientro_mailstore::{Control, Pace, READERS_MAX, stat_walk};
-use rientro_types::{Digest, Level, Outcome, UnknownCause};
+use rientro_types::{Digest, FindingsHasher, Level, Outcome, UnknownCause};
 use rustix::fs::{Advice, AtFlags, CWD, Timespec, Timestamps, fadvise, utimensat};
 use store::{Store, message};
 

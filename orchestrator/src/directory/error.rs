@@ -52,15 +52,15 @@ impl DirectoryError {
     /// An error of redb; a full disk or an exhausted quota is [`DirectoryError::Full`].
     pub(super) fn of(what: &'static str, path: &Path, source: redb::Error) -> Self {
         let path = path.to_owned();
-        match &source {
-            redb::Error::DatabaseAlreadyOpen => Self::InUse { path },
-            redb::Error::Io(error)
-                if matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded) =>
-            {
-                Self::Full { path, room: None }
-            }
-            _ => Self::Failed { what, path, source: Box::new(source) },
+        if matches!(source, redb::Error::DatabaseAlreadyOpen) {
+            return Self::InUse { path };
         }
+        if let redb::Error::Io(error) = &source
+            && matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded)
+        {
+            return Self::Full { path, room: None };
+        }
+        Self::Failed { what, path, source: Box::new(source) }
     }
 
     /// What is wrong, and what a person does about it.

@@ -48,7 +48,7 @@ async fn decide(operator: &Operator, no: u32) -> Result<(), Status> {
     let verb = Verb::Except {
         shard: shard("a"),
         mailbox: mailbox(1),
-        exception: (no % 2 == 0).then_some(Exception::Closed),
+        exception: no.is_multiple_of(2).then_some(Exception::Closed),
         reason,
     };
     operator.act(verb).await.map(drop)
