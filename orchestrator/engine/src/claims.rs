@@ -9,7 +9,6 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use rientro_types::{Claim, HeldReason, NodeId, Placement, Record, ServiceSet, VolumeId};
 
-use crate::contract::OrderKind;
 use crate::engine::Engine;
 use crate::state::{NodeIx, Shard, ShardIx};
 
@@ -34,6 +33,11 @@ struct Rival {
 impl Listing {
     pub(crate) fn shows(&self, shard: ShardIx) -> bool {
         self.shown.contains(&shard)
+    }
+
+    /// What the node serves of a shard that was elsewhere when it was shown.
+    pub(crate) fn claimed_services(&self, shard: ShardIx) -> Option<ServiceSet> {
+        self.rivals.get(&shard).map(|rival| rival.services)
     }
 
     fn is_twice(&self, shard: ShardIx) -> bool {
@@ -79,6 +83,12 @@ impl Engine {
         }
         if last {
             self.miss(ix, &listing);
+            // What it has, and what it serves of others and does not have: in doubt until it had listed all.
+            let doubted = listing.shown.iter().copied().filter(|shard| self.state.shard(*shard).doubted);
+            self.state.touched.extend(doubted.collect::<Vec<_>>());
+            let strange = self.state.node(ix).strangers.keys();
+            let strange = strange.filter_map(|shard| self.state.shard_ix.get(shard).copied());
+            self.state.touched.extend(strange.collect::<Vec<_>>());
             let rivals: Vec<ShardIx> = listing.rivals.keys().copied().collect();
             self.state.node_mut(ix).listed = Some(listing);
             // One that was passed over because another contest was on, which ended before this listing did.
@@ -92,11 +102,6 @@ impl Engine {
     fn meet(&mut self, ix: NodeIx, claim: &Claim) {
         let node = self.state.node(ix).id;
         self.decide_for(ix, Record::ShardMet { node, claim: *claim });
-        for other in self.state.node_ixs() {
-            if self.state.node_mut(other).strangers.remove(&claim.shard) && other != ix {
-                self.send(other, OrderKind::Serve { shard: claim.shard, services: ServiceSet::NONE });
-            }
-        }
     }
 
     /// A node shows a shard that is known.
@@ -109,6 +114,7 @@ impl Engine {
                 let placement = Placement { no: s.placement_no.next(), node, volume: claim.volume };
                 self.place(ix, shard, placement);
                 self.count(ix, shard, claim);
+                self.take_word(ix, shard, claim);
             } else {
                 self.contest(ix, shard, rival.volume);
             }
@@ -131,7 +137,11 @@ impl Engine {
             return;
         }
         self.count(ix, shard, claim);
-        // T29: it may have moved here after its node's session began; then nobody has agreed on it yet.
+        self.take_word(ix, shard, claim);
+    }
+
+    /// T29: what a claim says of services counts for what nobody has agreed on yet.
+    fn take_word(&mut self, ix: NodeIx, shard: ShardIx, claim: &Claim) {
         if self.state.shard(shard).doubted {
             self.reconcile_service(ix, shard, claim.services);
         }
@@ -155,19 +165,6 @@ impl Engine {
         let id = self.state.shard(shard).id;
         self.decide_for(by, Record::ShardReleased { shard: id });
         self.contest_again(shard);
-        self.agree(shard);
-    }
-
-    /// T29: what a contest has covered, or what came with a move: nobody has agreed yet on what the shard's node serves. Where
-    /// the node has told that, it is looked at; where it has not, its next word is waited for, and nothing goes on before.
-    pub(crate) fn agree(&mut self, shard: ShardIx) {
-        let s = self.state.shard(shard);
-        let (node, told) = (s.node, s.told);
-        let listed = self.state.node(node).listed.as_ref();
-        let shown = listed.and_then(|listed| Some(listed.rivals.get(&shard)?.services));
-        if let Some(services) = told.or(shown).filter(|_| s.doubted) {
-            self.reconcile_service(node, shard, services);
-        }
     }
 
     /// Looks for a rival of a shard that is not contested, or not any more.
@@ -232,19 +229,10 @@ impl Engine {
     fn place(&mut self, by: NodeIx, shard: ShardIx, placement: Placement) {
         let from = self.state.shard(shard).node;
         let shard_id = self.state.shard(shard).id;
+        let told = self.state.shard(shard).told;
         self.decide_for(by, Record::ShardPlaced { shard: shard_id, placement });
-        self.withdraw(from, shard);
+        self.moved(from, shard, told);
         self.contest_again(shard);
-        self.agree(shard);
-    }
-
-    /// A shard that has moved is served by its new node alone.
-    pub(crate) fn withdraw(&mut self, from: NodeIx, shard: ShardIx) {
-        let s = self.state.shard(shard);
-        if s.node != from {
-            let order = OrderKind::Serve { shard: s.id, services: ServiceSet::NONE };
-            self.send(from, order);
-        }
     }
 
     /// A listing is complete: what this node held and does not show is missing; what it claimed and shows no more is no
@@ -291,8 +279,10 @@ fn is_contest_within(held: &HeldReason, node: NodeId) -> bool {
 }
 
 /// Whether what holds a shard is over when its node does not show it at all: the wrong volume that was there is gone too, and
-/// so are the mailboxes that were left, and both of two copies.
+/// so are the mailboxes that were left, and both of two copies; that it serves nothing of the shard is no word about it.
 fn is_gone_too(held: &HeldReason, node: NodeId) -> bool {
+    let silent = matches!(held, HeldReason::Disagreement { node: services, .. } if services.is_empty());
     matches!(held, HeldReason::VolumeWrong { found: Some(_), .. } | HeldReason::MailboxesMissing { .. })
+        || silent
         || is_contest_within(held, node)
 }

@@ -354,10 +354,10 @@ impl Engine {
         node.asked.clear();
         node.listing = None;
         node.listed = None;
-        node.strangers.clear();
         for shard in node.shards.clone() {
             self.state.shards[shard.at()].told = None;
         }
+        self.state.forget_strangers(ix);
     }
 
     pub(crate) fn forget_touched(&mut self) {

@@ -24,6 +24,7 @@
 //! | `forming`, `covering`, `caps`, `fill` | how a fleet is cut into waves |
 //! | `checks` | what is wrong with a plan |
 //! | `reconcile` | what agents say of themselves: sessions, results |
+//! | `agree` | what is served, and what is in doubt after a restore |
 //! | `claims` | inventories: which node has a shard, and what two claims on it mean |
 //! | `missing` | what becomes of a closed shard that shows fewer mailboxes than were known |
 //! | `requests`, `sweep`, `forward`, `settle` | what operators ask for |
@@ -32,6 +33,7 @@
 //! | `invariant` | rules that never break |
 //! | `view`, `snapshot` | what is shown, and what is kept |
 
+mod agree;
 mod apply;
 mod apply_campaign;
 mod caps;

@@ -38,6 +38,8 @@ pub enum Mutant {
     CountOnly,
     /// R8: an abort cancels nothing on the agents.
     AbortQuietly,
+    /// T29: what a node serves of a doubted shard of another node is closed.
+    CloseUnasked,
     /// R11: a record names nobody.
     NamelessActor,
     /// R12: a failed try is never followed by another.
@@ -46,7 +48,7 @@ pub enum Mutant {
 
 impl Mutant {
     /// Every mutant.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::OpenUnverified,
         Self::OpenOnOldWord,
         Self::DateByArrival,
@@ -62,6 +64,7 @@ impl Mutant {
         Self::ForgetMissing,
         Self::CountOnly,
         Self::AbortQuietly,
+        Self::CloseUnasked,
         Self::NamelessActor,
         Self::NeverRetry,
     ];

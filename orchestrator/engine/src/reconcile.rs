@@ -7,8 +7,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use rientro_types::{
-    Action, AttemptNo, Busy, CampaignState, HeldReason, NodeId, NodeIncarnation, Phase, Record, ServiceSet,
-    ShardId, Task, TaskEnd, TaskFailure, TaskKind,
+    Action, AttemptNo, Busy, CampaignState, NodeId, NodeIncarnation, Phase, Record, ServiceSet, ShardId,
+    Task, TaskEnd, TaskFailure, TaskKind,
 };
 
 use crate::contract::{Command, Hello, OrderKind, Turnaway};
@@ -188,38 +188,21 @@ impl Engine {
             let services = served.get(&self.state.shard(shard).id).copied().unwrap_or(ServiceSet::NONE);
             self.reconcile_service(ix, shard, services);
         }
-        // What moved to another node is served there alone.
-        for (id, _) in served.iter().filter(|(_, services)| !services.is_empty()) {
-            match self.state.shard_ix.get(id).map(|shard| self.state.shard(*shard).node) {
-                Some(holder) if holder == ix => {}
-                Some(_) => self.send(ix, OrderKind::Serve { shard: *id, services: ServiceSet::NONE }),
-                None => {
-                    self.state.node_mut(ix).strangers.insert(*id);
-                }
+        for (id, services) in served.into_iter().filter(|(_, services)| !services.is_empty()) {
+            let holder = self.state.shard_ix.get(&id).map(|shard| self.state.shard(*shard).node);
+            if holder != Some(ix) {
+                self.state.note_stranger(ix, id, services);
             }
         }
     }
 
+    /// A node says what it serves of a shard that it has. What the node serves is what it was last told, as far as this session
+    /// knows; of what is in doubt its word is taken down alone.
     pub(crate) fn reconcile_service(&mut self, ix: NodeIx, shard: ShardIx, services: ServiceSet) {
         let s = self.state.shard(shard);
-        let (id, doubted, journal) = (s.id, s.doubted, s.services);
-        let differs = s.seen != services;
-        let reason = HeldReason::Disagreement { journal, node: services };
-        // What is held for an older disagreement is held for this one: a person decides on what is so. How many mailboxes a
-        // closed shard has is no question before it is known whether it is closed.
-        let to_hold = match s.held_by() {
-            None | Some(HeldReason::MailboxesMissing { .. }) => true,
-            Some(held) => matches!(held, HeldReason::Disagreement { .. }) && *held != reason,
-        };
-        // What the node serves is what it was last told, as far as this session knows.
+        let (id, differs) = (s.id, s.seen != services && !s.doubted);
         self.state.shards[shard.at()].told = Some(services);
-        if doubted && services != journal {
-            if to_hold {
-                self.decide(Record::ShardHeld { shard: id, reason });
-            }
-            return;
-        }
-        if doubted || differs {
+        if differs {
             self.decide_for(ix, Record::ServicesSeen { shard: id, services });
         }
         self.state.touched.push(shard);

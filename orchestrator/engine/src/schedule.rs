@@ -20,6 +20,7 @@ impl Engine {
     /// Goes on until nothing changes any more.
     pub(crate) fn run(&mut self) {
         self.expire();
+        self.agree_on_touched();
         loop {
             let campaigns = std::mem::take(&mut self.state.dirty_campaigns);
             let nodes = std::mem::take(&mut self.state.dirty_nodes);
@@ -254,6 +255,7 @@ impl Engine {
         touched.dedup();
         for shard in &touched {
             self.tell_services(*shard);
+            self.tell_strangers(*shard);
             self.cancel_strays(*shard);
         }
         self.state.touched = touched;

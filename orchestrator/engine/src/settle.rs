@@ -32,13 +32,14 @@ impl Engine {
             self.state.check_settled(on, selector, &unnamed)?;
         }
         let settled = self.state.settling(on, &hit);
-        let from: Vec<_> = hit.into_iter().map(|ix| (self.state.shard(ix).node, ix)).collect();
+        let before = |ix: ShardIx| (self.state.shard(ix).node, self.state.shard(ix).told, ix);
+        let from: Vec<_> = hit.into_iter().map(before).collect();
         let record = Record::Settled { selector: selector.clone(), node, reason };
         let receipt = self.sweep(actor, sweep, selector, record, rehearse)?;
         if !rehearse {
-            for (before, ix) in from {
-                self.withdraw(before, ix);
-                self.agree(ix);
+            for (before, told, ix) in from {
+                self.moved(before, ix, told);
+                self.dismiss_strangers(ix);
                 self.forget_rivals(ix);
             }
         }

@@ -102,6 +102,8 @@ pub(crate) struct State {
 
     pub(crate) mutant: Mutant,
     pub(crate) watches: BTreeMap<ShardIx, Watch>,
+    /// Nodes that serve what is not theirs, by shard.
+    pub(crate) strangers: BTreeSet<(ShardId, NodeIx)>,
     pub(crate) ignored: Ignored,
     /// What this step has touched; decides what is looked at again, and what the invariants are checked on.
     pub(crate) touched: Vec<ShardIx>,
@@ -130,6 +132,7 @@ impl State {
             to_book: BTreeMap::new(),
             mutant: Mutant::None,
             watches: BTreeMap::new(),
+            strangers: BTreeSet::new(),
             ignored: Ignored::default(),
             touched: Vec::new(),
             dirty_nodes: BTreeSet::new(),

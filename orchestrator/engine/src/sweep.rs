@@ -263,7 +263,7 @@ impl Shard {
     }
 
     /// Whether a restored journal and the shard's node disagree about what is open.
-    fn in_disagreement(&self) -> bool {
+    pub(crate) fn in_disagreement(&self) -> bool {
         matches!(self.held_by(), Some(HeldReason::Disagreement { .. }))
     }
 

@@ -557,6 +557,9 @@ fn a_restored_journal_holds_every_disagreement() {
     let expected = HeldReason::Disagreement { journal: ServiceSet::NONE, node: ServiceSet::ALL };
     assert_eq!(held(&cell, "a1"), Some(expected));
     assert_eq!(cell.state("a1"), ShardState::Held, "a person is shown that it is neither open nor closed");
+    assert!(cell.view("a2").shard.doubted, "nobody has shown it yet");
+    let open = Claim { services: ServiceSet::ALL, ..claim("a1", "a") };
+    cell.inventory("a", vec![open, claim("a2", "a")]);
     assert!(!cell.view("a2").shard.doubted, "both say closed");
     let adopt =
         Verb::Adopt { selector: only("a1"), services: ServiceSet::ALL, reason: "it was open".to_owned() };
@@ -584,6 +587,7 @@ fn a_backup_that_is_restored_again_begins_another_life() {
         cell.now = cell.now + Span::from_secs(after);
         drop(cell.step(Event::Lead { epoch: Epoch::from_raw(9), origin: Origin::Restored }));
         cell.connect("a", 1);
+        cell.inventory("a", vec![claim("a1", "a"), claim("a2", "a")]);
         cell.start(generous());
         let attempts: Vec<_> = cell.ordered().into_iter().map(|(_, task)| task.attempt).collect();
         (cell.engine.cell_view().unwrap().incarnation, attempts)

@@ -550,6 +550,8 @@ fn no_step_follows_before_it_is_agreed_on() {
             (ShardState::Opening, imap, true)
         );
         cell.connect_with("a", 1, vec![], vec![(shard("a1"), imap)]);
+        assert!(cell.view("a1").shard.doubted, "the node has not shown it");
+        cell.inventory("a", vec![Claim { services: imap, ..claim("a1", "a") }]);
         assert!(!cell.view("a1").shard.doubted && cell.view("a1").shard.services != ServiceSet::NONE);
         cell.play();
         assert_eq!(cell.state("a1"), ShardState::Open);

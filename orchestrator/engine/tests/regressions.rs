@@ -180,3 +180,144 @@ fn a_confirmed_step_is_never_overdue() {
     assert_eq!(cell.state("a1"), ShardState::Open);
     cell.assert_replays();
 }
+
+/// A cell whose backup has `a1` on node `a`, closed or open, and in which its volume was remounted to node `b` and opened since.
+/// Node `a` has nothing mounted.
+fn moved_since(journal: ServiceSet) -> Cell {
+    let mut cell = Cell::with_fleet(2, 1);
+    if !journal.is_empty() {
+        cell.ask(Verb::Adopt { selector: only("a1"), services: journal, reason: "it is".to_owned() })
+            .unwrap();
+    }
+    cell.engine = cell.assert_replays();
+    cell.commands.clear();
+    cell.run(Event::Lead { epoch: Epoch::from_raw(9), origin: Origin::Restored });
+    cell
+}
+
+fn greet_from_b(cell: &mut Cell) {
+    cell.connect_with("b", 1, vec![], vec![(shard("a1"), ServiceSet::ALL)]);
+}
+
+fn list_from_b(cell: &mut Cell) {
+    let moved = Claim { volume: volume_of("a"), services: ServiceSet::ALL, ..claim("a1", "a") };
+    cell.inventory("b", vec![claim("b1", "b"), moved]);
+}
+
+/// T28, T29: what has moved since the backup and is served where it is now is not closed there, in whatever order the nodes
+/// speak: it is held for a person, or agreed on where both say that it is open.
+#[test]
+fn what_moved_since_the_backup_is_closed_by_nobody() {
+    let (hello_a, list_a): (fn(&mut Cell), fn(&mut Cell)) =
+        (|cell| cell.connect("a", 1), |cell| cell.inventory("a", vec![]));
+    let stale_a: fn(&mut Cell) =
+        |cell| cell.connect_with("a", 1, vec![], vec![(shard("a1"), ServiceSet::ALL)]);
+    for journal in [ServiceSet::NONE, ServiceSet::ALL] {
+        let mut orders: Vec<[fn(&mut Cell); 4]> = Vec::new();
+        for hello_a in [hello_a, stale_a] {
+            orders.push([hello_a, list_a, greet_from_b, list_from_b]);
+            orders.push([greet_from_b, hello_a, list_a, list_from_b]);
+            orders.push([greet_from_b, list_from_b, hello_a, list_a]);
+            orders.push([hello_a, greet_from_b, list_from_b, list_a]);
+            orders.push([hello_a, greet_from_b, list_a, list_from_b]);
+        }
+        for (at, order) in orders.into_iter().enumerate() {
+            let mut cell = moved_since(journal);
+            for (step, says) in order.into_iter().enumerate() {
+                let told_from = cell.told();
+                says(&mut cell);
+                let to_b = cell.told().into_iter().chain(told_from).find(|(to, ..)| *to == node("b"));
+                assert_eq!(to_b, None, "{journal}, order {at}, step {step}");
+            }
+            let view = cell.view("a1").shard;
+            assert_eq!(view.placement.node, node("b"), "{journal}, order {at}");
+            let expected = HeldReason::Disagreement { journal, node: ServiceSet::ALL };
+            let agreed = journal == ServiceSet::ALL;
+            assert_eq!(held(&cell, "a1"), (!agreed).then_some(expected), "{journal}, order {at}");
+            assert_eq!((view.services, view.doubted), (journal, !agreed), "{journal}, order {at}");
+            cell.assert_replays();
+            if agreed {
+                continue;
+            }
+            let reason = || "looked at".to_owned();
+            cell.ask(Verb::Adopt { selector: only("a1"), services: ServiceSet::ALL, reason: reason() })
+                .unwrap();
+            assert_eq!((cell.state("a1"), cell.view("a1").shard.doubted), (ShardState::Open, false));
+            assert!(!cell.told().iter().any(|(to, _, services)| *to == node("b") && services.is_empty()));
+            cell.ask(Verb::Close { selector: only("a1"), reason: reason() }).unwrap();
+            assert_eq!(cell.told(), [(node("b"), shard("a1"), ServiceSet::NONE)]);
+            cell.assert_replays();
+        }
+    }
+}
+
+/// T28, T29: a shard that stayed where it was in the backup is not agreed on while another node that serves it may have it
+/// too; who served it beside its node is told to stop once the doubt is over, be it that it lists without it or is gone.
+#[test]
+fn whoever_serves_what_it_does_not_have_is_told_to_stop_after_the_doubt() {
+    let mut cell = moved_since(ServiceSet::NONE);
+    greet_from_b(&mut cell);
+    cell.connect("a", 1);
+    cell.inventory("a", vec![claim("a1", "a")]);
+    assert!(cell.view("a1").shard.doubted && cell.told().is_empty(), "b has not listed what it has");
+    cell.inventory("b", vec![claim("b1", "b")]);
+    assert_eq!(cell.told(), [(node("b"), shard("a1"), ServiceSet::NONE)]);
+    assert_eq!((held(&cell, "a1"), cell.view("a1").shard.doubted), (None, false));
+    cell.assert_replays();
+
+    let mut cell = moved_since(ServiceSet::NONE);
+    greet_from_b(&mut cell);
+    cell.connect("a", 1);
+    cell.inventory("a", vec![claim("a1", "a")]);
+    cell.disconnect("b");
+    cell.pass_with(1, &["a"]);
+    assert_eq!((held(&cell, "a1"), cell.view("a1").shard.doubted), (None, false));
+    greet_from_b(&mut cell);
+    assert_eq!(cell.told(), [(node("b"), shard("a1"), ServiceSet::NONE)]);
+    cell.assert_replays();
+}
+
+/// T28, T29: a copy that is served beside the place the backup has for a shard is a question for a person, and so is what is
+/// open; who is settled against is told to stop.
+#[test]
+fn a_copy_that_was_settled_on_since_the_backup_is_closed_by_nobody() {
+    for settled in ["a", "b"] {
+        let mut cell = moved_since(ServiceSet::NONE);
+        greet_from_b(&mut cell);
+        cell.connect("a", 1);
+        cell.inventory("a", vec![claim("a1", "a")]);
+        let copy = Claim { volume: volume_of("z"), services: ServiceSet::ALL, ..claim("a1", "b") };
+        cell.inventory("b", vec![claim("b1", "b"), copy]);
+        assert!(matches!(held(&cell, "a1"), Some(HeldReason::Contested { .. })));
+        assert_eq!(cell.told(), []);
+        let reason = "that one".to_owned();
+        cell.ask(Verb::Settle { selector: only("a1"), node: node(settled), reason }).unwrap();
+        let on_a = settled == "a";
+        let stopped = (node("b"), shard("a1"), ServiceSet::NONE);
+        assert_eq!(cell.told(), if on_a { vec![stopped] } else { vec![] });
+        let open_there = HeldReason::Disagreement { journal: ServiceSet::NONE, node: ServiceSet::ALL };
+        assert_eq!(held(&cell, "a1"), (!on_a).then_some(open_there));
+        assert_eq!(cell.view("a1").shard.doubted, !on_a);
+        cell.assert_replays();
+    }
+}
+
+/// T29: what a node that does not show a shard serves of it ends no doubt; it is missing there.
+#[test]
+fn silence_about_what_is_not_shown_is_no_word() {
+    for journal in [ServiceSet::NONE, ServiceSet::ALL] {
+        let mut cell = moved_since(journal);
+        cell.connect("a", 1);
+        let expected = HeldReason::Disagreement { journal, node: ServiceSet::NONE };
+        let agreed = journal.is_empty();
+        let differs = (!agreed).then_some(expected);
+        assert_eq!((held(&cell, "a1"), cell.view("a1").shard.doubted), (differs.clone(), true));
+        cell.inventory("a", vec![]);
+        let missing = HeldReason::ShardMissing { node: node("a") };
+        assert_eq!((held(&cell, "a1"), cell.view("a1").shard.doubted), (Some(missing), true));
+        cell.inventory("a", vec![claim("a1", "a")]);
+        assert_eq!(held(&cell, "a1"), differs);
+        assert_eq!(cell.view("a1").shard.doubted, !agreed);
+        cell.assert_replays();
+    }
+}

@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use rientro_types::{
-    AttemptNo, CellTime, LabelKey, LabelValue, NodeId, NodeIncarnation, ShardId, Span, StateCounts, TaskKind,
+    AttemptNo, CellTime, LabelKey, LabelValue, NodeId, NodeIncarnation, ServiceSet, ShardId, Span,
+    StateCounts, TaskKind,
 };
 
 use crate::claims::Listing;
@@ -38,8 +39,8 @@ pub(crate) struct Node {
     pub(crate) listing: Option<Listing>,
     /// Its newest complete inventory under the present leader.
     pub(crate) listed: Option<Listing>,
-    /// Shards it said it serves that no node has shown yet.
-    pub(crate) strangers: BTreeSet<ShardId>,
+    /// What it said it serves of shards that are not here, as far as is known, and was not told to close.
+    pub(crate) strangers: BTreeMap<ShardId, ServiceSet>,
 }
 
 impl Node {
@@ -62,7 +63,7 @@ impl Node {
             asked: BTreeMap::new(),
             listing: None,
             listed: None,
-            strangers: BTreeSet::new(),
+            strangers: BTreeMap::new(),
         }
     }
 
