@@ -255,17 +255,9 @@ impl Engine {
         self.state.dirty_campaigns.extend(self.state.campaign_ixs());
     }
 
-    /// T29: after a restore nothing goes on before a person has looked at what the journal does not know. What has ended
-    /// would go on by itself where what kept its last shards is over.
+    /// T29: after a restore nothing goes on before a person has looked at what the journal does not know.
     fn pause_restored(&mut self) {
-        let goes_on = |ix: &CampaignIx| match self.state.campaign(*ix).state {
-            CampaignState::Running => true,
-            CampaignState::Ended => {
-                self.state.members(*ix).iter().any(|s| self.state.shard(*s).is_on_its_way())
-            }
-            CampaignState::Forming | CampaignState::Paused(_) | CampaignState::Aborted => false,
-        };
-        let going: Vec<_> = self.state.campaign_ixs().filter(goes_on).collect();
+        let going: Vec<_> = self.state.campaign_ixs().filter(|ix| self.state.goes_on(*ix)).collect();
         for ix in going {
             let campaign = self.state.campaign(ix).id;
             self.decide(Record::CampaignPaused { campaign, cause: PauseCause::Restored });

@@ -3,7 +3,8 @@
 //! Each has an *incremental* form over what a step touched, checked after every step, and a *full* form over the whole
 //! state, run at once by the simulator and in slices while a cell works. Rules that are about what leaves the engine (R4: nothing before it is
 //! durable; R8: an abort reaches every agent; R12: every campaign ends) are watched from outside, by the driver's tests and
-//! the simulator. R5, R9, R10, R13 and R14 get their meaning with several leaders, with gates and with approvals.
+//! the simulator; of R8 the table has what stands in the state. R5, R9, R10, R13 and R14 get their meaning with several
+//! leaders, with gates and with approvals.
 //!
 //! | id | rule checked here |
 //! | --- | --- |
@@ -12,6 +13,7 @@
 //! | R3 | no shard is being opened before its wave has started, and no wave starts before the one below it has passed |
 //! | R6 | what is held by a circumstance, or has failed, counts against its wave; a wave's loss is the sum of those |
 //! | R7 | what is verified has passed the policy in force, or was accepted; what goes on from there met every mailbox known |
+//! | R8 | of an aborted campaign no shard is under way; of a paused one no try was started after the pause |
 //! | R11 | every decision names its actor |
 
 use std::fmt;
@@ -135,10 +137,27 @@ impl Engine {
                 ));
             }
         }
+        if let Some(stopped) = self.audit_stopped(shard) {
+            return Some(stopped);
+        }
         let lost =
             matches!(shard.phase, Phase::Failed { .. } | Phase::Held { .. }) || shard.blocked.is_some();
         (lost && shard.is_under_way() && !shard.is_charged())
             .then(|| violation("R6", format!("shard {id} is {} and not counted as lost", shard.state())))
+    }
+
+    /// A step of opening is no try: one that another campaign left unfinished may come into a paused one.
+    fn audit_stopped(&self, shard: &Shard) -> Option<Violation> {
+        let (id, campaign) = (shard.id, self.state.campaign_of(shard)?);
+        if campaign.state == CampaignState::Aborted && shard.is_under_way() {
+            let found = format!("shard {id} of aborted {} is {}", campaign.id, shard.state());
+            return Some(violation("R8", found));
+        }
+        let since =
+            campaign.paused.filter(|pause| shard.current_attempt().is_some() && shard.since > pause.since);
+        since.map(|_| {
+            violation("R8", format!("a try of shard {id} was started though {} is paused", campaign.id))
+        })
     }
 
     /// Whether the standing verification passes the policy it was judged by, or a person stands in for it. A shard in

@@ -38,6 +38,8 @@ pub enum Mutant {
     CountOnly,
     /// R8: an abort cancels nothing on the agents.
     AbortQuietly,
+    /// R8: what has ended is neither paused nor aborted, though it would go on.
+    SpareEnded,
     /// T29: what a node serves of a doubted shard of another node is closed.
     CloseUnasked,
     /// R11: a record names nobody.
@@ -48,7 +50,7 @@ pub enum Mutant {
 
 impl Mutant {
     /// Every mutant.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::OpenUnverified,
         Self::OpenOnOldWord,
         Self::DateByArrival,
@@ -64,6 +66,7 @@ impl Mutant {
         Self::ForgetMissing,
         Self::CountOnly,
         Self::AbortQuietly,
+        Self::SpareEnded,
         Self::CloseUnasked,
         Self::NamelessActor,
         Self::NeverRetry,

@@ -251,7 +251,7 @@ impl Engine {
 
     fn pause(&mut self, actor: &Actor, campaign: CampaignId, rehearse: bool) -> Answer {
         let ix = self.find(campaign)?;
-        let changes = self.campaign_state(ix) == CampaignState::Running;
+        let changes = self.is_to_stop(ix) && self.state.goes_on(ix);
         if !rehearse {
             if changes {
                 let cause = PauseCause::Operator;
@@ -283,11 +283,16 @@ impl Engine {
 
     fn abort(&mut self, actor: &Actor, campaign: CampaignId, rehearse: bool) -> Answer {
         let ix = self.find(campaign)?;
-        let changes = self.campaign_state(ix).is_live();
+        let changes = self.campaign_state(ix).is_live() || self.is_to_stop(ix) && self.state.goes_on(ix);
         if !rehearse && changes {
             self.decide_as(actor, Record::CampaignAborted { campaign });
         }
         Ok(self.of_campaign(ix, changes))
+    }
+
+    /// R8: what has ended is paused and aborted too, while a shard of it would go on by itself.
+    fn is_to_stop(&self, ix: CampaignIx) -> bool {
+        self.campaign_state(ix) != CampaignState::Ended || self.state.mutant != Mutant::SpareEnded
     }
 
     /// Only what has begun can pass: a promotion that is sent twice, or too early, never lets a wave pass that nobody has seen.

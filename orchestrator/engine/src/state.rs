@@ -10,8 +10,8 @@ mod shard;
 use std::collections::{BTreeMap, BTreeSet};
 
 use rientro_types::{
-    AttemptNo, CampaignId, CellId, CellTime, Digest, FleetLimits, Incarnation, LabelKey, LabelValue, NodeId,
-    Progress, Seq, ShardId, StateCounts, TaskKind,
+    AttemptNo, CampaignId, CampaignState, CellId, CellTime, Digest, FleetLimits, Incarnation, LabelKey,
+    LabelValue, NodeId, Progress, Seq, ShardId, StateCounts, TaskKind,
 };
 
 use crate::contract::Ignored;
@@ -163,6 +163,16 @@ impl State {
     /// The campaign a shard is in, whatever the campaign's state.
     pub(crate) fn campaign_of(&self, shard: &Shard) -> Option<&Campaign> {
         shard.member.map(|member| self.campaign(member.campaign))
+    }
+
+    /// Whether a campaign does things unless it is told not to: it runs, or has ended and would go on by itself where what kept
+    /// its last shards is over.
+    pub(crate) fn goes_on(&self, ix: CampaignIx) -> bool {
+        match self.campaign(ix).state {
+            CampaignState::Running => true,
+            CampaignState::Ended => self.members(ix).iter().any(|s| self.shard(*s).is_on_its_way()),
+            CampaignState::Forming | CampaignState::Paused(_) | CampaignState::Aborted => false,
+        }
     }
 
     pub(crate) fn shard_ixs(&self) -> impl Iterator<Item = ShardIx> + use<> {

@@ -461,3 +461,74 @@ fn who_waits_for_a_silent_neighbour_is_told() {
     assert_eq!(cell.state(&format!("{kept}1")), ShardState::Verifying);
     cell.assert_replays();
 }
+
+/// A campaign that has ended while a node is silent, and a shard of it is held for that alone.
+fn ended_with_one_on_its_way() -> Cell {
+    let mut cell = Cell::with_fleet(2, 1);
+    let mut generous = plan("return");
+    (generous.waves.error_budget_canary, generous.waves.error_budget) = (Ppm::ONE, Ppm::ONE);
+    cell.start(generous);
+    cell.disconnect("b");
+    cell.result("a", "a1", 1, verified(Outcome::Clean, "a"));
+    for _ in 0..40 {
+        cell.pass_with(10, &["a"]);
+        cell.play();
+    }
+    assert_eq!((cell.state("a1"), cell.state("b1")), (ShardState::Open, ShardState::Held));
+    assert_eq!(cell.campaign("return").state, CampaignState::Ended);
+    cell.commands.clear();
+    cell
+}
+
+/// T3, R8: what has ended and would go on by itself is aborted, and stays so when what kept its last shards is over.
+#[test]
+fn an_ended_campaign_that_would_go_on_is_aborted() {
+    let mut cell = ended_with_one_on_its_way();
+    let abort = || Verb::Abort { campaign: campaign("return") };
+    assert!(cell.ask(abort()).unwrap().changes);
+    assert!(!cell.ask(abort()).unwrap().changes, "it is so already");
+    assert_eq!(cell.campaign("return").state, CampaignState::Aborted);
+    cell.connect("b", 1);
+    cell.inventory("b", vec![claim("b1", "b")]);
+    cell.pass(400);
+    assert_eq!((cell.ordered(), cell.told()), (vec![], vec![]));
+    assert_eq!((cell.state("a1"), cell.state("b1")), (ShardState::Open, ShardState::Closed));
+    cell.assert_replays();
+}
+
+/// T3, R8: the same is paused, and goes on when a person resumes it.
+#[test]
+fn an_ended_campaign_that_would_go_on_is_paused() {
+    let mut cell = ended_with_one_on_its_way();
+    let id = campaign("return");
+    assert!(cell.ask(Verb::Pause { campaign: id }).unwrap().changes);
+    assert_eq!(cell.campaign("return").state, CampaignState::Paused(PauseCause::Operator));
+    let suspended = |c: &Command| matches!(c, Command::Send { order_kind: OrderKind::Suspend { .. }, .. });
+    assert!(cell.commands.iter().any(suspended), "who is there is told");
+    cell.connect("b", 1);
+    cell.inventory("b", vec![claim("b1", "b")]);
+    cell.pass(400);
+    let started = |cell: &mut Cell| cell.ordered().iter().filter(|(_, task)| task.attempt.raw() > 1).count();
+    assert_eq!((started(&mut cell), cell.told()), (0, vec![]));
+    cell.ask(Verb::Resume { campaign: id }).unwrap();
+    for _ in 0..40 {
+        cell.play();
+        cell.pass(10);
+    }
+    assert_eq!((cell.state("b1"), cell.campaign("return").state), (ShardState::Open, CampaignState::Ended));
+    cell.assert_replays();
+}
+
+/// R8: what has ended for good is left as it is, and the receipt says so.
+#[test]
+fn an_ended_campaign_that_is_over_is_neither_paused_nor_aborted() {
+    let mut cell = Cell::with_fleet(1, 1);
+    cell.start(plan("return"));
+    cell.play();
+    cell.pass(61);
+    assert_eq!(cell.campaign("return").state, CampaignState::Ended);
+    for verb in [Verb::Pause { campaign: campaign("return") }, Verb::Abort { campaign: campaign("return") }] {
+        assert!(!cell.ask(verb).unwrap().changes);
+        assert_eq!(cell.campaign("return").state, CampaignState::Ended);
+    }
+}
