@@ -32,7 +32,7 @@ pub const KINDS: [(&str, u64); 28] = [
     ("orchestrator-crash", 70),
     ("orchestrator-late", 40),
     ("long-absence", 25),
-    ("restored-from-backup", 12),
+    ("restored-from-backup", 20),
     ("journal-trimmed", 50),
     ("append-trouble", 50),
     ("clock-off", 25),
@@ -266,10 +266,38 @@ impl World {
         true
     }
 
+    /// What is in service may move between a backup and its restoring: then another node than the backup has serves it.
     fn restore_from_backup(&mut self) {
+        if self.rng.percent(60) && self.remount_in_service() {
+            let keep = self.journal.entries().len();
+            let later = self.rng.between(20_000, 120_000);
+            return self.after(later, Happening::Restore { keep });
+        }
         let entries = self.journal.entries().len() as u64;
         let keep = entries - self.rng.below(entries / 3 + 1);
         self.restore_journal(usize::try_from(keep).unwrap_or(1));
+    }
+
+    /// Remounts the volume of a shard that is in service.
+    fn remount_in_service(&mut self) -> bool {
+        let in_service = self.monitor.books.shards().filter(|(_, book)| !book.seen.is_empty());
+        let served: Vec<VolumeId> = in_service.map(|(_, book)| book.volume).collect();
+        let to = self.any_host();
+        let Some(volume) = self.rng.pick(&served).copied() else { return false };
+        let Some(on) = self.truth.volumes.get_mut(&volume).filter(|on| !on.mounted.contains(&to)) else {
+            return false;
+        };
+        on.mounted = [to].into_iter().collect();
+        self.relist();
+        true
+    }
+
+    /// The time has come for a backup of so many entries, if the journal still goes beyond it.
+    pub(crate) fn restore_later(&mut self, keep: usize) {
+        if self.unsafe_phase && self.driver.process.is_some() && self.journal.entries().len() > keep {
+            self.coverage.fault("restored-after-a-move");
+            self.restore_journal(keep);
+        }
     }
 
     /// The orchestrator dies, and its journal comes back from a backup of so many entries.

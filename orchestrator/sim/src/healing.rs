@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use rientro_types::{
-    CampaignState, Phase, Selector, ServiceSet, ShardId, ShardSnapshot, ShardState, Span, Verb, VolumeId,
-    WaitingOn,
+    CampaignState, HeldReason, Phase, Selector, ServiceSet, ShardId, ShardSnapshot, ShardState, Span, Verb,
+    VolumeId, WaitingOn,
 };
 
 use crate::agent::Mood;
@@ -175,7 +175,9 @@ impl World {
             ShardState::Held => reason.is_some_and(is_actionable),
             _ => false,
         };
-        if !ended || shard.doubted {
+        // What nobody shows has nobody who could say what is served of it: it is held for that.
+        let lost = matches!(reason, Some(HeldReason::ShardMissing { .. }));
+        if !ended || shard.doubted && !lost {
             let found = format!(
                 "shard {id} on {} ends as {} ({:?}, blocked {:?}, doubted {}), waiting on {waiting_on:?}",
                 shard.placement.node,

@@ -70,6 +70,10 @@ pub struct Monitor {
     closed: BTreeSet<(NodeId, ShardId)>,
     close_sent: BTreeSet<(NodeId, ShardId)>,
     begun: BTreeSet<NodeId>,
+    /// Shards that the present batch's verbs and campaigns have decided on.
+    decided_on: BTreeSet<ShardId>,
+    /// Shards of campaigns that were paused or aborted, until a person sends them on.
+    stopped: BTreeSet<(CampaignId, ShardId)>,
     decided: BTreeMap<Seq, &'static str>,
     holds: holds::Holds,
     charges: charges::Charges,
@@ -98,6 +102,8 @@ impl Monitor {
             closed: BTreeSet::new(),
             close_sent: BTreeSet::new(),
             begun: BTreeSet::new(),
+            decided_on: BTreeSet::new(),
+            stopped: BTreeSet::new(),
             decided: BTreeMap::new(),
             holds: holds::Holds::new(),
             charges: charges::Charges::new(),
@@ -159,6 +165,7 @@ impl Monitor {
         match &decision.record {
             Record::NodeEnrolled { node, .. } => self.clock.heard(*node),
             Record::CellRestored { .. } => self.restoring = false,
+            Record::CampaignResumed { campaign } => self.stopped.retain(|(of, _)| of != campaign),
             Record::ShardMeasured { shard, .. } | Record::ShardReleased { shard }
                 if self.state_of(*shard) == Some(ShardState::Waiting) =>
             {

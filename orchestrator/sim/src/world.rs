@@ -103,6 +103,11 @@ pub enum Happening {
     Fault,
     /// Something that went wrong is over.
     Recover(Recovery),
+    /// The journal comes back from a backup.
+    Restore {
+        /// Entries in it.
+        keep: usize,
+    },
     /// An operator acts.
     Operator,
     /// The watch looks at everything.
@@ -278,6 +283,7 @@ impl World {
             }
             Happening::Fault => self.fault(),
             Happening::Recover(recovery) => self.recover(recovery),
+            Happening::Restore { keep } => self.restore_later(keep),
             Happening::Operator => self.operator(),
             Happening::Check => self.check(),
         }

@@ -12,6 +12,10 @@ use rientro_sim::world::Config;
 const SEEDS: RangeInclusive<u64> = 1..=12;
 /// Seeds for what shows only when a long absence falls between a result and its leader.
 const SEEDS_OF_ABSENCE: RangeInclusive<u64> = 1..=48;
+/// Seeds for what shows only when an operator stops what has ended while a node is silent.
+const SEEDS_OF_ENDS: RangeInclusive<u64> = 1..=48;
+/// Seeds for what shows only in a journal that is restored after what is in service has moved.
+const SEEDS_OF_RESTORES: RangeInclusive<u64> = 1..=48;
 
 fn run_seed(seed: u64, mutant: Mutant) -> Outcome {
     let make = Arc::new(move || Engine::with_mutant(mutant));
@@ -126,6 +130,18 @@ fn aborting_quietly_is_caught() {
     caught(Mutant::AbortQuietly, "R8");
 }
 
+/// R8
+#[test]
+fn sparing_what_has_ended_is_caught() {
+    caught_within(SEEDS_OF_ENDS, Mutant::SpareEnded, "R8");
+}
+
+/// T29
+#[test]
+fn closing_unasked_is_caught() {
+    caught_within(SEEDS_OF_RESTORES, Mutant::CloseUnasked, "T29");
+}
+
 /// R11
 #[test]
 fn naming_nobody_is_caught() {
@@ -141,7 +157,7 @@ fn never_retrying_is_caught() {
 /// Every mutant is among the tests above, and the engine as it is passes the seeds that catch them.
 #[test]
 fn the_engine_as_it_is_passes_the_same_seeds() {
-    assert_eq!(Mutant::ALL.len(), 17, "a mutant without a test above");
+    assert_eq!(Mutant::ALL.len(), 19, "a mutant without a test above");
     for seed in SEEDS_OF_ABSENCE {
         assert_eq!(run_seed(seed, Mutant::None).violations, vec![], "seed {seed}");
     }

@@ -1,7 +1,8 @@
-//! The rules on commands: only what is durable is commanded or answered (R4), and what stops things reaches everyone (R8).
+//! The rules on commands: only what is durable is commanded or answered (R4), what stops things reaches everyone and keeps them
+//! stopped (R8), and nobody is told to close what a person has to decide on (T29).
 
 use rientro_engine::{Command, Engine, OrderKind};
-use rientro_types::{CampaignId, NodeId, Refusal, ShardId, Verb};
+use rientro_types::{CampaignId, CampaignState, NodeId, Refusal, ShardId, Verb};
 
 use super::Monitor;
 
@@ -104,10 +105,53 @@ impl Monitor {
                     let found = format!("{node} is told to serve {services} of shard {shard}");
                     return Err(("R4", Some(*shard), found));
                 }
+                if services.is_empty() {
+                    return self.may_close(node, *shard);
+                }
             }
             OrderKind::Suspend { .. } | OrderKind::Continue { .. } | OrderKind::Pace { .. } => {}
         }
         Ok(())
+    }
+
+    /// T29: what a node is told to close was decided on in this batch, or is not in doubt and closed or elsewhere as the journal
+    /// has it.
+    fn may_close(&self, node: NodeId, shard: ShardId) -> Result<(), Unfit> {
+        let Some(book) = self.books.shard(shard) else { return Ok(()) };
+        let known = !self.is_doubted(shard) && (book.node != node || book.services.is_empty());
+        if known || self.decided_on.contains(&shard) || self.closed.contains(&(node, shard)) {
+            return Ok(());
+        }
+        Err((
+            "T29",
+            Some(shard),
+            format!("{node} is told to close shard {shard}, and nobody has decided that"),
+        ))
+    }
+
+    /// Whether nobody has agreed yet on what is served of a shard of a restored journal.
+    pub(super) fn is_doubted(&self, shard: ShardId) -> bool {
+        self.follower.shard_view(shard).is_some_and(|view| view.shard.doubted)
+    }
+
+    /// R8: an operator was told that a campaign is stopped: what is in it neither starts nor opens. One that runs again was
+    /// sent on in the same batch.
+    fn stop(&mut self, campaign: CampaignId) {
+        let state = self.follower.campaign_view(campaign).map(|view| view.state);
+        if state.is_none_or(|state| state == CampaignState::Running) {
+            return;
+        }
+        let members =
+            self.books.shards().filter(|(_, book)| book.member.is_some_and(|(of, _)| of == campaign));
+        self.stopped.extend(members.map(|(shard, _)| (campaign, *shard)));
+    }
+
+    pub(super) fn is_not_stopped(&mut self, shard: ShardId, does: &str) {
+        let member = self.books.shard(shard).and_then(|book| book.member);
+        let Some((campaign, _)) = member.filter(|(of, _)| self.stopped.contains(&(*of, shard))) else {
+            return;
+        };
+        self.broken("R8", Some(shard), format!("shard {shard} {does} though {campaign} was stopped"));
     }
 
     /// R8: what stops things was sent to every connected agent in the very step that decided it.
@@ -118,7 +162,11 @@ impl Monitor {
         });
         match (&stepped.asked, answered) {
             (Asked::Nothing, _) => {}
-            (Asked::Pause(campaign), Some(Ok(_))) => self.reached_by_pause(*campaign, stepped),
+            (Asked::Pause(campaign), Some(Ok(_))) => {
+                self.stop(*campaign);
+                self.reached_by_pause(*campaign, stepped);
+            }
+            (Asked::Abort(campaign), Some(Ok(_))) => self.stop(*campaign),
             (_, Some(Err(refusal))) => self.refused(&refusal),
             (_, Some(Ok(_))) => {}
             (asked, None) => self.broken("R8", None, format!("{asked:?} was not answered")),
@@ -157,6 +205,7 @@ impl Monitor {
     pub fn closings(&mut self, engine: &Engine) {
         let (closed, sent) = (std::mem::take(&mut self.closed), std::mem::take(&mut self.close_sent));
         let begun = std::mem::take(&mut self.begun);
+        self.decided_on.clear();
         for (node, shard) in closed.difference(&sent) {
             let connected = engine.node_view(*node).is_some_and(|view| view.connected);
             // Who has just greeted has said itself what it serves.

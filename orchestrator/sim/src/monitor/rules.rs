@@ -19,12 +19,16 @@ impl Monitor {
     pub(super) fn before(&mut self, decision: &Decision, at: CellTime, log: &Log) {
         match &decision.record {
             Record::TaskStarted { shard, kind, attempt: _, node, timeout: _ } => {
+                self.is_not_stopped(*shard, "starts");
                 self.may_start(*shard, *kind, *node, log);
             }
             Record::TaskEnded { shard, attempt, end, backoff: _, waited: _ } => {
                 self.may_end(*shard, *attempt, end, log);
             }
-            Record::StepOpening { shard, services, timeout: _ } => self.may_open(*shard, *services, log),
+            Record::StepOpening { shard, services, timeout: _ } => {
+                self.is_not_stopped(*shard, "opens");
+                self.may_open(*shard, *services, log);
+            }
             Record::ShardMeasured { shard, mailboxes } => self.may_follow(*shard, *mailboxes),
             Record::ShardPlaced { shard, placement } => self.leaves(*shard, placement.node),
             Record::NodeSilent { node, silent_for: _ } => self.may_be_silent(*node),
@@ -55,8 +59,11 @@ impl Monitor {
         }
     }
 
-    /// What is served where it moves away is closed there.
+    /// What is served where it moves away is closed there; what is in doubt is closed nowhere before that is over (T29).
     fn leaves(&mut self, shard: ShardId, to: NodeId) {
+        if self.is_doubted(shard) {
+            return;
+        }
         let served = |book: &&super::ShardBook| book.node != to && !book.services.is_empty();
         if let Some(book) = self.books.shard(shard).filter(served) {
             self.closed.insert((book.node, shard));
@@ -66,7 +73,7 @@ impl Monitor {
     /// After a restore only the node knows whether it serves a shard: what it measures then is what is known. Else what is
     /// closed never counts fewer mailboxes than before.
     fn may_follow(&mut self, shard: ShardId, mailboxes: u64) {
-        let doubted = self.follower().shard_view(shard).is_some_and(|view| view.shard.doubted);
+        let doubted = self.is_doubted(shard);
         let Some(book) = self.books.shard_mut(shard) else { return };
         if doubted {
             book.known = mailboxes;
@@ -443,6 +450,14 @@ impl Monitor {
         if new.services != old.services && new.services != ServiceSet::NONE && !adopts {
             let found = format!("shard {shard} went from {} to {} by a sweep", old.services, new.services);
             self.broken("R1", Some(shard), found);
+        }
+        let record = &decision.record;
+        if !matches!(record, Record::CellRestored { .. } | Record::ShardPlaced { .. }) {
+            self.decided_on.insert(shard);
+        }
+        // Who sends shards of an ended campaign on starts them; so does who says that they are other data.
+        if matches!(record, Record::Retried { .. } | Record::Accepted { .. } | Record::Settled { .. }) {
+            self.stopped.retain(|(_, of)| *of != shard);
         }
         let stays = new.placement.node == old.placement.node;
         if stays && new.services.is_empty() && !old.services.is_empty() && !old.doubted {
