@@ -33,6 +33,8 @@ pub struct Engine {
     pub(crate) leading_since: CellTime,
     pub(crate) housekeeping_at: CellTime,
     pub(crate) marked_at: CellTime,
+    /// When running tries were last looked at. Moves with every absence, which is given back to them once.
+    pub(crate) judged_at: CellTime,
     pub(crate) step: Step,
     pub(crate) broken: Vec<Violation>,
     /// How far the sampled audit is in its round over all shards.
@@ -57,6 +59,7 @@ impl Engine {
             leading_since: CellTime::default(),
             housekeeping_at: CellTime::default(),
             marked_at: CellTime::default(),
+            judged_at: CellTime::default(),
             step: Step::default(),
             broken: Vec::new(),
             audited: 0,
@@ -231,6 +234,7 @@ impl Engine {
         self.leading_since = self.now;
         self.housekeeping_at = self.now;
         self.marked_at = self.now;
+        self.judged_at = self.now;
         for ix in self.state.node_ixs() {
             let node = self.state.node_mut(ix);
             (node.heard, node.boots) = (None, Boots::default());
@@ -277,6 +281,7 @@ impl Engine {
             return;
         }
         self.listening_since = self.listening_since + gap;
+        self.judged_at = self.judged_at + gap;
         for ix in self.state.node_ixs() {
             let node = self.state.node_mut(ix);
             // What the nodes have answered meanwhile has waited for this.

@@ -329,13 +329,16 @@ impl Engine {
     }
 
     /// A try that does not advance is given up. Tries of paused campaigns and of nodes without a session are not judged:
-    /// the former are told to stand still, the latter are silent.
+    /// the former are told to stand still, of the latter nobody hears. T4: that time alone is given back to them, so that a
+    /// session that flaps does not keep a hung try going.
     fn find_stalled(&mut self) {
+        let looked = self.now.since(self.judged_at);
+        self.judged_at = self.now;
         let mut stalled = Vec::new();
         for node in self.state.node_ixs() {
             let tries: Vec<_> = self.state.node(node).busy.keys().copied().collect();
             for (shard, attempt) in tries {
-                if self.state.is_current(node, shard, attempt) && self.is_stalled(shard, node) {
+                if self.state.is_current(node, shard, attempt) && self.is_stalled(shard, node, looked) {
                     stalled.push((shard, attempt));
                 }
             }
@@ -345,17 +348,20 @@ impl Engine {
         }
     }
 
-    fn is_stalled(&mut self, shard: ShardIx, node: NodeIx) -> bool {
+    /// Whether it has not advanced for its time; `looked` ago it was last asked.
+    fn is_stalled(&mut self, shard: ShardIx, node: NodeIx, looked: Span) -> bool {
         let s = self.state.shard(shard);
-        let Some(campaign) = self.state.campaign_of(s) else { return false };
+        let (Some(campaign), Some(attempt)) = (self.state.campaign_of(s), s.current_attempt()) else {
+            return false;
+        };
         let judged = campaign.state == CampaignState::Running && self.state.node(node).is_ready();
         let timeout = campaign.plan.tries.stall_timeout;
-        match self.state.watches.get(&shard) {
-            Some(watch) if judged => self.now.since(watch.advanced) >= timeout,
-            _ => {
-                self.watch(shard);
-                false
-            }
+        match self.state.watches.get_mut(&shard).filter(|watch| watch.attempt == attempt) {
+            Some(watch) if judged => return self.now.since(watch.advanced) >= timeout,
+            Some(watch) => watch.advanced = (watch.advanced + looked).min(self.now),
+            // It began under another leader.
+            None => self.watch(shard),
         }
+        false
     }
 }

@@ -68,6 +68,37 @@ fn an_agent_without_progress_has_stalled() {
     s.assert_well();
 }
 
+/// Whether the orchestrator has a session of the only node.
+fn is_connected(s: &Script) -> bool {
+    s.world.engine().is_some_and(|engine| engine.node_views().any(|node| node.connected))
+}
+
+/// T4: a session that breaks again and again, under a process that goes on, does not begin the clock of a hung try anew.
+#[test]
+fn a_flapping_session_does_not_keep_a_hung_try_going() {
+    let mut s = Script::new(1, 1);
+    s.start(tolerant());
+    s.until("it verifies", |s| s.world.agents[0].running.len() == 1);
+    s.world.agents[0].mood = Mood::Slow(u64::MAX);
+    while s.state(shard(0)) == ShardState::Verifying {
+        s.cut_off(0);
+        s.until("its session is gone", |s| !is_connected(s));
+        s.pass(2);
+        s.join(0);
+        s.until("it has another one", is_connected);
+        s.pass(6);
+    }
+    let phase = s.shard(shard(0)).phase;
+    assert!(
+        matches!(phase, Phase::Backoff { last: rientro_types::TaskFailure::Stalled, .. }),
+        "{phase:?}, which its timeout would have come to"
+    );
+    assert_eq!(s.decided("node-silent"), 0);
+    s.world.agents[0].mood = Mood::Honest;
+    s.until("the next try opens it", |s| s.state(shard(0)) == ShardState::Open);
+    s.assert_well();
+}
+
 /// T9: a result is kept and sent again until it is durable; it counts once, and a retry is a try of its own.
 #[test]
 fn a_result_survives_until_it_is_durable() {
