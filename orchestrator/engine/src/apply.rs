@@ -322,8 +322,8 @@ impl Shard {
     fn start_over(&mut self, at: CellTime) {
         match self.phase {
             Phase::Open { .. } | Phase::Opening { .. } => {
-                self.services = ServiceSet::NONE;
-                self.enter(Phase::Closed { cause: CloseCause::Operator }, at);
+                self.charge = Charge::None;
+                self.close(CloseCause::Operator, at);
             }
             Phase::Verifying { .. }
             | Phase::Backoff { .. }
