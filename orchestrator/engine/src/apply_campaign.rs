@@ -46,10 +46,11 @@ impl State {
                 Ok(())
             }
             Record::CampaignRevised { revision, plan, source } => {
-                let ix = self.find_campaign(plan.name)?;
+                let (ix, at) = (self.find_campaign(plan.name)?, self.at);
                 self.dissolve_waves(ix);
                 let campaign = self.campaign_mut(ix);
                 campaign.revision = Revision::max(*revision, campaign.revision);
+                campaign.bake_for(plan.waves.bake, at);
                 campaign.plan = (**plan).clone();
                 campaign.source = *source;
                 Ok(())

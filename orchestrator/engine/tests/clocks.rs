@@ -83,6 +83,68 @@ fn an_absence_without_a_session_is_given_back_once() {
     assert_eq!(failure(&cell), Some(TaskFailure::Stalled));
 }
 
+/// Two waves: the first bakes.
+fn baking(bake: Span) -> (Cell, Plan) {
+    let mut cell = Cell::with_fleet(1, 2);
+    let mut plan = generous();
+    plan.waves.schedule = Schedule::List(vec![Share::Shards(1), Share::Rest]);
+    plan.waves.bake = bake;
+    cell.start(plan.clone());
+    cell.play();
+    assert_eq!(cell.campaign("return").counts.shards_in(ShardState::Open), 1);
+    (cell, plan)
+}
+
+fn revise(cell: &mut Cell, plan: &Plan, bake: Span) {
+    let mut plan = plan.clone();
+    plan.waves.bake = bake;
+    assert!(cell.ask(Verb::Revise { plan: Box::new(plan), source: Digest::ZERO }).unwrap().changes);
+}
+
+/// The end of the first wave's bake.
+fn bakes_until(cell: &Cell) -> Option<CellTime> {
+    match cell.campaign("return").waves[0].state {
+        WaveState::Baking { until } => Some(until),
+        _ => None,
+    }
+}
+
+const HALF: Span = Span::from_secs(1_800);
+
+/// R3: a bake that a revision makes longer holds for the wave that bakes, from when that settled; so does one made shorter.
+#[test]
+fn a_revised_bake_holds_for_the_wave_that_bakes() {
+    let (mut cell, plan) = baking(HALF);
+    let settled = cell.now;
+    cell.pass(600);
+    revise(&mut cell, &plan, HALF.times(4));
+    assert_eq!(bakes_until(&cell), Some(settled + HALF.times(4)));
+    cell.pass(6_599);
+    cell.play();
+    assert_eq!(cell.campaign("return").counts.shards_in(ShardState::Open), 1, "the next wave waits");
+    cell.assert_replays();
+    revise(&mut cell, &plan, HALF.times(5));
+    cell.pass(2);
+    assert_eq!(bakes_until(&cell), Some(settled + HALF.times(5)));
+    revise(&mut cell, &plan, HALF.times(3));
+    cell.play();
+    assert_eq!(cell.campaign("return").counts.shards_in(ShardState::Open), 2);
+    cell.assert_replays();
+}
+
+/// R3: a bake beyond all time, made a bake that ends, counts at the latest from the revision, and never from the beginning of time.
+#[test]
+fn a_bake_without_end_can_be_given_one() {
+    let (mut cell, plan) = baking(Span::from_ms(u64::MAX));
+    cell.pass(600);
+    revise(&mut cell, &plan, HALF);
+    cell.pass(1_199);
+    assert!(bakes_until(&cell).is_some());
+    cell.pass(601);
+    assert_eq!(bakes_until(&cell), None);
+    cell.assert_replays();
+}
+
 /// T5, R6: waiting for an operator's promotion stops the deadline clocks. Whatever waits behind it is as it was, days later; what
 /// has become too old to open on is verified again, and nobody is charged for that.
 #[test]

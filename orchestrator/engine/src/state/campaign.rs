@@ -121,6 +121,18 @@ impl Campaign {
         self.state = CampaignState::Running;
     }
 
+    /// R3: a wave that bakes does so for as long as the plan in force asks, from when it settled.
+    pub(crate) fn bake_for(&mut self, bake: Span, at: CellTime) {
+        let before = self.plan.waves.bake;
+        for wave in &mut self.waves {
+            if let WaveState::Baking { until } = &mut wave.state {
+                // An end beyond all time does not tell when the wave settled: it bakes from here on.
+                let endless = *until == CellTime::from_unix_ms(u64::MAX);
+                *until = if endless { at } else { *until - before } + bake;
+            }
+        }
+    }
+
     pub(crate) fn is_running(&self) -> bool {
         self.state == CampaignState::Running
     }

@@ -100,8 +100,8 @@ pub struct CampaignBook {
 pub struct WaveBook {
     /// It may open.
     pub started: bool,
-    /// End of its bake under the plan in force when it settled, if nothing moved since.
-    pub baked: Option<CellTime>,
+    /// When it settled, if nothing moved since.
+    pub settled: Option<CellTime>,
     /// The next may open.
     pub passed: bool,
 }
@@ -363,11 +363,8 @@ impl Books {
                 }
             }
             Record::WaveStarted { campaign, wave } => self.wave(*campaign, *wave, |w| w.started = true),
-            Record::WaveSettled { campaign, wave } => {
-                let bake = self.campaigns.get(campaign).map(|book| book.plan.waves.bake).unwrap_or_default();
-                self.wave(*campaign, *wave, |w| w.baked = Some(at + bake));
-            }
-            Record::WaveUnsettled { campaign, wave } => self.wave(*campaign, *wave, |w| w.baked = None),
+            Record::WaveSettled { campaign, wave } => self.wave(*campaign, *wave, |w| w.settled = Some(at)),
+            Record::WaveUnsettled { campaign, wave } => self.wave(*campaign, *wave, |w| w.settled = None),
             // An operator may promote a wave that never began: its shards may open from then on.
             Record::WavePassed { campaign, wave, .. } => self.wave(*campaign, *wave, |w| {
                 w.started = true;

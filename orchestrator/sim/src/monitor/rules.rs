@@ -351,7 +351,7 @@ impl Monitor {
         }
     }
 
-    /// R3: the next wave may open after the bake of this one, or when a named operator says so.
+    /// R3: the next wave may open after the bake of this one under the plan in force, or when a named operator says so.
     fn may_pass(
         &mut self,
         campaign: CampaignId,
@@ -361,9 +361,11 @@ impl Monitor {
         by_operator: bool,
     ) {
         let Some(book) = self.books.wave_of(campaign, wave) else { return };
+        let bake = self.books.campaigns.get(&campaign).map(|book| book.plan.waves.bake).unwrap_or_default();
+        let baked = book.settled.is_some_and(|settled| at >= settled + bake);
         let right = match cause {
             PassCause::Promoted => by_operator,
-            PassCause::Baked => book.baked.is_some_and(|end| at >= end) && self.has_evidence(campaign, wave),
+            PassCause::Baked => baked && self.has_evidence(campaign, wave),
         };
         if !right {
             self.broken("R3", None, format!("wave {wave} of {campaign} passes ({cause:?}) without its bake"));
