@@ -274,6 +274,7 @@ impl State {
             footprint: None,
             due: false,
             told: None,
+            unanswered: false,
         });
         self.shard_ix.insert(claim.shard, ix);
         self.index(ix);
@@ -306,7 +307,7 @@ impl State {
             }
             if s.node != node {
                 s.seen = ServiceSet::NONE;
-                s.told = None;
+                s.forget_told();
             }
             s.placement_no = placement.no;
             s.node = node;

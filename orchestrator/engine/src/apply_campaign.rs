@@ -351,6 +351,10 @@ impl Shard {
         self.standing = None;
         self.accepted = None;
         self.failures = 0;
+        if self.seen != ServiceSet::NONE {
+            // Its node is asked to confirm, whatever it was told before.
+            self.told = None;
+        }
         self.enter(Phase::Closed { cause }, at);
     }
 

@@ -352,7 +352,7 @@ impl Engine {
         node.listing = None;
         node.listed = None;
         for shard in node.shards.clone() {
-            self.state.shards[shard.at()].told = None;
+            self.state.shards[shard.at()].forget_told();
         }
         self.state.forget_strangers(ix);
     }

@@ -36,8 +36,8 @@ impl Engine {
             self.decide(Record::NodeHeard { node });
         }
         self.tell_campaigns(ix);
-        self.reconcile_tasks(ix, &running);
         self.reconcile_services(ix, &served);
+        self.reconcile_tasks(ix, &running);
         self.state.dirty_nodes.insert(ix);
         let campaigns = self.state.campaign_ixs();
         self.state.dirty_campaigns.extend(campaigns);
@@ -160,9 +160,13 @@ impl Engine {
         self.send(ix, OrderKind::Cancel { shard, attempt });
     }
 
-    /// Sends the try under way of a shard to its node.
+    /// Sends the try under way of a shard to its node; while the node may still serve the shard, when it has confirmed the
+    /// closing. The try's clocks run meanwhile: a node that never does fails it.
     pub(crate) fn send_task(&mut self, ix: NodeIx, shard: ShardIx) {
         let s = self.state.shard(shard);
+        if s.may_be_served() {
+            return;
+        }
         let (Some(attempt), Some(campaign)) = (s.current_attempt(), self.state.campaign_of(s)) else {
             return;
         };
@@ -201,7 +205,8 @@ impl Engine {
     pub(crate) fn reconcile_service(&mut self, ix: NodeIx, shard: ShardIx, services: ServiceSet) {
         let s = self.state.shard(shard);
         let (id, differs) = (s.id, s.seen != services && !s.doubted);
-        self.state.shards[shard.at()].told = Some(services);
+        let told = &mut self.state.shards[shard.at()];
+        (told.told, told.unanswered) = (Some(services), false);
         if differs {
             self.decide_for(ix, Record::ServicesSeen { shard: id, services });
         }
@@ -246,15 +251,22 @@ impl Engine {
     pub(crate) fn seen(&mut self, ix: NodeIx, shard: ShardId, services: ServiceSet) {
         let Some(found) = self.state.shard_ix.get(&shard).copied() else { return };
         let s = self.state.shard(found);
+        let (seen, newest, waited) = (s.seen == services, s.services == services, s.may_be_served());
         if s.node != ix || s.doubted {
             self.state.ignored.foreign += 1;
-        } else if s.seen == services {
+            return;
+        }
+        self.state.shards[found.at()].unanswered &= !newest;
+        if seen {
             self.state.ignored.duplicate += 1;
-        } else if s.services != services {
+        } else if newest {
+            self.decide_for(ix, Record::ServicesSeen { shard, services });
+        } else {
             // An answer to an order that has been overtaken; the answer to the newest one follows.
             self.state.ignored.late += 1;
-        } else {
-            self.decide_for(ix, Record::ServicesSeen { shard, services });
+        }
+        if waited && !self.state.shard(found).may_be_served() {
+            self.send_task(ix, found);
         }
     }
 

@@ -219,7 +219,8 @@ impl Engine {
         let wave_open = s.wave().is_some_and(|wave| campaign.wave_started(wave))
             || self.state.mutant == Mutant::OpenAnyWave;
         let vouched = s.is_vouched() && !self.is_expired(shard);
-        if campaign.is_running() && wave_open && s.blocked.is_none() && !s.doubted && vouched {
+        let closed = !s.doubted && !s.may_be_served();
+        if campaign.is_running() && wave_open && s.blocked.is_none() && closed && vouched {
             self.open_step(shard);
         }
     }
@@ -268,7 +269,8 @@ impl Engine {
         if doubted || node_state.session.is_none() || told.unwrap_or(s.seen) == services {
             return;
         }
-        self.state.shards[ix.at()].told = Some(services);
+        let shard = &mut self.state.shards[ix.at()];
+        (shard.told, shard.unanswered) = (Some(services), true);
         self.send(node, OrderKind::Serve { shard: id, services });
     }
 

@@ -244,6 +244,7 @@ impl State {
             footprint: None,
             due: false,
             told: None,
+            unanswered: false,
         });
         self.index(ix);
         for (node, attempt, kind) in self.to_book.remove(&id).unwrap_or_default() {

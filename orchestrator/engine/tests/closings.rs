@@ -69,3 +69,116 @@ fn another_volume_closes_without_a_charge() {
     assert_eq!(cell.campaign("return").waves[0].mailboxes_lost, 0);
     cell.assert_replays();
 }
+
+/// An open shard that was closed and is to be verified again before its node has said a word.
+fn closed_and_retried() -> Cell {
+    let mut cell = Cell::with_fleet(1, 1);
+    cell.start(generous());
+    cell.play();
+    close(&mut cell, "a1");
+    retry(&mut cell, "a1").unwrap();
+    assert_eq!(cell.told(), vec![(node("a"), shard("a1"), ServiceSet::NONE)]);
+    cell
+}
+
+fn ordered(cell: &mut Cell) -> Vec<(u32, TaskKind)> {
+    cell.ordered().into_iter().map(|(_, task)| (task.attempt.raw(), task.action.kind())).collect()
+}
+
+/// R1: what may still be served is not verified, and a confirmation from before its closing opens nothing.
+#[test]
+fn nothing_is_verified_before_its_closing_is_confirmed() {
+    let mut cell = closed_and_retried();
+    assert_eq!(ordered(&mut cell), []);
+    cell.seen("a", "a1", ServiceSet::NONE);
+    assert_eq!(ordered(&mut cell), [(3, TaskKind::Verify)]);
+    cell.result("a", "a1", 3, verified(Outcome::Clean, "a"));
+    cell.result("a", "a1", 4, TaskEnd::Confirmed);
+    assert_eq!(cell.state("a1"), ShardState::Opening, "the node has not confirmed that it serves again");
+    cell.seen("a", "a1", ServiceSet::ALL);
+    assert_eq!(cell.state("a1"), ShardState::Open);
+    cell.assert_replays();
+}
+
+/// R1: what was told to open and is closed before the node has answered may be served too.
+#[test]
+fn an_opening_that_is_closed_is_confirmed_before_it_is_verified() {
+    let mut cell = Cell::with_fleet(1, 1);
+    cell.start(generous());
+    cell.result("a", "a1", 1, verified(Outcome::Clean, "a"));
+    cell.result("a", "a1", 2, TaskEnd::Confirmed);
+    cell.ordered();
+    close(&mut cell, "a1");
+    retry(&mut cell, "a1").unwrap();
+    assert_eq!(ordered(&mut cell), []);
+    cell.seen("a", "a1", ServiceSet::ALL);
+    assert_eq!(ordered(&mut cell), [], "the answer to the order before the last");
+    cell.seen("a", "a1", ServiceSet::NONE);
+    assert_eq!(ordered(&mut cell), [(3, TaskKind::Verify)]);
+    cell.assert_replays();
+}
+
+/// R1: a session that begins between closing and confirming tells what is served; so does the first one of another leader.
+#[test]
+fn a_session_tells_what_is_still_served() {
+    let restarted = |cell: &mut Cell| cell.restart(Span::from_secs(1));
+    let broken = |cell: &mut Cell| cell.disconnect("a");
+    let away: [&dyn Fn(&mut Cell); 2] = [&restarted, &broken];
+    for away in away {
+        for served in [ServiceSet::NONE, ServiceSet::ALL] {
+            let mut cell = closed_and_retried();
+            away(&mut cell);
+            cell.connect_with("a", 1, vec![], vec![(shard("a1"), served)]);
+            if served != ServiceSet::NONE {
+                assert_eq!(ordered(&mut cell), []);
+                assert_eq!(cell.told(), vec![(node("a"), shard("a1"), ServiceSet::NONE)]);
+                cell.seen("a", "a1", ServiceSet::NONE);
+            }
+            assert_eq!(ordered(&mut cell), [(3, TaskKind::Verify)]);
+            cell.play();
+            cell.result("a", "a1", 3, verified(Outcome::Clean, "a"));
+            cell.play();
+            assert_eq!(cell.state("a1"), ShardState::Open);
+            cell.assert_replays();
+        }
+    }
+}
+
+/// R6, R12: a node that never confirms a closing fails the shard: its tries stall, one after the other.
+#[test]
+fn a_closing_that_is_never_confirmed_fails_the_shard() {
+    let mut cell = closed_and_retried();
+    for _ in 0..40 {
+        cell.pass(60);
+    }
+    assert_eq!(ordered(&mut cell), []);
+    let phase = cell.view("a1").shard.phase;
+    assert!(matches!(phase, Phase::Failed { last: TaskFailure::Stalled }), "{phase:?}");
+    assert_eq!(cell.view("a1").shard.charge, Charge::Lost);
+    assert_eq!(cell.campaign("return").state, CampaignState::Ended);
+    cell.assert_replays();
+}
+
+/// R1, T29: a person closes what a restored journal takes for open, and the node is asked although it seems to serve nothing.
+#[test]
+fn a_closing_of_what_is_in_doubt_is_confirmed() {
+    let mut cell = Cell::with_fleet(2, 1);
+    cell.start(generous());
+    cell.play();
+    cell.disconnect("a");
+    cell.disconnect("b");
+    let origin = rientro_engine::Origin::Restored;
+    cell.run(rientro_engine::Event::Lead { epoch: Epoch::from_raw(9), origin });
+    cell.ask(Verb::Resume { campaign: campaign("return") }).unwrap_or_default();
+    let copy = Claim { volume: volume_of("c"), ..claim("a1", "a") };
+    cell.connect_with("b", 1, vec![], vec![(shard("b1"), ServiceSet::ALL)]);
+    cell.inventory("b", vec![Claim { services: ServiceSet::ALL, ..claim("b1", "b") }, copy]);
+    cell.connect("a", 1);
+    assert!(matches!(held(&cell, "a1"), Some(HeldReason::Contested { .. })));
+    cell.told();
+    close(&mut cell, "a1");
+    assert_eq!(cell.told(), vec![(node("a"), shard("a1"), ServiceSet::NONE)]);
+    cell.seen("a", "a1", ServiceSet::NONE);
+    assert_eq!(cell.view("a1").shard.seen, ServiceSet::NONE);
+    cell.assert_replays();
+}

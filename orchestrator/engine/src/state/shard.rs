@@ -80,6 +80,8 @@ pub(crate) struct Shard {
     pub(crate) due: bool,
     /// What its node was last told to serve, in the node's present session.
     pub(crate) told: Option<ServiceSet>,
+    /// Its node has not answered what it was last told in that session.
+    pub(crate) unanswered: bool,
 }
 
 impl Shard {
@@ -105,6 +107,17 @@ impl Shard {
     /// Whether it is in service and wrong: what would hold it were it on its way.
     pub(crate) fn is_impaired(&self) -> bool {
         self.blocked.is_some() && self.state() == ShardState::Open
+    }
+
+    /// R1: whether its node may serve customers, as far as it has told: a closed shard is neither read nor opened before the
+    /// node has confirmed that it is closed.
+    pub(crate) fn may_be_served(&self) -> bool {
+        self.seen != ServiceSet::NONE || self.unanswered
+    }
+
+    /// Its node's session is over, or it is on another node: what was said in a session no longer counts.
+    pub(crate) fn forget_told(&mut self) {
+        (self.told, self.unanswered) = (None, false);
     }
 
     /// Whether a campaign is bringing it back: what it is lost to counts against its wave, and leaving the campaign closes it.

@@ -87,6 +87,13 @@ impl Monitor {
                     );
                     return Err(("R4", Some(task.shard), found));
                 }
+                // A person who ends a disagreement says what is seen too, which is in no record of its own.
+                let seen =
+                    self.follower.shard_view(task.shard).map(|view| view.shard.seen).unwrap_or_default();
+                if !seen.is_empty() {
+                    let found = format!("shard {} is read where {seen} was last seen", task.shard);
+                    return Err(("R1", Some(task.shard), found));
+                }
             }
             OrderKind::Cancel { shard, attempt } => {
                 self.cancel_sent.insert((node, *shard, *attempt));
