@@ -98,7 +98,8 @@ fn baking(bake: Span) -> (Cell, Plan) {
 fn revise(cell: &mut Cell, plan: &Plan, bake: Span) {
     let mut plan = plan.clone();
     plan.waves.bake = bake;
-    assert!(cell.ask(Verb::Revise { plan: Box::new(plan), source: Digest::ZERO }).unwrap().changes);
+    let revised = cell.ask(Verb::Revise { plan: Box::new(plan), source: Digest::ZERO });
+    assert!(revised.is_ok_and(|receipt| receipt.changes));
 }
 
 /// The end of the first wave's bake.
