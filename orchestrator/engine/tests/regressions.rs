@@ -186,8 +186,9 @@ fn a_confirmed_step_is_never_overdue() {
 fn moved_since(journal: ServiceSet) -> Cell {
     let mut cell = Cell::with_fleet(2, 1);
     if !journal.is_empty() {
-        cell.ask(Verb::Adopt { selector: only("a1"), services: journal, reason: "it is".to_owned() })
-            .unwrap();
+        let reason = "it is".to_owned();
+        let adopted = cell.ask(Verb::Adopt { selector: only("a1"), services: journal, reason });
+        assert!(adopted.is_ok(), "{adopted:?}");
     }
     cell.engine = cell.assert_replays();
     cell.commands.clear();
@@ -208,8 +209,8 @@ fn list_from_b(cell: &mut Cell) {
 /// speak: it is held for a person, or agreed on where both say that it is open.
 #[test]
 fn what_moved_since_the_backup_is_closed_by_nobody() {
-    let (hello_a, list_a): (fn(&mut Cell), fn(&mut Cell)) =
-        (|cell| cell.connect("a", 1), |cell| cell.inventory("a", vec![]));
+    let hello_a: fn(&mut Cell) = |cell| cell.connect("a", 1);
+    let list_a: fn(&mut Cell) = |cell| cell.inventory("a", vec![]);
     let stale_a: fn(&mut Cell) =
         |cell| cell.connect_with("a", 1, vec![], vec![(shard("a1"), ServiceSet::ALL)]);
     for journal in [ServiceSet::NONE, ServiceSet::ALL] {
