@@ -72,6 +72,7 @@ impl Engine {
         let reason = HeldReason::Disagreement { journal: s.services, node: services };
         let to_hold = match s.held_by() {
             None | Some(HeldReason::MailboxesMissing { .. }) => true,
+            Some(held) if held.is_wait() => true,
             Some(held) => matches!(held, HeldReason::Disagreement { .. }) && *held != reason,
         };
         if to_hold {

@@ -218,7 +218,7 @@ impl State {
         self.node_mut(ix).silent = Some(at);
         for shard in self.node(ix).shards.clone() {
             let s = self.shard(shard);
-            if s.is_under_way() && s.blocked.is_none() {
+            if s.is_under_way() && s.is_free_or_waits() {
                 self.change(shard, |s| s.hold(HeldReason::NodeSilent { node, silent_for }, at));
             }
         }
@@ -230,8 +230,7 @@ impl State {
         self.node_mut(ix).silent = None;
         for shard in self.node(ix).shards.clone() {
             if matches!(self.shard(shard).held_by(), Some(HeldReason::NodeSilent { .. })) {
-                // Who went on without it has answered for its silence, however often it falls silent.
-                self.change(shard, |s| s.blocked = None);
+                self.change(shard, Shard::end_wait);
             }
         }
         self.dirty_nodes.insert(ix);

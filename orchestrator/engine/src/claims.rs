@@ -129,6 +129,7 @@ impl Engine {
             let reason = HeldReason::VolumeWrong { expected: s.volume, found: Some(claim.volume) };
             let to_hold = match s.held_by() {
                 None | Some(HeldReason::ShardMissing { .. } | HeldReason::MailboxesMissing { .. }) => true,
+                Some(held) if held.is_wait() => true,
                 Some(held) => matches!(held, HeldReason::VolumeWrong { .. }) && *held != reason,
             };
             if to_hold {
@@ -258,7 +259,7 @@ impl Engine {
                     let placement = Placement { no: s.placement_no.next(), node: *claimant, volume: *volume };
                     self.place(ix, shard, placement);
                 }
-                held if s.node == ix && held.is_none_or(|held| is_gone_too(held, node)) => {
+                held if s.node == ix && held.is_none_or(|held| held.is_wait() || is_gone_too(held, node)) => {
                     let reason = HeldReason::ShardMissing { node };
                     self.decide_for(ix, Record::ShardHeld { shard: id, reason });
                 }

@@ -238,6 +238,7 @@ impl Engine {
         for ix in self.state.node_ixs() {
             let node = self.state.node_mut(ix);
             (node.heard, node.boots) = (None, Boots::default());
+            node.unanswered.clear();
             self.forget_session(ix);
         }
         match (origin, self.state.cell.as_ref().map(|cell| cell.incarnation)) {
@@ -288,6 +289,9 @@ impl Engine {
             node.asked.clear();
             // What is heard at the end of the absence was heard now, not later.
             node.heard = node.heard.map(|heard| (heard + gap).min(now));
+            for since in node.unanswered.values_mut() {
+                *since = *since + gap;
+            }
         }
         for watch in self.state.watches.values_mut() {
             watch.advanced = watch.advanced + gap;

@@ -13,19 +13,8 @@ use crate::state::{CampaignIx, Footprint, NodeIx, Queue, QueueKey, Shard, ShardI
 
 fn footprint(shard: &Shard, ix: ShardIx) -> Footprint {
     let blocked = shard.blocked.is_some();
-    let overdue = matches!(shard.phase, Phase::Opening { overdue: true, .. });
-    let moving = match shard.state() {
-        ShardState::Closed | ShardState::Open | ShardState::Held | ShardState::Failed => false,
-        ShardState::Opening => !overdue,
-        ShardState::Waiting
-        | ShardState::Verifying
-        | ShardState::Backoff
-        | ShardState::Verified
-        | ShardState::Confirming => true,
-    };
-    // T10: what is stuck is charged to its wave, and does not keep the others from opening.
-    let in_flight =
-        matches!(shard.phase, Phase::Confirming { .. } | Phase::Opening { .. }) && !blocked && !overdue;
+    // T10: what is held is charged to its wave, and does not keep the others from opening.
+    let in_flight = matches!(shard.phase, Phase::Confirming { .. } | Phase::Opening { .. }) && !blocked;
     // T29: of a restored journal nothing goes on before what the shard's node serves is agreed on.
     let still = blocked || shard.doubted;
     let steppable = matches!(shard.phase, Phase::Opening { .. }) && shard.seen == shard.services && !still;
@@ -37,7 +26,7 @@ fn footprint(shard: &Shard, ix: ShardIx) -> Footprint {
         wave: shard.wave(),
         lost: if shard.is_charged() { shard.weight() } else { 0 },
         forgiven: shard.charge == Charge::Forgiven,
-        moving,
+        moving: is_moving(shard.state()),
         in_flight,
         steppable,
         queue: queue(shard).filter(|_| !still).and_then(|queue| {
@@ -45,6 +34,19 @@ fn footprint(shard: &Shard, ix: ShardIx) -> Footprint {
             Some((queue, (shard.wave()?, member.rank, ix)))
         }),
         timer: timer(shard),
+    }
+}
+
+/// Whether a shard in this state goes on by itself: its wave waits for it.
+pub(crate) const fn is_moving(state: ShardState) -> bool {
+    match state {
+        ShardState::Closed | ShardState::Open | ShardState::Held | ShardState::Failed => false,
+        ShardState::Waiting
+        | ShardState::Verifying
+        | ShardState::Backoff
+        | ShardState::Verified
+        | ShardState::Confirming
+        | ShardState::Opening => true,
     }
 }
 
@@ -68,8 +70,11 @@ fn queue(shard: &Shard) -> Option<Queue> {
 fn timer(shard: &Shard) -> Option<rientro_types::ActiveTime> {
     match shard.phase {
         Phase::Verifying { deadline, .. } | Phase::Confirming { deadline, .. } => Some(deadline),
-        // A step that the node has confirmed in time is not overdue, whatever keeps the next one waiting.
-        Phase::Opening { deadline, overdue: false, .. } if shard.seen != shard.services => Some(deadline),
+        // A step that the node has confirmed in time is not overdue, whatever keeps the next one waiting; what holds it is
+        // charged already.
+        Phase::Opening { deadline, .. } if shard.awaits_confirmation() && shard.blocked.is_none() => {
+            Some(deadline)
+        }
         Phase::Backoff { until, .. } if !shard.due => Some(until),
         Phase::Backoff { .. }
         | Phase::Opening { .. }
@@ -101,6 +106,7 @@ impl State {
         let (at, shard) = (self.at, &mut self.shards[ix.at()]);
         let services = shard.services;
         edit(shard);
+        shard.end_if_confirmed();
         shard.hold_for_unlisted(at);
         shard.redo_if_short(at);
         if shard.services != services {
@@ -115,7 +121,9 @@ impl State {
     fn hold_if_silent(&mut self, ix: ShardIx) {
         let shard = &self.shards[ix.at()];
         let node = &self.nodes[shard.node.at()];
-        let Some(silent) = node.silent.filter(|_| shard.blocked.is_none() && shard.is_under_way()) else {
+        let held =
+            matches!(shard.held_by(), Some(HeldReason::NodeSilent { .. })) || !shard.is_free_or_waits();
+        let Some(silent) = node.silent.filter(|_| !held && shard.is_under_way()) else {
             return;
         };
         let silent_for = self.at.since(silent).plus(self.limits.silence);
@@ -151,6 +159,9 @@ impl State {
         self.counts.count(mark.state, mark.mailboxes);
         self.contested += u64::from(self.shard(ix).is_contested());
         self.impaired += u64::from(self.shard(ix).is_impaired());
+        if self.shard(ix).is_stuck() {
+            self.stuck.insert(ix);
+        }
         let node = self.node_mut(mark.node);
         node.shards.insert(ix);
         node.counts.count(mark.state, mark.mailboxes);
@@ -192,6 +203,7 @@ impl State {
         // Read off the shard, which is as it was indexed until it is edited: a mark in every footprint costs eight bytes.
         self.contested -= u64::from(self.shard(ix).is_contested());
         self.impaired -= u64::from(self.shard(ix).is_impaired());
+        self.stuck.remove(&ix);
         let node = self.node_mut(mark.node);
         node.shards.remove(&ix);
         node.counts.uncount(mark.state, mark.mailboxes);
@@ -305,6 +317,19 @@ impl State {
 }
 
 impl Shard {
+    /// Whether services were opened and its node has not said that it knows.
+    fn awaits_confirmation(&self) -> bool {
+        matches!(self.phase, Phase::Opening { .. }) && self.seen != self.services
+    }
+
+    /// What is confirmed, or is not being opened any more, is not overdue.
+    fn end_if_confirmed(&mut self) {
+        let overdue = matches!(self.held_by(), Some(HeldReason::OpeningOverdue { .. }));
+        if overdue && !self.awaits_confirmation() {
+            self.end_wait();
+        }
+    }
+
     /// Moves the shard to another phase; to be called inside [`State::change`].
     pub(crate) fn enter(&mut self, phase: Phase, at: rientro_types::CellTime) {
         debug_assert!(

@@ -20,6 +20,7 @@
 //! | `contract` | what goes in and out |
 //! | `shard` | the life of a shard: all transitions |
 //! | `schedule` | what starts now, within which budgets; deadlines, silence, stalls |
+//! | `stuck` | who waits for a place that nobody frees, and why no wait is for ever |
 //! | `waves` | when a wave settles, passes or pauses its campaign |
 //! | `forming`, `covering`, `caps`, `fill` | how a fleet is cut into waves |
 //! | `checks` | what is wrong with a plan |
@@ -57,6 +58,7 @@ mod settle;
 mod shard;
 mod snapshot;
 mod state;
+mod stuck;
 mod sweep;
 mod twin;
 mod view;

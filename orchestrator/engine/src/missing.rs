@@ -50,7 +50,7 @@ impl Engine {
             return;
         }
         let missing = s.missing_mailboxes();
-        let free = matches!(s.held_by(), None | Some(HeldReason::NodeSilent { .. })) || missing.is_some();
+        let free = s.is_free_or_waits() || missing.is_some();
         let deaf = matches!(self.state.mutant, Mutant::ForgetMissing | Mutant::CountOnly);
         if s.is_in_service() || s.doubted || deaf {
             return;
@@ -74,8 +74,8 @@ impl Engine {
         let s = self.state.shard(shard);
         let reason = HeldReason::MailboxesMissing { known: s.mailboxes, shown, unlisted };
         let to_hold = match s.held_by() {
-            None | Some(HeldReason::NodeSilent { .. }) => true,
-            Some(held) => is_over_when_shown(held) && *held != reason,
+            Some(held) if !held.is_wait() => is_over_when_shown(held) && *held != reason,
+            None | Some(_) => true,
         };
         if to_hold {
             let shard = s.id;
@@ -93,6 +93,9 @@ const fn is_over_when_shown(held: &HeldReason) -> bool {
         HeldReason::Policy(_)
         | HeldReason::Unknown(_)
         | HeldReason::NodeSilent { .. }
+        | HeldReason::NodeStuck { .. }
+        | HeldReason::DomainStuck { .. }
+        | HeldReason::OpeningOverdue { .. }
         | HeldReason::Contested { .. }
         | HeldReason::Disagreement { .. } => false,
     }
@@ -115,6 +118,9 @@ const fn waits_with_list(held: &HeldReason) -> bool {
         | HeldReason::Policy(_)
         | HeldReason::Unknown(_)
         | HeldReason::NodeSilent { .. }
+        | HeldReason::NodeStuck { .. }
+        | HeldReason::DomainStuck { .. }
+        | HeldReason::OpeningOverdue { .. }
         | HeldReason::Disagreement { .. } => false,
     }
 }
@@ -166,6 +172,9 @@ impl Shard {
 
     /// What held it is over. Who is held for missing mailboxes and let go lacks none.
     pub(crate) fn release(&mut self) {
+        if self.is_free_or_waits() {
+            return self.end_wait();
+        }
         if self.missing_mailboxes().is_some() {
             self.unlisted = 0;
         }

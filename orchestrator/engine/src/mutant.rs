@@ -16,6 +16,8 @@ pub enum Mutant {
     DateByArrival,
     /// R2: the node budget is not looked at.
     IgnoreBudget,
+    /// R2: how many shards of a campaign open at once is not looked at.
+    OpenMoreAtOnce,
     /// R3: the wave of a shard is not looked at before it opens.
     OpenAnyWave,
     /// R4: what an operator is told is not in the journal.
@@ -24,6 +26,8 @@ pub enum Mutant {
     AdmitTwin,
     /// R6: a silent node is never charged.
     ForgiveSilence,
+    /// R6, R12: who waits for a place that nobody frees waits for ever.
+    AwaitForEver,
     /// R6: a wave that passes by itself has answered for its losses.
     ForgiveUnasked,
     /// R6: a loss that was forgiven forgives the next one of its shard.
@@ -46,19 +50,23 @@ pub enum Mutant {
     NamelessActor,
     /// R12: a failed try is never followed by another.
     NeverRetry,
+    /// R12: a campaign ends with its last wave, whatever is on its way again.
+    EndEarly,
 }
 
 impl Mutant {
     /// Every mutant.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 22] = [
         Self::OpenUnverified,
         Self::OpenOnOldWord,
         Self::DateByArrival,
         Self::IgnoreBudget,
+        Self::OpenMoreAtOnce,
         Self::OpenAnyWave,
         Self::ForgetRecord,
         Self::AdmitTwin,
         Self::ForgiveSilence,
+        Self::AwaitForEver,
         Self::ForgiveUnasked,
         Self::ForgiveTwice,
         Self::ChargeAbsence,
@@ -70,5 +78,6 @@ impl Mutant {
         Self::CloseUnasked,
         Self::NamelessActor,
         Self::NeverRetry,
+        Self::EndEarly,
     ];
 }

@@ -46,20 +46,16 @@ impl State {
                 })
             }
             Record::StepOpening { shard, services, timeout } => self.open_step(*shard, *services, *timeout),
-            Record::OpeningOverdue { shard } => self.edit(*shard, |s| {
-                if let Phase::Opening { overdue, .. } = &mut s.phase {
-                    *overdue = true;
-                    s.lose();
-                }
-            }),
+            Record::OpeningOverdue { shard } => {
+                let (at, node) = (self.at, self.node(self.shard(self.find_shard(*shard)?).node).id);
+                self.edit(*shard, |s| {
+                    let unconfirmed_for = at.since(s.since);
+                    s.hold(HeldReason::OpeningOverdue { node, unconfirmed_for }, at);
+                })
+            }
             Record::ServicesSeen { shard, services } => self.edit(*shard, |s| {
                 s.seen = *services;
                 s.doubted = false;
-                if let Phase::Opening { overdue, .. } = &mut s.phase
-                    && s.services == *services
-                {
-                    *overdue = false;
-                }
             }),
             Record::ShardOpened { shard } => {
                 let at = self.at;
@@ -215,7 +211,7 @@ impl State {
         self.change(ix, |s| {
             let step = if let Phase::Opening { step, .. } = s.phase { step.saturating_add(1) } else { 0 };
             s.services = services;
-            s.enter(Phase::Opening { step, deadline, overdue: false }, at);
+            s.enter(Phase::Opening { step, deadline }, at);
         });
         Ok(())
     }

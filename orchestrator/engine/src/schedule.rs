@@ -185,7 +185,9 @@ impl Engine {
 
     fn next_confirmation(&self, ix: CampaignIx) -> Option<(NodeIx, ShardIx)> {
         let campaign = self.state.campaign(ix);
-        if !campaign.is_running() || campaign.in_flight >= campaign.plan.opening.in_flight_max {
+        let full = campaign.in_flight >= campaign.plan.opening.in_flight_max
+            && self.state.mutant != Mutant::OpenMoreAtOnce;
+        if !campaign.is_running() || full {
             return None;
         }
         let max = self.state.limits.confirms_per_node;
@@ -299,6 +301,7 @@ impl Engine {
         self.housekeeping_at = self.now + HOUSEKEEPING_EVERY;
         self.find_silent();
         self.find_stalled();
+        self.find_stuck();
         self.audit_sample();
         let live = self.state.campaigns.iter().any(|campaign| campaign.state.is_live());
         if live && self.now.since(self.marked_at) >= CLOCK_MARK_EVERY {

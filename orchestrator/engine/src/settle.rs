@@ -96,6 +96,9 @@ impl State {
             HeldReason::Policy(_)
             | HeldReason::Unknown(_)
             | HeldReason::NodeSilent { .. }
+            | HeldReason::NodeStuck { .. }
+            | HeldReason::DomainStuck { .. }
+            | HeldReason::OpeningOverdue { .. }
             | HeldReason::VolumeWrong { found: None, .. }
             | HeldReason::ShardMissing { .. }
             | HeldReason::Disagreement { .. } => None,
@@ -128,6 +131,9 @@ impl State {
             HeldReason::Policy(_)
             | HeldReason::Unknown(_)
             | HeldReason::NodeSilent { .. }
+            | HeldReason::NodeStuck { .. }
+            | HeldReason::DomainStuck { .. }
+            | HeldReason::OpeningOverdue { .. }
             | HeldReason::VolumeWrong { .. }
             | HeldReason::ShardMissing { .. }
             | HeldReason::MailboxesMissing { .. }

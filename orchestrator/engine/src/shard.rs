@@ -56,7 +56,7 @@ mod tests {
             Phase::Backoff { until: deadline, last: TaskFailure::TimedOut },
             Phase::Verified,
             Phase::Confirming { attempt, deadline },
-            Phase::Opening { step: 0, deadline, overdue: false },
+            Phase::Opening { step: 0, deadline },
             Phase::Open { adopted: false },
             Phase::Held { reason: Box::new(HeldReason::Unknown(UnknownCause::Empty)) },
             Phase::Failed { last: TaskFailure::TimedOut },

@@ -94,6 +94,8 @@ pub(crate) struct State {
     pub(crate) contested: u64,
     /// Shards that are open and wrong.
     pub(crate) impaired: u64,
+    /// Shards that are held because nobody frees a place for them.
+    pub(crate) stuck: BTreeSet<ShardIx>,
     /// Every try that a node is booked with, by its shard.
     pub(crate) booked: BTreeSet<(ShardIx, AttemptNo, NodeIx)>,
 
@@ -128,6 +130,7 @@ impl State {
             counts: StateCounts::default(),
             contested: 0,
             impaired: 0,
+            stuck: BTreeSet::new(),
             booked: BTreeSet::new(),
             to_book: BTreeMap::new(),
             mutant: Mutant::None,

@@ -150,7 +150,7 @@ impl State {
             Sweep::Close => true,
             Sweep::Settle(node) => {
                 let shard = self.shard(ix);
-                shard.node == node && matches!(shard.held_by(), None | Some(HeldReason::NodeSilent { .. }))
+                shard.node == node && shard.is_free_or_waits()
             }
             Sweep::Retry | Sweep::Accept | Sweep::Prioritise | Sweep::Adopt => false,
         }

@@ -9,6 +9,7 @@ use rientro_types::{PassCause, PauseCause, Promotion, Record, WaveState};
 
 use crate::contract::OrderKind;
 use crate::engine::Engine;
+use crate::mutant::Mutant;
 use crate::state::CampaignIx;
 
 impl Engine {
@@ -26,7 +27,7 @@ impl Engine {
             return false;
         }
         let Some(no) = campaign.current_wave() else {
-            if campaign.moving == 0 {
+            if campaign.moving == 0 || self.state.mutant == Mutant::EndEarly {
                 self.decide(Record::CampaignEnded { campaign: id });
             }
             return false;

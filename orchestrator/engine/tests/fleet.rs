@@ -506,8 +506,8 @@ fn a_stuck_opening_blocks_no_other() {
     cell.pass(29);
     assert_eq!(cell.ordered(), vec![], "one opening at a time");
     cell.pass(2);
-    let phase = cell.view(stuck.as_str()).shard.phase;
-    assert!(matches!(phase, Phase::Opening { overdue: true, .. }), "{phase:?}");
+    assert_eq!(cell.state(stuck.as_str()), ShardState::Held);
+    assert!(matches!(held(&cell, stuck.as_str()), Some(HeldReason::OpeningOverdue { .. })));
     cell.play();
     let view = cell.campaign("return");
     assert_eq!(view.counts.shards_in(ShardState::Open), 3);

@@ -174,7 +174,10 @@ fn a_confirmed_step_is_never_overdue() {
         cell.pass_with(10, &["a", "b"]);
     }
     assert_eq!(cell.state("a1"), ShardState::Held);
-    assert!(matches!(cell.view("a1").shard.phase, Phase::Opening { overdue: false, .. }));
+    assert!(matches!(cell.view("a1").shard.phase, Phase::Opening { .. }));
+    assert!(
+        cell.view("a1").shard.blocked.is_some_and(|hold| matches!(hold.reason, HeldReason::Contested { .. }))
+    );
     assert_eq!(cell.campaign("return").state, CampaignState::Ended);
     cell.inventory("b", vec![claim("b1", "b")]);
     assert_eq!(cell.state("a1"), ShardState::Open);

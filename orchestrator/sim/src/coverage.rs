@@ -116,7 +116,8 @@ fn of_hold(reason: &rientro_types::HeldReason) -> Happens {
         Held::MailboxesMissing { .. } => "mailboxes-missing",
         Held::Contested { .. } => "contested",
         Held::Disagreement { .. } => "disagreement",
-        Held::Policy(_) | Held::Unknown(_) | Held::NodeSilent { .. } => "held",
+        Held::NodeStuck { .. } | Held::DomainStuck { .. } => "stuck",
+        Held::Policy(_) | Held::Unknown(_) | Held::NodeSilent { .. } | Held::OpeningOverdue { .. } => "held",
     }
 }
 

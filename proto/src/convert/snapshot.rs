@@ -141,7 +141,7 @@ oneof!(Phase in phase, phase: Phase => Phase {
     Backoff { until as until_active_ms, last },
     Verified,
     Confirming { attempt, deadline as deadline_active_ms },
-    Opening { step, deadline as deadline_active_ms, overdue },
+    Opening { step, deadline as deadline_active_ms },
     Open { adopted },
     Held { reason },
     Failed { last },

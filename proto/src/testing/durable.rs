@@ -65,7 +65,7 @@ generate_enum! {
         Backoff { until, last },
         Verified,
         Confirming { attempt, deadline },
-        Opening { step, deadline, overdue },
+        Opening { step, deadline },
         Open { adopted },
         Held { reason },
         Failed { last },

@@ -184,7 +184,7 @@ fn shard_snapshot() -> ShardSnapshot {
         services: services(),
         services_since: CellTime::from_unix_ms(7),
         seen: ServiceSet::NONE,
-        phase: Phase::Opening { step: 1, deadline: ActiveTime::from_ms(77), overdue: true },
+        phase: Phase::Opening { step: 1, deadline: ActiveTime::from_ms(77) },
         since: CellTime::from_unix_ms(8),
         blocked: Some(Hold { reason: contested(), since: CellTime::from_unix_ms(10) }),
         unlisted: 3,

@@ -2,7 +2,10 @@
 
 use std::fmt;
 
-use crate::{CellTime, NodeId, PolicyBreach, ServiceSet, Span, TaskFailure, UnknownCause, VolumeId};
+use crate::{
+    CellTime, LabelKey, LabelValue, NodeId, PolicyBreach, ServiceSet, Span, TaskFailure, UnknownCause,
+    VolumeId,
+};
 
 /// Why a shard is held until a person or an event releases it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,6 +20,35 @@ pub enum HeldReason {
         node: NodeId,
         /// For how long, when it was held.
         silent_for: Span,
+    },
+    /// Every place it could be worked on in is taken by tries that its node was told to end, and does not answer for.
+    /// Released when a place is free.
+    NodeStuck {
+        /// The node.
+        node: NodeId,
+        /// Places taken so.
+        places: u32,
+        /// How long every one of them has been waited for, when it was held.
+        unanswered_for: Span,
+    },
+    /// Every place that its failure domain has for it is taken by tries that nobody answers for: their nodes are silent, or
+    /// were told to end them. Released when a place is free.
+    DomainStuck {
+        /// The domain's label.
+        label: LabelKey,
+        /// The domain.
+        value: LabelValue,
+        /// Places taken so.
+        places: u32,
+        /// How long every one of them has been waited for, when it was held.
+        unanswered_for: Span,
+    },
+    /// Its node has not confirmed in time that services opened. Released when it confirms.
+    OpeningOverdue {
+        /// The node.
+        node: NodeId,
+        /// How long ago the step began, when it was held.
+        unconfirmed_for: Span,
     },
     /// The volume mounted on its node is another one, or none. Released by a new inventory that shows the right one.
     VolumeWrong {
@@ -75,13 +107,29 @@ pub const fn mailboxes_missing(known: u64, shown: u64, unlisted: u64) -> u64 {
     if fewer > unlisted { fewer } else { unlisted }
 }
 
+/// That all places of something are taken by tries that nobody answers for, and for how long.
+#[must_use]
+pub fn stuck_in(places: u32, of: &str, unanswered_for: &str) -> String {
+    let taken = match places {
+        1 => format!("the only place of {of} is taken by a try"),
+        _ => format!("all {places} places of {of} are taken by tries"),
+    };
+    format!("{taken} that nobody has answered for in {unanswered_for}")
+}
+
 impl HeldReason {
     /// Whether both come from one cause: what ends the one ends the other. The numbers that came with it may differ.
     #[must_use]
     pub fn is_same_cause(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::NodeSilent { node, .. }, Self::NodeSilent { node: other, .. })
+            | (Self::NodeStuck { node, .. }, Self::NodeStuck { node: other, .. })
+            | (Self::OpeningOverdue { node, .. }, Self::OpeningOverdue { node: other, .. })
             | (Self::ShardMissing { node }, Self::ShardMissing { node: other }) => node == other,
+            (
+                Self::DomainStuck { label, value, .. },
+                Self::DomainStuck { label: other_label, value: other_value, .. },
+            ) => (label, value) == (other_label, other_value),
             (Self::VolumeWrong { expected, .. }, Self::VolumeWrong { expected: other, .. }) => {
                 expected == other
             }
@@ -97,6 +145,9 @@ impl HeldReason {
                 Self::Policy(_)
                 | Self::Unknown(_)
                 | Self::NodeSilent { .. }
+                | Self::NodeStuck { .. }
+                | Self::DomainStuck { .. }
+                | Self::OpeningOverdue { .. }
                 | Self::VolumeWrong { .. }
                 | Self::ShardMissing { .. }
                 | Self::MailboxesMissing { .. }
@@ -113,6 +164,28 @@ impl HeldReason {
         match self {
             Self::Policy(_) | Self::Unknown(_) => true,
             Self::NodeSilent { .. }
+            | Self::NodeStuck { .. }
+            | Self::DomainStuck { .. }
+            | Self::OpeningOverdue { .. }
+            | Self::VolumeWrong { .. }
+            | Self::ShardMissing { .. }
+            | Self::MailboxesMissing { .. }
+            | Self::Contested { .. }
+            | Self::Disagreement { .. } => false,
+        }
+    }
+
+    /// Whether nothing is known to be wrong with the shard: it waits for an answer that does not come. What turns out to be
+    /// wrong takes the place of this, and who goes on without the answer has answered for it however often that happens.
+    #[must_use]
+    pub const fn is_wait(&self) -> bool {
+        match self {
+            Self::NodeSilent { .. }
+            | Self::NodeStuck { .. }
+            | Self::DomainStuck { .. }
+            | Self::OpeningOverdue { .. } => true,
+            Self::Policy(_)
+            | Self::Unknown(_)
             | Self::VolumeWrong { .. }
             | Self::ShardMissing { .. }
             | Self::MailboxesMissing { .. }
@@ -168,6 +241,15 @@ impl fmt::Display for HeldReason {
                 f.write_str("this store cannot be verified at the level the plan wants")
             }
             Self::NodeSilent { node, silent_for } => write!(f, "node {node} was not heard for {silent_for}"),
+            Self::NodeStuck { node, places, unanswered_for } => {
+                f.write_str(&stuck_in(*places, &format!("node {node}"), &unanswered_for.to_string()))
+            }
+            Self::DomainStuck { label, value, places, unanswered_for } => {
+                f.write_str(&stuck_in(*places, &format!("{label} {value}"), &unanswered_for.to_string()))
+            }
+            Self::OpeningOverdue { node, unconfirmed_for } => {
+                write!(f, "node {node} has not confirmed for {unconfirmed_for} that services opened")
+            }
             Self::VolumeWrong { expected, found: Some(found) } => {
                 write!(f, "volume {found} is mounted where {expected} should be")
             }

@@ -32,6 +32,17 @@ pub struct FleetLimits {
     pub silence: Span,
 }
 
+impl FleetLimits {
+    /// Tasks of a kind at once on one node.
+    #[must_use]
+    pub const fn per_node(&self, kind: TaskKind) -> u32 {
+        match kind {
+            TaskKind::Verify => self.verifies_per_node,
+            TaskKind::Confirm => self.confirms_per_node,
+        }
+    }
+}
+
 impl Default for FleetLimits {
     fn default() -> Self {
         Self {
@@ -67,7 +78,7 @@ pub enum PauseCause {
     ErrorBudget {
         /// The wave.
         wave: WaveNo,
-        /// Mailboxes of its shards that are held, failed or overdue.
+        /// Mailboxes of its shards that are held or failed.
         mailboxes_lost: u64,
         /// Mailboxes of the wave.
         mailboxes: u64,

@@ -49,10 +49,8 @@ pub enum Phase {
     Opening {
         /// The step under way, from 0.
         step: u8,
-        /// The step is overdue when the node has not confirmed by then.
+        /// The shard is held when the node has not confirmed by then.
         deadline: ActiveTime,
-        /// Whether it is overdue.
-        overdue: bool,
     },
     /// In service.
     Open {

@@ -36,6 +36,9 @@ pub(crate) struct Node {
     /// Tries that were asked for in this session and since it was last heard after a silence, and verifications that went on
     /// when the session began, with how far the clock of their campaign was behind then.
     pub(crate) asked: BTreeMap<(ShardIx, AttemptNo), Span>,
+    /// Tries that it is booked with and that nobody waits for any more, or all of them while it is silent, with since when its
+    /// answer is waited for.
+    pub(crate) unanswered: BTreeMap<(ShardIx, AttemptNo), CellTime>,
     pub(crate) listing: Option<Listing>,
     /// Its newest complete inventory under the present leader.
     pub(crate) listed: Option<Listing>,
@@ -61,6 +64,7 @@ impl Node {
             boots: Boots::default(),
             cancelled: BTreeSet::new(),
             asked: BTreeMap::new(),
+            unanswered: BTreeMap::new(),
             listing: None,
             listed: None,
             strangers: BTreeMap::new(),

@@ -99,6 +99,16 @@ impl Shard {
         matches!(self.held_by(), Some(HeldReason::Contested { .. }))
     }
 
+    /// Whether it is held because nobody frees a place for it.
+    pub(crate) fn is_stuck(&self) -> bool {
+        matches!(self.held_by(), Some(HeldReason::NodeStuck { .. } | HeldReason::DomainStuck { .. }))
+    }
+
+    /// Whether nothing holds it that is known to be wrong with it.
+    pub(crate) fn is_free_or_waits(&self) -> bool {
+        self.held_by().is_none_or(HeldReason::is_wait)
+    }
+
     /// Whether customers are let in, or about to be.
     pub(crate) const fn is_open_or_opening(&self) -> bool {
         matches!(self.phase, Phase::Opening { .. } | Phase::Open { .. })
@@ -139,8 +149,8 @@ impl Shard {
     /// told of that cause again takes in what is told and leaves the time as it is.
     pub(crate) fn hold(&mut self, reason: HeldReason, at: CellTime) {
         let same = self.blocked.as_deref().filter(|hold| hold.reason.is_same_cause(&reason));
-        // A person who goes on without a silent node has not answered for what turns out to be wrong with it.
-        let answered_for = same.is_some() || matches!(reason, HeldReason::NodeSilent { .. });
+        // A person who goes on without an answer has not answered for what turns out to be wrong.
+        let answered_for = same.is_some() || reason.is_wait();
         let since = same.map_or(at, |hold| hold.since);
         if let HeldReason::MailboxesMissing { unlisted, .. } = reason {
             self.unlisted = unlisted;
@@ -149,6 +159,11 @@ impl Shard {
         if self.is_under_way() && !(answered_for && self.is_charged()) {
             self.lose();
         }
+    }
+
+    /// An answer that held it has come. Who went on without it has answered for the wait, however often there is one.
+    pub(crate) fn end_wait(&mut self) {
+        self.blocked = None;
     }
 
     /// What held it for a circumstance is over. With it goes what was forgiven, when the shard goes on: what it is lost to

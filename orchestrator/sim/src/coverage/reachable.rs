@@ -53,7 +53,7 @@ const PAIRS: [(Happens, &[ShardState]); 53] = [
     ("mailboxes-missing", &[Closed, Waiting, Verifying, Backoff, Verified, Confirming, Held, Failed]),
     ("measured", &[Closed, Waiting, Verifying, Backoff, Verified, Open, Held, Failed]),
     ("missing", &ShardState::ALL),
-    ("overdue", &[Opening, Held]),
+    ("overdue", &[Opening]),
     ("pause", &ShardState::ALL),
     ("placed", &[Closed, Waiting, Verified, Open, Held, Failed]),
     ("prioritise", &ShardState::ALL),

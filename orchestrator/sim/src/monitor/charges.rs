@@ -25,8 +25,14 @@ fn goes_on(decision: &Decision) -> bool {
 }
 
 /// Whether a person who goes on has answered for it however often it comes back.
-const fn is_silence(hold: &Hold) -> bool {
-    matches!(hold.reason, HeldReason::NodeSilent { .. })
+const fn is_wait(hold: &Hold) -> bool {
+    matches!(
+        hold.reason,
+        HeldReason::NodeSilent { .. }
+            | HeldReason::NodeStuck { .. }
+            | HeldReason::DomainStuck { .. }
+            | HeldReason::OpeningOverdue { .. }
+    )
 }
 
 impl Monitor {
@@ -50,12 +56,12 @@ impl Monitor {
             );
         }
         let lasts = |hold: &Hold| before.is_some_and(|before| before.reason.is_same_cause(&hold.reason));
-        if let Some(hold) = shard.blocked.as_ref().filter(|hold| !is_silence(hold) && !lasts(hold)) {
+        if let Some(hold) = shard.blocked.as_ref().filter(|hold| !is_wait(hold) && !lasts(hold)) {
             let found = format!("shard {id} is lost anew ({}), and that is forgiven already", hold.reason);
             self.broken("R6", Some(id), found);
         }
         let goes = !matches!(shard.state(), ShardState::Held | ShardState::Failed);
-        if goes && before.is_some_and(|before| !is_silence(before)) {
+        if goes && before.is_some_and(|before| !is_wait(before)) {
             let word = crate::transcript::word(&decision.record);
             self.broken(
                 "R6",

@@ -11,7 +11,7 @@ use crate::log::Log;
 /// Time that may be lost to anyone's disadvantage at each change of leader or absence: a housekeeping, and a message's way.
 const SLACK_MS: u64 = 1_500;
 /// Time after which a decision is overdue: an absence that just is none may lie before it.
-const LATE_MS: u64 = rientro_engine::ABSENCE_MIN.ms() + SLACK_MS;
+pub(super) const LATE_MS: u64 = rientro_engine::ABSENCE_MIN.ms() + SLACK_MS;
 /// How much more of the world's time can pass than the cell's clock shows: the widest jump back among the faults.
 const CLOCK_BACK_MS: u64 = crate::faults::CLOCK_AHEAD_MS_MAX.abs_diff(crate::faults::CLOCK_AHEAD_MS_MIN);
 
@@ -34,6 +34,7 @@ impl Monitor {
             Record::NodeSilent { node, silent_for: _ } => self.may_be_silent(*node),
             Record::WaveStarted { campaign, wave } => self.may_begin(*campaign, *wave),
             Record::WaveSettled { campaign, wave } => self.may_settle(*campaign, *wave),
+            Record::CampaignEnded { campaign } => self.may_end_campaign(*campaign),
             Record::WavePassed { campaign, wave, cause } => {
                 let by_operator = decision.actor.kind == rientro_types::ActorKind::Operator;
                 self.may_pass(*campaign, *wave, *cause, at, by_operator);
@@ -104,14 +105,14 @@ impl Monitor {
     /// R2 by the books: node and domain budgets. R3, R7: what a confirmation stands on.
     fn may_start(&mut self, shard: ShardId, kind: TaskKind, node: NodeId, log: &Log) {
         let limits = &self.books.limits;
-        let max = match kind {
-            TaskKind::Verify => limits.verifies_per_node,
-            TaskKind::Confirm => limits.confirms_per_node,
-        };
+        let max = limits.per_node(kind);
         let busy = self.books.load(node, kind);
         if busy as u64 >= u64::from(max) {
             let found = format!("a {} starts on {node}, which is booked with {busy} of {max}", kind.name());
             self.broken("R2", Some(shard), found);
+        }
+        if kind == TaskKind::Confirm {
+            self.may_be_in_flight(shard);
         }
         if kind == TaskKind::Verify {
             let full = self.books.domains(node).find(|(_, _, busy, max)| *busy as u64 >= u64::from(*max));
@@ -124,6 +125,29 @@ impl Monitor {
         self.in_begun_wave(shard, "is confirmed");
         self.vouched(shard);
         self.of_age(shard, log);
+    }
+
+    /// R2: as many shards of a campaign are on their last steps at once as its plan allows.
+    fn may_be_in_flight(&mut self, shard: ShardId) {
+        let Some((campaign, _)) = self.books.shard(shard).and_then(|book| book.member) else { return };
+        let Some(view) = self.follower.campaign_view(campaign) else { return };
+        let max = view.plan.opening.in_flight_max;
+        let busy = [ShardState::Confirming, ShardState::Opening].map(|state| view.counts.shards_in(state));
+        let busy: u64 = busy.into_iter().sum();
+        if busy >= u64::from(max) {
+            let found = format!("shard {shard} begins to open while {busy} of {max} of {campaign} do");
+            self.broken("R2", Some(shard), found);
+        }
+    }
+
+    /// R12: nothing of a campaign that ends is on its way.
+    fn may_end_campaign(&mut self, campaign: CampaignId) {
+        let of_campaign = rientro_types::Selector { campaign: Some(campaign), ..Default::default() };
+        let views = self.follower.shard_views(&of_campaign, None, usize::MAX);
+        if let Some(view) = views.into_iter().find(|view| is_moving(&view.shard)) {
+            let (shard, state) = (view.shard.shard, view.shard.state());
+            self.broken("R12", Some(shard), format!("{campaign} ends while shard {shard} is {state}"));
+        }
     }
 
     /// R1 against the truth: the verification was made no longer ago than the policy allows, wherever its result has lain.
@@ -521,10 +545,8 @@ impl Monitor {
 
 /// Whether a shard is on its way, so that its wave cannot settle.
 pub(crate) fn is_moving(shard: &ShardSnapshot) -> bool {
-    use rientro_types::ShardState::{Closed, Failed, Held, Open, Opening};
-    let overdue = matches!(shard.phase, Phase::Opening { overdue: true, .. });
-    let state = shard.state();
-    !(matches!(state, Closed | Failed | Held | Open) || state == Opening && overdue)
+    use rientro_types::ShardState::{Closed, Failed, Held, Open};
+    !matches!(shard.state(), Closed | Failed | Held | Open)
 }
 
 /// Whether somebody can act on what holds a shard, once nothing is wrong any more in the world.
@@ -534,6 +556,9 @@ pub(crate) fn is_actionable(reason: &HeldReason) -> bool {
         HeldReason::VolumeWrong { .. }
         | HeldReason::MailboxesMissing { .. }
         | HeldReason::NodeSilent { .. }
+        | HeldReason::NodeStuck { .. }
+        | HeldReason::DomainStuck { .. }
+        | HeldReason::OpeningOverdue { .. }
         | HeldReason::Contested { .. }
         | HeldReason::Disagreement { .. } => false,
     }

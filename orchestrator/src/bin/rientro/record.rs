@@ -220,9 +220,12 @@ fn tell_progress(record: &Record) -> Told {
         Record::StepOpening { shard, services: open, .. } => {
             of_shard(*shard, "step-opening", false, format!("opens {}", services(*open)))
         }
-        Record::OpeningOverdue { shard } => {
-            of_shard(*shard, "opening-overdue", true, "is overdue: its node has not confirmed the opening")
-        }
+        Record::OpeningOverdue { shard } => of_shard(
+            *shard,
+            "opening-overdue",
+            true,
+            "is held: its node has not confirmed the opening in time",
+        ),
         Record::ServicesSeen { shard, services: seen } => of_shard(
             *shard,
             "services-seen",

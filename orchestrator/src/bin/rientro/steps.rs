@@ -83,6 +83,21 @@ fn held_steps(view: &ShardView, reason: &HeldReason) -> Vec<NextStep> {
         HeldReason::NodeSilent { node, .. } => {
             vec![(format!("rientro node show {node}"), "see when its node was last heard; bring it back")]
         }
+        HeldReason::NodeStuck { node, .. } => {
+            let look = "see what it is busy with; look there for a full disk, then restart its agent";
+            vec![(format!("rientro node show {node}"), look)]
+        }
+        HeldReason::DomainStuck { label, value, places, .. } => {
+            let look = "see which of them is silent or frees no place; bring it back";
+            let more = places.saturating_add(1);
+            let raise = format!("rientro cell limits set --verifies-per-domain {label}={more}");
+            vec![("rientro node list".to_owned(), look), (raise, "let one more run there meanwhile")]
+        }
+        HeldReason::OpeningOverdue { node, .. } => {
+            let look = "see when it was last heard; look there for what keeps its agent from opening";
+            let close = format!("rientro shard close {id} --reason '...'");
+            vec![(format!("rientro node show {node}"), look), (close, "close it, to be verified again")]
+        }
         HeldReason::ShardMissing { node } => {
             let look = "see when its node was last heard; look there for what is moved away or deleted";
             let mounted =

@@ -5,7 +5,7 @@
 use rientro_types::{
     Acceptance, CampaignState, CampaignView, CellTime, CloseCause, HeldReason, PauseCause, Phase,
     PolicyBreach, Progress, Promotion, Service, ServiceSet, ShardSnapshot, ShardState, ShardView, Span,
-    Standing, WaitingOn, WaveState, WaveView, mailboxes_missing,
+    Standing, WaitingOn, WaveState, WaveView, mailboxes_missing, stuck_in,
 };
 use rientro_wire::operator::ShardAnswer;
 
@@ -84,6 +84,18 @@ pub(crate) fn held(reason: &HeldReason) -> String {
         HeldReason::NodeSilent { node, silent_for } => {
             format!("node {node} was not heard for {}", human::span(*silent_for))
         }
+        HeldReason::NodeStuck { node, places, unanswered_for } => {
+            stuck_in(*places, &format!("node {node}"), &human::span(*unanswered_for))
+        }
+        HeldReason::DomainStuck { label, value, places, unanswered_for } => {
+            stuck_in(*places, &format!("{label} {value}"), &human::span(*unanswered_for))
+        }
+        HeldReason::OpeningOverdue { node, unconfirmed_for } => {
+            format!(
+                "node {node} has not confirmed for {} that services opened",
+                human::span(*unconfirmed_for)
+            )
+        }
         HeldReason::Policy(_)
         | HeldReason::Unknown(_)
         | HeldReason::VolumeWrong { .. }
@@ -114,11 +126,7 @@ fn phase(shard: &ShardSnapshot) -> String {
             None => format!("{}; it waits to open", accepted(shard)),
         },
         Phase::Confirming { .. } => "its agent checks that nothing changed since it was verified".to_owned(),
-        Phase::Opening { overdue: false, .. } => "its services are being opened".to_owned(),
-        Phase::Opening { overdue: true, .. } => {
-            "its node has not confirmed in time that services opened; the orchestrator keeps asking"
-                .to_owned()
-        }
+        Phase::Opening { .. } => "its services are being opened".to_owned(),
         Phase::Open { adopted: true } => "it was taken over in service, without a verification".to_owned(),
         Phase::Open { adopted: false } => match &shard.standing {
             Some(standing) if shard.accepted.is_some() => {
@@ -219,6 +227,15 @@ fn released_by(view: &ShardView) -> Option<String> {
     };
     match reason {
         HeldReason::NodeSilent { node, .. } => Some(format!("node {node} to be heard again")),
+        HeldReason::NodeStuck { node, .. } => {
+            Some(format!("node {node} to answer for a try that was given up"))
+        }
+        HeldReason::DomainStuck { label, value, .. } => {
+            Some(format!("a node of {label} {value} to answer for a try, or to be heard again"))
+        }
+        HeldReason::OpeningOverdue { node, .. } => {
+            Some(format!("node {node} to confirm that services opened"))
+        }
         HeldReason::VolumeWrong { expected, .. } => {
             Some(format!("volume {expected} to be mounted on node {}", view.shard.placement.node))
         }
@@ -439,6 +456,9 @@ pub(crate) fn sort_of_reason(shard: &ShardSnapshot) -> &'static str {
             "held: the verification could say nothing"
         }
         HeldReason::NodeSilent { .. } => "held: the node is silent",
+        HeldReason::NodeStuck { .. } => "held: the node frees no place",
+        HeldReason::DomainStuck { .. } => "held: its failure domain has no place that anybody answers for",
+        HeldReason::OpeningOverdue { .. } => "held: the node has not confirmed the opening",
         HeldReason::VolumeWrong { .. } => "held: the wrong volume is mounted, or none",
         HeldReason::ShardMissing { .. } => "held: the node no longer has it, or cannot list it",
         HeldReason::MailboxesMissing { .. } => "held: mailboxes that were known are missing",
