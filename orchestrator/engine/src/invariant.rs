@@ -3,26 +3,31 @@
 //! Each has an *incremental* form over what a step touched, checked after every step, and a *full* form over the whole
 //! state, run at once by the simulator and in slices while a cell works. Rules that are about what leaves the engine (R4: nothing before it is
 //! durable; R8: an abort reaches every agent; R12: every campaign ends) are watched from outside, by the driver's tests and
-//! the simulator; of R8 the table has what stands in the state. R5, R9, R10, R13 and R14 get their meaning with several
-//! leaders, with gates and with approvals.
+//! the simulator; of R8 the table has what stands in the state. The full form of R4, that a replay of the records gives exactly
+//! the live durable state, needs the records, which no engine keeps: the simulator compares the live engine with one that
+//! follows the journal (`Monitor::same`), and the engine's tests with one that replays it and one that takes in its snapshot
+//! (`assert_replays`). R5, R9, R10, R13 and R14 get their meaning with several leaders, with gates and with approvals.
 //!
 //! | id | rule checked here |
 //! | --- | --- |
 //! | R1 | no service is open unless the shard is vouched for: a standing verification that passed, an acceptance, an adoption |
-//! | R2 | what nodes and failure domains are booked with is what their budgets count, and no start exceeded one |
+//! | R2 | what nodes and failure domains are booked with is what their budgets count, and no start exceeded one, nor the number of shards that a campaign opens at once |
 //! | R3 | no shard is being opened before its wave has started, and no wave starts before the one below it has passed |
 //! | R6 | what is held by a circumstance, or has failed, counts against its wave; a wave's loss is the sum of those |
 //! | R7 | what is verified has passed the policy in force, or was accepted; what goes on from there met every mailbox known |
 //! | R8 | of an aborted campaign no shard is under way; of a paused one no try was started after the pause |
 //! | R11 | every decision names its actor |
+//! | R12 | every member of a campaign that has ended is open, closed by a named decision, failed, or held with a reason |
 
 use std::fmt;
 
 use rientro_types::{
-    CampaignState, Charge, Decision, Phase, Policy, Record, ServiceSet, ShardId, TaskKind, WaveState,
+    CampaignState, Charge, Decision, Phase, Policy, Record, ServiceSet, ShardId, ShardState, TaskKind,
+    WaveState,
 };
 
 use crate::engine::Engine;
+use crate::index::is_moving;
 use crate::state::{CampaignIx, NodeIx, Shard, ShardIx};
 
 /// A rule that was broken, on what.
@@ -140,6 +145,13 @@ impl Engine {
         if let Some(stopped) = self.audit_stopped(shard) {
             return Some(stopped);
         }
+        let ended = self.state.campaign_of(shard).is_some_and(|c| c.state == CampaignState::Ended);
+        if ended && is_moving(shard.state()) {
+            return Some(violation(
+                "R12",
+                format!("shard {id} is {} in a campaign that has ended", shard.state()),
+            ));
+        }
         let lost =
             matches!(shard.phase, Phase::Failed { .. } | Phase::Held { .. }) || shard.blocked.is_some();
         (lost && shard.is_under_way() && !shard.is_charged())
@@ -183,25 +195,53 @@ impl Engine {
         if decision.actor.id.is_empty() {
             return Some(violation("R11", format!("nobody is named for {:?}", decision.record)));
         }
-        let Record::TaskStarted { shard, kind, node, .. } = &decision.record else { return None };
-        self.audit_start(*shard, *kind, *self.state.node_ix.get(node)?)
+        #[allow(clippy::wildcard_enum_match_arm, reason = "few records have a rule of their own")]
+        match &decision.record {
+            Record::TaskStarted { shard, kind, node, .. } => {
+                self.audit_start(*shard, *kind, *self.state.node_ix.get(node)?)
+            }
+            Record::CampaignEnded { campaign } => self.audit_end(*self.state.campaign_ix.get(campaign)?),
+            _ => None,
+        }
+    }
+
+    /// The incremental form of R12 for those that the step has not touched, from what is counted of them.
+    fn audit_end(&self, ix: CampaignIx) -> Option<Violation> {
+        let campaign = self.state.campaign(ix);
+        let moving = ShardState::ALL.into_iter().filter(|state| is_moving(*state));
+        let left: u64 = moving.map(|state| campaign.counts.shards_in(state)).sum();
+        let ended = campaign.state == CampaignState::Ended;
+        (ended && left > 0).then(|| {
+            violation("R12", format!("campaign {} ends with {left} shards on their way", campaign.id))
+        })
     }
 
     /// The budgets count what this step has started: none may be exceeded after a start.
     fn audit_start(&self, shard: ShardId, kind: TaskKind, ix: NodeIx) -> Option<Violation> {
         let node = self.state.node(ix);
         let limits = &self.state.limits;
-        let (what, busy, max) = match kind {
-            TaskKind::Verify => ("verification", node.verifying, limits.verifies_per_node),
-            TaskKind::Confirm => ("confirmation", node.confirming, limits.confirms_per_node),
+        let (what, busy) = match kind {
+            TaskKind::Verify => ("verification", node.verifying),
+            TaskKind::Confirm => ("confirmation", node.confirming),
         };
+        let max = limits.per_node(kind);
         if busy > max {
             let found = format!("shard {shard} started on {} as {what} {busy} of {max}", node.id);
             return Some(violation("R2", found));
         }
+        if kind == TaskKind::Confirm {
+            return self.audit_in_flight(shard);
+        }
         let mut over = self.domains_at_limit(ix).filter(|(_, _, busy, max)| busy > max);
-        let (label, value, busy, max) = over.next().filter(|_| kind == TaskKind::Verify)?;
+        let (label, value, busy, max) = over.next()?;
         Some(violation("R2", format!("shard {shard} started in {label} {value} as {what} {busy} of {max}")))
+    }
+
+    fn audit_in_flight(&self, shard: ShardId) -> Option<Violation> {
+        let campaign = self.state.campaign_of(self.state.shard(*self.state.shard_ix.get(&shard)?))?;
+        let (busy, max) = (campaign.in_flight, campaign.plan.opening.in_flight_max);
+        let found = || format!("shard {shard} of campaign {} began to open as {busy} of {max}", campaign.id);
+        (busy > max).then(|| violation("R2", found()))
     }
 
     fn audit_node(&self, ix: NodeIx) -> Option<Violation> {
