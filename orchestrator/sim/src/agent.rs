@@ -25,6 +25,8 @@ pub enum Mood {
     Slow(u64),
     /// Connected, and neither reads nor sends.
     Hung,
+    /// Connected and heard, and cannot write to its disk: it does not begin, end, stop or serve what it is told to.
+    Stuck,
     /// Says what is not so.
     Lying,
 }
@@ -254,6 +256,10 @@ impl Agent {
             self.unread.push_back(message);
             return;
         }
+        if self.mood == Mood::Stuck && writes(&message) {
+            self.unread.push_back(message);
+            return;
+        }
         match message {
             ToAgent::Welcome => {
                 self.welcomed = true;
@@ -341,14 +347,17 @@ impl Agent {
             return;
         }
         self.ticks += 1;
-        while let Some(message) = self.unread.pop_front() {
+        for message in std::mem::take(&mut self.unread) {
             self.receive(message, scene);
         }
         let speed = match self.mood {
             Mood::Slow(factor) => passed_ms / factor.max(1),
-            Mood::Honest | Mood::Hung | Mood::Lying => passed_ms,
+            Mood::Honest | Mood::Hung | Mood::Stuck | Mood::Lying => passed_ms,
         };
-        self.work(speed, scene);
+        // A result that is not on its disk does not leave it.
+        if self.mood != Mood::Stuck {
+            self.work(speed, scene);
+        }
         if !self.welcomed {
             scene.out.clear();
             return;
@@ -443,6 +452,14 @@ impl Agent {
             _ => {}
         }
     }
+}
+
+/// Whether an agent obeys by writing to its disk first.
+const fn writes(message: &ToAgent) -> bool {
+    matches!(
+        message,
+        ToAgent::Order(_, OrderKind::Start(_) | OrderKind::Cancel { .. } | OrderKind::Serve { .. })
+    )
 }
 
 /// Claims a shard, with services nobody ordered and mailboxes that are not there, in the middle of no listing.

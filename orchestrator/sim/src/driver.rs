@@ -322,6 +322,7 @@ impl World {
         self.monitor.strays(engine);
         if engine.now() <= self.cell_now() {
             self.monitor.silence(self.now);
+            self.monitor.stuck();
         }
         for violation in engine.broken() {
             self.monitor.broken(

@@ -16,7 +16,7 @@ pub const CLOCK_AHEAD_MS_MIN: i64 = -60_000;
 pub const CLOCK_AHEAD_MS_MAX: i64 = 90_000;
 
 /// Kinds of fault that a run can draw, with how many runs in a hundred draw each.
-pub const KINDS: [(&str, u64); 28] = [
+pub const KINDS: [(&str, u64); 29] = [
     ("session-broken", 70),
     ("late-message", 50),
     ("bulk-call-cut", 40),
@@ -25,6 +25,7 @@ pub const KINDS: [(&str, u64); 28] = [
     ("agent-reimaged", 35),
     ("agent-slow", 50),
     ("agent-hung", 50),
+    ("agent-stuck", 50),
     ("agent-lying", 30),
     ("impostor", 15),
     ("twin", 30),
@@ -173,6 +174,8 @@ impl World {
             }
             "agent-slow" => return self.behave_badly(host, Mood::Slow(8), lasts * 2),
             "agent-hung" => return self.behave_badly(host, Mood::Hung, lasts * 2),
+            // Long enough for its tries to be given up, and for their places to be waited for in vain.
+            "agent-stuck" => return self.behave_badly(host, Mood::Stuck, lasts * 8),
             "agent-lying" => {
                 self.log.liars.insert(host);
                 return self.behave_badly(host, Mood::Lying, lasts);
@@ -250,7 +253,12 @@ impl World {
                 let down = self.rng.between(600_000, 3_600_000);
                 self.crash_driver(down, None);
             }
-            "restored-from-backup" if running && self.rng.percent(25) => self.restore_from_backup(),
+            "restored-from-backup" if running && self.rng.percent(25) => {
+                if self.is_behind_a_life() {
+                    return false;
+                }
+                self.restore_from_backup();
+            }
             "clock-off" if running => {
                 self.driver.clock_ahead_ms =
                     self.rng.one_of(&[CLOCK_AHEAD_MS_MIN, -8_000, 0, 8_000, CLOCK_AHEAD_MS_MAX]);
@@ -264,6 +272,13 @@ impl World {
             _ => return false,
         }
         true
+    }
+
+    /// Whether the clock was set back before the beginning of a life that an agent has met. A backup from before that life does
+    /// not tell of it, so a life that began by this clock would be the older one: every order of it would be refused.
+    fn is_behind_a_life(&self) -> bool {
+        let lives = self.agents.iter().filter_map(|agent| agent.disk.fence).map(|(life, _)| life.raw());
+        lives.max().is_some_and(|life| u64::from(life) >= self.cell_now().unix_ms() / 1_000)
     }
 
     /// What is in service may move between a backup and its restoring: then another node than the backup has serves it.

@@ -12,6 +12,7 @@ mod doors;
 mod holds;
 mod reach;
 mod rules;
+mod stuck;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -82,6 +83,7 @@ pub struct Monitor {
     restoring: bool,
     orphaned: BTreeSet<NodeId>,
     doors: doors::Doors,
+    waits: stuck::Waits,
     /// Pairs of a shard's state and what happened to it.
     pub seen: crate::coverage::Pairs,
 }
@@ -111,6 +113,7 @@ impl Monitor {
             restoring: false,
             orphaned: BTreeSet::new(),
             doors: doors::Doors::default(),
+            waits: stuck::Waits::default(),
             seen: crate::coverage::Pairs::default(),
         }
     }

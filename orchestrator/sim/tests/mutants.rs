@@ -64,6 +64,12 @@ fn ignoring_a_budget_is_caught() {
     caught(Mutant::IgnoreBudget, "R2");
 }
 
+/// R2
+#[test]
+fn opening_more_at_once_is_caught() {
+    caught(Mutant::OpenMoreAtOnce, "R2");
+}
+
 /// R3
 #[test]
 fn opening_any_wave_is_caught() {
@@ -86,6 +92,12 @@ fn admitting_a_copy_is_caught() {
 #[test]
 fn forgiving_silence_is_caught() {
     caught(Mutant::ForgiveSilence, "R6");
+}
+
+/// R6, R12
+#[test]
+fn waiting_for_ever_is_caught() {
+    caught(Mutant::AwaitForEver, "R6");
 }
 
 /// R6
@@ -154,10 +166,16 @@ fn never_retrying_is_caught() {
     caught(Mutant::NeverRetry, "R12");
 }
 
+/// R12
+#[test]
+fn ending_early_is_caught() {
+    caught(Mutant::EndEarly, "R12");
+}
+
 /// Every mutant is among the tests above, and the engine as it is passes the seeds that catch them.
 #[test]
 fn the_engine_as_it_is_passes_the_same_seeds() {
-    assert_eq!(Mutant::ALL.len(), 19, "a mutant without a test above");
+    assert_eq!(Mutant::ALL.len(), 22, "a mutant without a test above");
     for seed in SEEDS_OF_ABSENCE {
         assert_eq!(run_seed(seed, Mutant::None).violations, vec![], "seed {seed}");
     }

@@ -197,6 +197,12 @@ impl Books {
         })
     }
 
+    /// Nodes of a failure domain.
+    pub fn sharing(&self, label: LabelKey, value: LabelValue) -> impl Iterator<Item = NodeId> {
+        let of = move |labels: &BTreeMap<_, _>| labels.get(&label) == Some(&value);
+        self.nodes.iter().filter(move |(_, (_, labels))| of(labels)).map(|(node, _)| *node)
+    }
+
     /// Running time of a campaign, in listened milliseconds.
     #[must_use]
     pub fn campaign_clock(&self, campaign: CampaignId, listened: u64) -> u64 {
@@ -215,10 +221,7 @@ impl Books {
         self.apply_campaign(record, at, listened);
         match record {
             Record::TaskStarted { shard, kind, attempt, node, timeout } => {
-                let max = match kind {
-                    TaskKind::Verify => self.limits.verifies_per_node,
-                    TaskKind::Confirm => self.limits.confirms_per_node,
-                };
+                let max = self.limits.per_node(*kind);
                 self.booked.entry(*node).or_default().insert((*shard, *attempt), (*kind, max));
                 let member = self.shards.get(shard).and_then(|book| book.member);
                 let clock = member.map_or(0, |(campaign, _)| self.campaign_clock(campaign, listened));

@@ -30,6 +30,27 @@ fn a_silent_agent_is_lost_at_its_deadline() {
     s.assert_well();
 }
 
+/// R6, R12: an agent that is heard and cannot write to its disk ends no try and frees no place: its shards are lost at the silence
+/// limit, and go on when it can.
+#[test]
+fn an_agent_that_frees_no_place_is_lost() {
+    let mut s = Script::new(2, 6);
+    s.start(strict());
+    s.pass(1);
+    s.world.agents[1].mood = Mood::Stuck;
+    s.until("the campaign pauses", |s| {
+        matches!(s.campaign().state, CampaignState::Paused(PauseCause::ErrorBudget { .. }))
+    });
+    let held = (6..12).filter_map(|at| s.held_by(shard(at))).next();
+    assert!(matches!(held, Some(HeldReason::NodeStuck { .. })), "{held:?}");
+    assert_eq!(s.decided("node-silent"), 0);
+    s.world.agents[1].mood = Mood::Honest;
+    s.until("a place is free", |s| s.count(ShardState::Held) == 0);
+    s.ask(Verb::Resume { campaign: names::campaign(0) }).unwrap();
+    s.until("everything is back", |s| s.count(ShardState::Open) == 12);
+    s.assert_well();
+}
+
 /// T4: an agent that crashes again and again does not start its shard's clock anew: the tries are counted, and run out.
 #[test]
 fn a_crash_loop_comes_to_an_end() {
