@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 
 use rientro_types::{
     AttemptNo, BootId, CampaignId, CellId, Digest, EXPLANATION_BYTES_MAX, Epoch, FindingKinds, Incarnation,
-    LABELS_MAX, LabelKey, LabelValue, NodeId, NodeIncarnation, Order, Pace, Progress, ServiceSet, ShardId,
-    Span, Task, TaskEnd, TaskKind, Witness,
+    LABELS_MAX, LabelKey, LabelValue, NodeId, NodeIncarnation, Order, Pace, Progress, Service, ServiceSet,
+    ShardId, Span, Task, TaskEnd, TaskKind, Witness,
 };
 
 use crate::convert::{ConvertError, Inside, Problem, Put, Take, TakeWithin};
@@ -57,7 +57,7 @@ pub struct RunningTask {
 pub struct ServedShard {
     /// The shard.
     pub shard: ShardId,
-    /// Services durably known to be open.
+    /// Services durably known to be open; at least one.
     pub services: ServiceSet,
 }
 
@@ -261,7 +261,7 @@ message!(v1::session_request::Hello => Hello {
 });
 
 message!(v1::RunningTask => RunningTask { shard, attempt, kind });
-message!(v1::ServedShard => ServedShard { shard, services });
+message!(v1::ServedShard => ServedShard { shard, services in 1..=Service::ALL.len() });
 
 oneof!(SessionRequest in session_request, message: Message => AgentMessage {
     Hello = hello,

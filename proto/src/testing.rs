@@ -169,7 +169,7 @@ impl<K: Generate + Ord + 'static, V: Generate + 'static> Generate for BTreeMap<K
     }
 }
 
-/// A text, which may be empty: reasons, explanations and details.
+/// A text, which may be empty: explanations and details.
 impl Generate for String {
     fn any() -> BoxedStrategy<Self> {
         proptest::string::string_regex("\\PC{0,20}").expect("the pattern is valid").boxed()
@@ -182,7 +182,7 @@ impl Generate for Cow<'static, str> {
     }
 }
 
-/// A text that says something: the id of an actor, the name of a build.
+/// A text that says something: the id of an actor, the name of a build, a reason.
 fn word() -> BoxedStrategy<String> {
     "[a-z]{1,12}".prop_map(|text| text).boxed()
 }
@@ -195,6 +195,16 @@ fn mailboxes() -> BoxedStrategy<u64> {
 /// A list that holds something.
 fn some<T: Generate + 'static>() -> BoxedStrategy<Vec<T>> {
     vec(T::any(), 1..4).boxed()
+}
+
+/// Labels of which there is one.
+fn some_labels() -> BoxedStrategy<BTreeMap<LabelKey, LabelValue>> {
+    btree_map(LabelKey::any(), LabelValue::any(), 1..4).boxed()
+}
+
+/// Services of which there is one.
+fn services() -> BoxedStrategy<ServiceSet> {
+    ServiceSet::any().prop_filter("is empty", |set| !set.is_empty()).boxed()
 }
 
 /// A path or an address: bytes that need not be UTF-8.

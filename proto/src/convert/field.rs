@@ -95,10 +95,17 @@ fn exactly<const N: usize>(bytes: &[u8]) -> Result<[u8; N], ConvertError> {
     bytes.try_into().map_err(|_| Problem::Length { bytes: bytes.len(), wanted: N }.into())
 }
 
+/// Where nothing open is an answer too.
 fn services(wire: Vec<i32>) -> Result<ServiceSet, ConvertError> {
-    let list = Vec::<Service>::take_within(wire, &(0..=Service::ALL.len()))?;
-    let set: ServiceSet = list.iter().copied().collect();
-    if set.iter().count() == list.len() { Ok(set) } else { Err(Problem::Repeated.into()) }
+    ServiceSet::take_within(wire, &(0..=Service::ALL.len()))
+}
+
+impl TakeWithin<Vec<i32>> for ServiceSet {
+    fn take_within(wire: Vec<i32>, bound: &RangeInclusive<usize>) -> Result<Self, ConvertError> {
+        let list = Vec::<Service>::take_within(wire, bound)?;
+        let set: Self = list.iter().copied().collect();
+        if set.iter().count() == list.len() { Ok(set) } else { Err(Problem::Repeated.into()) }
+    }
 }
 
 fn finding_kinds(wire: Vec<i32>) -> Result<FindingKinds, ConvertError> {

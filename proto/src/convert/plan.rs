@@ -3,7 +3,7 @@
 use rientro_types::{
     CLASSES_MAX, CampaignKind, Class, Coverage, DOMAIN_CAPS_MAX, DomainCap, EXPLANATION_BYTES_MAX,
     LABELS_MAX, Opening, Plan, PlanProblem, Policy, Promotion, SHARDS_NAMED_MAX, STEPS_MAX, Schedule,
-    ServiceSet, Share, Tries, WAVES_MAX, Waves,
+    Service, ServiceSet, Share, Tries, WAVES_MAX, Waves,
 };
 
 use super::{ConvertError, Inside, Problem, Put, Take, TakeWithin};
@@ -14,8 +14,8 @@ choices!(v1::Promotion => Promotion { Automatic, Manual });
 
 oneof!(Coverage in coverage, covers: Covers => Coverage {
     All,
-    Labels(labels in 0..=LABELS_MAX),
-    Shards(shards in 0..=SHARDS_NAMED_MAX),
+    Labels(labels in 1..=LABELS_MAX),
+    Shards(shards in 1..=SHARDS_NAMED_MAX),
 });
 
 oneof!(Share in share, share: Share => Share {
@@ -70,7 +70,7 @@ impl Put<v1::opening::Step> for ServiceSet {
 
 impl Take<v1::opening::Step> for ServiceSet {
     fn take(wire: v1::opening::Step) -> Result<Self, ConvertError> {
-        Self::take(wire.services).inside("services")
+        Self::take_within(wire.services, &(1..=Service::ALL.len())).inside("services")
     }
 }
 

@@ -1,6 +1,8 @@
 //! What the journal holds.
 
-use rientro_types::{Decision, LABELS_MAX, PassCause, REASON_BYTES_MAX, Record, SHARDS_PER_RECORD_MAX};
+use rientro_types::{
+    Decision, LABELS_MAX, PassCause, REASON_BYTES_MAX, Record, SHARDS_PER_RECORD_MAX, Service,
+};
 
 use super::{ConvertError, Inside, Problem, Put, Take, TakeWithin};
 use crate::v1;
@@ -26,7 +28,7 @@ oneof!(Record in record, record: Record => Record {
     ShardReleased { shard },
     ShardUnlisted { shard, unlisted },
     CampaignStarted { plan, source, seed },
-    WaveFormed { campaign, wave, shards in 0..=SHARDS_PER_RECORD_MAX },
+    WaveFormed { campaign, wave, shards in 1..=SHARDS_PER_RECORD_MAX },
     CampaignReady { campaign },
     CampaignRevised { revision, plan, source },
     CampaignPaused { campaign, cause },
@@ -41,15 +43,15 @@ oneof!(Record in record, record: Record => Record {
     TaskEnded { shard, attempt, end, backoff as backoff_ms, waited },
     TaskReleased { node, shard, attempt },
     VerificationExpired { shard },
-    StepOpening { shard, services, timeout as timeout_ms },
+    StepOpening { shard, services in 1..=Service::ALL.len(), timeout as timeout_ms },
     OpeningOverdue { shard },
     ServicesSeen { shard, services },
     ShardOpened { shard },
-    Settled { selector, node, reason in 0..=REASON_BYTES_MAX },
-    Closed { selector, reason in 0..=REASON_BYTES_MAX },
+    Settled { selector, node, reason in 1..=REASON_BYTES_MAX },
+    Closed { selector, reason in 1..=REASON_BYTES_MAX },
     Retried { selector },
-    Accepted { selector, reason in 0..=REASON_BYTES_MAX },
+    Accepted { selector, reason in 1..=REASON_BYTES_MAX },
     Prioritised { selector },
-    Adopted { selector, services, reason in 0..=REASON_BYTES_MAX },
-    ExceptionSet { shard, mailbox, exception, reason in 0..=REASON_BYTES_MAX },
+    Adopted { selector, services in 1..=Service::ALL.len(), reason in 1..=REASON_BYTES_MAX },
+    ExceptionSet { shard, mailbox, exception, reason in 1..=REASON_BYTES_MAX },
 });

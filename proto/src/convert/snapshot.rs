@@ -103,7 +103,7 @@ message!(v1::Standing => Standing {
     policy,
     damaged in 0..=DAMAGED_MAILBOXES_MAX,
 });
-message!(v1::Acceptance => Acceptance { by in 1..=ACTOR_ID_BYTES_MAX, reason in 0..=REASON_BYTES_MAX });
+message!(v1::Acceptance => Acceptance { by in 1..=ACTOR_ID_BYTES_MAX, reason in 1..=REASON_BYTES_MAX });
 
 impl Put<Vec<v1::MailboxException>> for BTreeMap<MailboxId, Exception> {
     fn put(self) -> Vec<v1::MailboxException> {

@@ -2,7 +2,7 @@
 
 use rientro_types::{
     CLAIMANTS_MAX, EXPLANATION_BYTES_MAX, PLAN_PROBLEMS_MAX, PlanProblem, REASON_BYTES_MAX, Receipt, Refusal,
-    SHARDS_TOLD_MAX, Verb,
+    SHARDS_TOLD_MAX, Service, Verb,
 };
 
 use super::{ConvertError, Inside, Problem, Put, Take, TakeWithin};
@@ -22,13 +22,13 @@ oneof!(Verb in verb, verb: Verb => Verb {
     Resume { campaign },
     Abort { campaign },
     Promote { campaign, wave },
-    Close { selector, reason in 0..=REASON_BYTES_MAX },
+    Close { selector, reason in 1..=REASON_BYTES_MAX },
     Retry { selector },
-    Accept { selector, reason in 0..=REASON_BYTES_MAX },
+    Accept { selector, reason in 1..=REASON_BYTES_MAX },
     Prioritise { selector },
-    Adopt { selector, services, reason in 0..=REASON_BYTES_MAX },
-    Settle { selector, node, reason in 0..=REASON_BYTES_MAX },
-    Except { shard, mailbox, exception, reason in 0..=REASON_BYTES_MAX },
+    Adopt { selector, services in 1..=Service::ALL.len(), reason in 1..=REASON_BYTES_MAX },
+    Settle { selector, node, reason in 1..=REASON_BYTES_MAX },
+    Except { shard, mailbox, exception, reason in 1..=REASON_BYTES_MAX },
     SetLimits { limits },
 });
 

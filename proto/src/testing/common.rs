@@ -1,5 +1,6 @@
 //! Words that records, messages and views share.
 
+use proptest::collection::vec;
 use proptest::prelude::{BoxedStrategy, Just, Strategy};
 use rientro_types::{
     Action, Actor, ActorKind, Authentication, CampaignKind, Claim, Class, Coverage, DomainCap, Exception,
@@ -9,7 +10,7 @@ use rientro_types::{
     Verification, Waves, Witness,
 };
 
-use super::{Generate, Variants, mailboxes, path, some, word};
+use super::{Generate, Variants, mailboxes, path, services, some, some_labels, word};
 
 generate_enum! {
     ActorKind { Operator, Agent, Orchestrator }
@@ -21,7 +22,7 @@ generate_enum! {
     Outcome { Clean, Damaged, Unreadable, Unknown(cause) }
     CampaignKind { Restore }
     Promotion { Automatic, Manual }
-    Coverage { All, Labels(labels), Shards(shards) }
+    Coverage { All, Labels(labels = some_labels()), Shards(shards = some()) }
     Share { Mailboxes(part), Shards(count), Rest }
     Schedule { List(shares = some()), Growth { first, percent, max } }
     PolicyBreach {
@@ -89,7 +90,7 @@ generate_struct! {
     Tries {
         attempts_max, backoff_first, backoff_max, verify_timeout, confirm_timeout, stall_timeout, open_timeout,
     }
-    Opening { steps = some(), in_flight_max }
+    Opening { steps = vec(services(), 1..4), in_flight_max }
     Plan { name, kind, covers, classes, seed, waves, policy, tries, opening, pace }
     PlanProblem { field, problem }
 }

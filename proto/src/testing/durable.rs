@@ -7,7 +7,7 @@ use rientro_types::{
     SnapshotRecord, Standing, WaveSnapshot, WaveState,
 };
 
-use super::{Generate, Variants, some, word};
+use super::{Generate, Variants, services, some, word};
 
 generate_enum! {
     Charge { None, Lost, Forgiven }
@@ -31,7 +31,7 @@ generate_enum! {
         ShardReleased { shard },
         ShardUnlisted { shard, unlisted },
         CampaignStarted { plan, source, seed },
-        WaveFormed { campaign, wave, shards },
+        WaveFormed { campaign, wave, shards = some() },
         CampaignReady { campaign },
         CampaignRevised { revision, plan, source },
         CampaignPaused { campaign, cause },
@@ -46,17 +46,17 @@ generate_enum! {
         TaskEnded { shard, attempt, end, backoff, waited },
         TaskReleased { node, shard, attempt },
         VerificationExpired { shard },
-        StepOpening { shard, services, timeout },
+        StepOpening { shard, services = services(), timeout },
         OpeningOverdue { shard },
         ServicesSeen { shard, services },
         ShardOpened { shard },
-        Settled { selector, node, reason },
-        Closed { selector, reason },
+        Settled { selector, node, reason = word() },
+        Closed { selector, reason = word() },
         Retried { selector },
-        Accepted { selector, reason },
+        Accepted { selector, reason = word() },
         Prioritised { selector },
-        Adopted { selector, services, reason },
-        ExceptionSet { shard, mailbox, exception, reason },
+        Adopted { selector, services = services(), reason = word() },
+        ExceptionSet { shard, mailbox, exception, reason = word() },
     }
     Phase {
         Closed { cause },
@@ -93,5 +93,5 @@ generate_struct! {
     Membership { campaign, wave, rank }
     Standing { verification, at, attempt, policy, damaged }
     Pause { since, cause }
-    Acceptance { by = word(), reason }
+    Acceptance { by = word(), reason = word() }
 }

@@ -7,7 +7,7 @@ use rientro_types::{
     Refusal, ShardState, ShardView, StateCounts, Twin, Verb, WaitingOn, WaveForecast, WaveView,
 };
 
-use super::{Generate, Variants, path, some, word};
+use super::{Generate, Variants, path, services, some, word};
 use crate::bulk::{FindingsPart, InventoryPart, MailboxesPart};
 use crate::operator::{
     Act, ActAnswer, BackupEnd, BackupHeader, BackupPart, CellAnswer, Decided, FindingsAnswer, FindingsGap,
@@ -26,13 +26,13 @@ generate_enum! {
         Resume { campaign },
         Abort { campaign },
         Promote { campaign, wave },
-        Close { selector, reason },
+        Close { selector, reason = word() },
         Retry { selector },
-        Accept { selector, reason },
+        Accept { selector, reason = word() },
         Prioritise { selector },
-        Adopt { selector, services, reason },
-        Settle { selector, node, reason },
-        Except { shard, mailbox, exception, reason },
+        Adopt { selector, services = services(), reason = word() },
+        Settle { selector, node, reason = word() },
+        Except { shard, mailbox, exception, reason = word() },
         SetLimits { limits },
     }
     Refusal {
@@ -139,7 +139,7 @@ generate_struct! {
     WaveForecast { wave, shards, mailboxes, bytes }
     Hello { protocol, build = word(), node, incarnation, labels, newest, inventory, witness, boot }
     RunningTask { shard, attempt, kind }
-    ServedShard { shard, services }
+    ServedShard { shard, services = services() }
     Welcome {
         cell, incarnation, epoch, heartbeat, silence, mailbox_key, session_bytes_max, bulk_bytes_max,
         inventory_known,

@@ -1,9 +1,11 @@
 //! What conversions refuse, and the path they name.
 
 use crate::fixtures;
+use prost::Message;
 use rientro_types::*;
+use rientro_wire::codec::{decode_entry, encode_entry};
 use rientro_wire::operator::{Act, MailboxQuery};
-use rientro_wire::session::{AgentMessage, OrchestratorMessage};
+use rientro_wire::session::{AgentMessage, Hello, OrchestratorMessage, ServedShard};
 use rientro_wire::{ConvertError, Problem, v1};
 
 fn refused<T: std::fmt::Debug>(result: Result<T, ConvertError>) -> (String, Problem) {
@@ -73,6 +75,158 @@ fn lists_have_their_bounds() {
         plan.waves.as_mut().unwrap().schedule = Some(schedule);
     };
     assert_eq!(plan(empty), field("waves.schedule.list.shares", Problem::Empty));
+}
+
+/// T2: a field that must not be empty is refused by its path, wherever it stands.
+#[test]
+fn what_must_not_be_empty_is_refused_everywhere() {
+    let tries = [verbs(), refusals(), records(), snapshots(), plans(), questions(), sessions()].concat();
+    for (path, tried) in &tries {
+        assert_eq!(tried, &Err((path.to_string(), Problem::Empty)), "{path}");
+    }
+    let sources = [
+        include_str!("../../src/bulk.rs"),
+        include_str!("../../src/codec.rs"),
+        include_str!("../../src/operator.rs"),
+        include_str!("../../src/session.rs"),
+        include_str!("../../src/convert/common.rs"),
+        include_str!("../../src/convert/held.rs"),
+        include_str!("../../src/convert/plan.rs"),
+        include_str!("../../src/convert/record.rs"),
+        include_str!("../../src/convert/snapshot.rs"),
+        include_str!("../../src/convert/task.rs"),
+        include_str!("../../src/convert/verb.rs"),
+        include_str!("../../src/convert/view.rs"),
+    ];
+    let bounds: usize = sources.iter().map(|source| source.matches("1..=").count()).sum();
+    assert_eq!(tries.len(), bounds, "each bound that begins at 1 has its try");
+}
+
+/// The path of a field that must not be empty, and what came of sending it empty.
+type Try = (&'static str, Result<(), (String, Problem)>);
+
+/// Sends a word in a message of type `W`.
+fn send<W, T: Into<W> + TryFrom<W, Error = ConvertError>>(word: T) -> Result<(), (String, Problem)> {
+    take::<W, T>(word.into())
+}
+
+/// Takes a message as a word of type `T`.
+fn take<W, T: TryFrom<W, Error = ConvertError>>(message: W) -> Result<(), (String, Problem)> {
+    T::try_from(message).map(drop).map_err(|ConvertError { field, problem }| (field, problem))
+}
+
+fn shard() -> ShardId {
+    ShardId::new("a").unwrap()
+}
+
+fn node() -> NodeId {
+    NodeId::new("n1").unwrap()
+}
+
+fn verbs() -> Vec<Try> {
+    let send = send::<v1::Verb, Verb>;
+    let selector = Selector { all: true, ..Selector::default() };
+    let (shard, node, mailbox, none) = (shard(), node(), MailboxId::from_raw([1; 16]), String::new);
+    let adopt = |services, reason| Verb::Adopt { selector: selector.clone(), services, reason };
+    vec![
+        ("close.reason", send(Verb::Close { selector: selector.clone(), reason: none() })),
+        ("accept.reason", send(Verb::Accept { selector: selector.clone(), reason: none() })),
+        ("adopt.services", send(adopt(ServiceSet::NONE, "why".to_owned()))),
+        ("adopt.reason", send(adopt(ServiceSet::ALL, none()))),
+        ("settle.reason", send(Verb::Settle { selector: selector.clone(), node, reason: none() })),
+        ("except.reason", send(Verb::Except { shard, mailbox, exception: None, reason: none() })),
+    ]
+}
+
+fn refusals() -> Vec<Try> {
+    let send = send::<v1::Refusal, Refusal>;
+    let (shard, node) = (shard(), node());
+    let problems = v1::check_plan_response::Problems { problems: Vec::new() };
+    let checked = v1::check_plan_response::Answer::Problems(problems);
+    let checked = v1::CheckPlanResponse { answer: Some(checked) };
+    vec![
+        ("plan.problems", send(Refusal::Plan(Vec::new()))),
+        ("not_claimed.claimed_by", send(Refusal::NotClaimed { shard, node, claimed_by: Vec::new() })),
+        ("by_name_only.shards", send(Refusal::ByNameOnly { node, shards: Vec::new(), total: 1 })),
+        ("problems.problems", take::<_, rientro_wire::operator::ForecastPart>(checked)),
+    ]
+}
+
+fn records() -> Vec<Try> {
+    let send = send::<v1::Record, Record>;
+    let selector = Selector { all: true, ..Selector::default() };
+    let (shard, node, mailbox, none) = (shard(), node(), MailboxId::from_raw([1; 16]), String::new);
+    let (campaign, wave) = (CampaignId::new("c").unwrap(), WaveNo::from_raw(0));
+    let (services, timeout) = (ServiceSet::NONE, Span::from_secs(1));
+    let adopted = |services, reason| Record::Adopted { selector: selector.clone(), services, reason };
+    let entry = encode_entry(&fixtures::entry(Record::ClockMarked));
+    let entry = v1::JournalEntry { decisions: Vec::new(), ..v1::JournalEntry::decode(&entry[..]).unwrap() };
+    let entry = decode_entry(&entry.encode_to_vec());
+    let nameless = Actor { id: none(), ..fixtures::entry(Record::ClockMarked).decisions[0].actor.clone() };
+    vec![
+        ("wave_formed.shards", send(Record::WaveFormed { campaign, wave, shards: Vec::new() })),
+        ("step_opening.services", send(Record::StepOpening { shard, services, timeout })),
+        ("settled.reason", send(Record::Settled { selector: selector.clone(), node, reason: none() })),
+        ("closed.reason", send(Record::Closed { selector: selector.clone(), reason: none() })),
+        ("accepted.reason", send(Record::Accepted { selector: selector.clone(), reason: none() })),
+        ("adopted.services", send(adopted(ServiceSet::NONE, "why".to_owned()))),
+        ("adopted.reason", send(adopted(ServiceSet::ALL, none()))),
+        (
+            "exception_set.reason",
+            send(Record::ExceptionSet { shard, mailbox, exception: None, reason: none() }),
+        ),
+        ("id", self::send::<v1::Actor, _>(nameless)),
+        ("decisions", entry.map(drop).map_err(|ConvertError { field, problem }| (field, problem))),
+    ]
+}
+
+fn snapshots() -> Vec<Try> {
+    let accepted = |by: &str, reason: &str| Acceptance { by: by.to_owned(), reason: reason.to_owned() };
+    vec![
+        ("by", send::<v1::Acceptance, _>(accepted("", "why"))),
+        ("reason", send::<v1::Acceptance, _>(accepted("mario", ""))),
+    ]
+}
+
+fn plans() -> Vec<Try> {
+    let covers = |covers| send::<v1::Coverage, _>(covers);
+    let schedule = Schedule::List(Vec::new());
+    let steps = |steps| send::<v1::Opening, _>(Opening { steps, in_flight_max: 1 });
+    vec![
+        ("labels.labels", covers(Coverage::Labels(Default::default()))),
+        ("shards.shards", covers(Coverage::Shards(Vec::new()))),
+        ("list.shares", send::<v1::Schedule, _>(schedule)),
+        ("steps", steps(Vec::new())),
+        ("steps[1].services", steps(vec![ServiceSet::ALL, ServiceSet::NONE])),
+    ]
+}
+
+fn questions() -> Vec<Try> {
+    let (actor, verb) = (String::new(), Verb::Pause { campaign: CampaignId::new("c").unwrap() });
+    vec![
+        ("actor", send::<v1::ActRequest, _>(Act { actor, verb, dry_run: false })),
+        ("address", send::<v1::FindMailboxRequest, _>(MailboxQuery::Address(Vec::new()))),
+    ]
+}
+
+fn sessions() -> Vec<Try> {
+    let hello = Hello {
+        protocol: 1,
+        build: String::new(),
+        node: node(),
+        incarnation: NodeIncarnation::from_raw(1),
+        labels: Default::default(),
+        newest: None,
+        inventory: None,
+        witness: None,
+        boot: BootId::from_raw(1).unwrap(),
+    };
+    let served = vec![ServedShard { shard: shard(), services: ServiceSet::NONE }];
+    let send = send::<v1::SessionRequest, AgentMessage>;
+    vec![
+        ("hello.build", send(AgentMessage::Hello(hello))),
+        ("served.shards[0].services", send(AgentMessage::Served(served))),
+    ]
 }
 
 /// Every coverage is within its bound, and still the plan names too many shards: it would not fit into a journal entry.

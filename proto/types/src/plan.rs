@@ -32,9 +32,9 @@ pub enum CampaignKind {
 pub enum Coverage {
     /// Every shard of the fleet.
     All,
-    /// Shards on nodes that carry all of these labels.
+    /// Shards on nodes that carry all of these labels; at least one.
     Labels(BTreeMap<LabelKey, LabelValue>),
-    /// Exactly these; at most [`SHARDS_NAMED_MAX`].
+    /// Exactly these; at least one, at most [`SHARDS_NAMED_MAX`].
     Shards(Vec<ShardId>),
 }
 

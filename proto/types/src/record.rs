@@ -332,7 +332,7 @@ pub enum Record {
     StepOpening {
         /// The shard.
         shard: ShardId,
-        /// All services open after this step.
+        /// All services open after this step; at least one.
         services: ServiceSet,
         /// The node must confirm within this time.
         timeout: Span,
@@ -362,14 +362,14 @@ pub enum Record {
         /// The node that has them: of two that claim a shard the one that is right, or the node of a shard whose volume
         /// is another one.
         node: NodeId,
-        /// Why.
+        /// Why; never empty.
         reason: String,
     },
     /// An operator closed shards: no service is open, and none opens before they are verified again.
     Closed {
         /// Which.
         selector: Selector,
-        /// Why.
+        /// Why; never empty.
         reason: String,
     },
     /// An operator sends held, failed or closed shards of a campaign back to be verified, with all tries ahead.
@@ -381,7 +381,7 @@ pub enum Record {
     Accepted {
         /// Which.
         selector: Selector,
-        /// Why.
+        /// Why; never empty.
         reason: String,
     },
     /// An operator brings shards forward: into the wave that opens next.
@@ -393,9 +393,9 @@ pub enum Record {
     Adopted {
         /// Which.
         selector: Selector,
-        /// What is open.
+        /// What is open; at least one.
         services: ServiceSet,
-        /// Why.
+        /// Why; never empty.
         reason: String,
     },
     /// An operator sets or lifts an exception.
@@ -406,7 +406,7 @@ pub enum Record {
         mailbox: MailboxId,
         /// How it differs; absent when it no longer does.
         exception: Option<Exception>,
-        /// Why.
+        /// Why; never empty.
         reason: String,
     },
 }

@@ -120,7 +120,7 @@ pub enum Charge {
 pub struct Acceptance {
     /// Who.
     pub by: String,
-    /// Why.
+    /// Why; never empty.
     pub reason: String,
 }
 

@@ -48,7 +48,7 @@ pub enum Verb {
     Close {
         /// Which.
         selector: Selector,
-        /// Why.
+        /// Why; never empty.
         reason: String,
     },
     /// Verify held, failed or closed shards of a campaign again.
@@ -60,7 +60,7 @@ pub enum Verb {
     Accept {
         /// Which.
         selector: Selector,
-        /// Why.
+        /// Why; never empty.
         reason: String,
     },
     /// Bring shards forward.
@@ -72,9 +72,9 @@ pub enum Verb {
     Adopt {
         /// Which.
         selector: Selector,
-        /// What is open.
+        /// What is open; at least one.
         services: ServiceSet,
-        /// Why.
+        /// Why; never empty.
         reason: String,
     },
     /// Settle where contested shards are.
@@ -83,7 +83,7 @@ pub enum Verb {
         selector: Selector,
         /// The node that has them; one of the two that claim each.
         node: NodeId,
-        /// Why.
+        /// Why; never empty.
         reason: String,
     },
     /// Set or lift an exception.
@@ -94,7 +94,7 @@ pub enum Verb {
         mailbox: MailboxId,
         /// How it differs; absent to lift the exception.
         exception: Option<Exception>,
-        /// Why.
+        /// Why; never empty.
         reason: String,
     },
     /// Change the fleet's limits.
