@@ -232,6 +232,9 @@ impl Site {
         for address in all {
             // Of its own, so that each address says what it serves: clients ask whom they have met.
             let (health, health_service) = tonic_health::server::health_reporter();
+            let health_service = health_service
+                .max_decoding_message_size(limits::HEALTH_BYTES_MAX)
+                .max_encoding_message_size(limits::HEALTH_BYTES_MAX);
             let mut routes = Routes::new(health_service).add_service(reflection());
             let (to_agents, to_operators) =
                 (settings.agents.contains(address), settings.operators.contains(address));
@@ -335,6 +338,8 @@ fn reflection()
         .register_encoded_file_descriptor_set(rientro_wire::FILE_DESCRIPTOR_SET)
         .build_v1()
         .expect("the descriptors were made together with the services")
+        .max_decoding_message_size(limits::REFLECTION_REQUEST_BYTES_MAX)
+        .max_encoding_message_size(limits::REFLECTION_RESPONSE_BYTES_MAX)
 }
 
 /// The text that Prometheus reads; without the cell's state when the driver does not answer.

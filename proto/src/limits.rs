@@ -13,6 +13,12 @@ pub const OPERATOR_REQUEST_BYTES_MAX: usize = 1 << 20;
 /// Largest response to an operator, in bytes: a campaign with its plan and as many waves as it may have, or the largest journal
 /// entry with its digest, several times over.
 pub const OPERATOR_RESPONSE_BYTES_MAX: usize = 4 << 20;
+/// Largest message of gRPC's health service in either direction, in bytes: the name of a service, or a status.
+pub const HEALTH_BYTES_MAX: usize = 1 << 10;
+/// Largest request of gRPC's reflection service, in bytes: the name of a service, a message or a file.
+pub const REFLECTION_REQUEST_BYTES_MAX: usize = 4 << 10;
+/// Largest answer of gRPC's reflection service, in bytes: one file's description, all of which are far below.
+pub const REFLECTION_RESPONSE_BYTES_MAX: usize = 256 << 10;
 /// Largest journal entry and largest snapshot record, in bytes, encoded.
 ///
 /// The largest record is a campaign's beginning, with a plan of at most [`PLAN_BYTES_MAX`]; the rest of the entry is what one

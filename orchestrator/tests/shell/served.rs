@@ -1,5 +1,7 @@
 //! What is served beside the two services: health, and a description of everything.
 
+use rientro_wire::limits;
+use tonic::Code;
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
@@ -33,4 +35,24 @@ async fn health_and_reflection_answer() {
     let MessageResponse::ListServicesResponse(listed) = answer else { panic!("not a list: {answer:?}") };
     let names: Vec<&str> = listed.service.iter().map(|service| service.name.as_str()).collect();
     assert!(SERVICES.iter().all(|service| names.contains(service)), "{names:?}");
+}
+
+/// What is asked of the two services beside has a bound far below a library's default.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_oversize_question_is_refused() {
+    let cell = Cell::start().await;
+    let channel = channel(cell.address()).await;
+    let request = HealthCheckRequest { service: "x".repeat(limits::HEALTH_BYTES_MAX) };
+    let refused = within(HealthClient::new(channel.clone()).check(request)).await.unwrap_err();
+    assert_eq!(refused.code(), Code::OutOfRange, "{refused}");
+
+    let name = "x".repeat(limits::REFLECTION_REQUEST_BYTES_MAX);
+    let asked = MessageRequest::FileContainingSymbol(name);
+    let asked = ServerReflectionRequest { host: String::new(), message_request: Some(asked) };
+    let mut reflection = ServerReflectionClient::new(channel);
+    let mut answers =
+        within(reflection.server_reflection_info(tokio_stream::iter([asked]))).await.unwrap().into_inner();
+    // The library's server ends the stream over what it cannot read; a symbol that is not there it would answer.
+    let answer = within(answers.message()).await;
+    assert!(matches!(answer, Ok(None)), "{answer:?}");
 }

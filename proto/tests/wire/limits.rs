@@ -305,3 +305,9 @@ fn a_forecast_is_cut_and_joined() {
     }
     assert_eq!(joined, waves);
 }
+
+/// A file's description is smaller than all of them together.
+#[test]
+fn descriptions_fit_into_an_answer() {
+    assert!(rientro_wire::FILE_DESCRIPTOR_SET.len() <= REFLECTION_RESPONSE_BYTES_MAX);
+}

@@ -6,6 +6,7 @@
 
 use std::time::Duration;
 
+use rientro_wire::limits::HEALTH_BYTES_MAX;
 use rientro_wire::v1::agent_service_server;
 use rientro_wire::v1::operator_service_server;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -50,7 +51,10 @@ pub(super) async fn make(endpoint: &str, target: &Endpoint) -> Result<Channel, F
 /// Whether the other side says that it serves this.
 async fn serves(channel: &Channel, service: &str) -> Result<bool, Status> {
     let request = HealthCheckRequest { service: service.to_owned() };
-    let answer = HealthClient::new(channel.clone()).check(request).await?;
+    let mut health = HealthClient::new(channel.clone())
+        .max_encoding_message_size(HEALTH_BYTES_MAX)
+        .max_decoding_message_size(HEALTH_BYTES_MAX);
+    let answer = health.check(request).await?;
     Ok(answer.into_inner().status() == ServingStatus::Serving)
 }
 
@@ -70,6 +74,7 @@ async fn explain(endpoint: &str, channel: &Channel, status: &Status) -> Failure 
         Code::Unimplemented
         | Code::Unknown
         | Code::Internal
+        | Code::OutOfRange
         | Code::PermissionDenied
         | Code::Unauthenticated => foreign(endpoint, "it is a web server, or another gRPC server"),
         Code::Ok
@@ -80,7 +85,6 @@ async fn explain(endpoint: &str, channel: &Channel, status: &Status) -> Failure 
         | Code::ResourceExhausted
         | Code::FailedPrecondition
         | Code::Aborted
-        | Code::OutOfRange
         | Code::Unavailable
         | Code::DataLoss => Failure::of_status(endpoint, status),
     }
