@@ -272,6 +272,10 @@ fn is_there(path: &Path) -> Result<bool, StateDirError> {
 ///
 /// # Panics
 /// When the operating system has none, which no kernel that this runs on can answer after it has started.
+#[allow(
+    clippy::disallowed_methods,
+    reason = "the one place where chance comes in; all else is given what it drew"
+)]
 pub(crate) fn random() -> [u8; KEY_BYTES] {
     let mut bytes = [0; KEY_BYTES];
     let filled = rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty());

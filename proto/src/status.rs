@@ -1,7 +1,5 @@
 //! How a refused message is answered over gRPC, and how what to do about a failure goes with it.
 
-use std::collections::HashMap;
-
 use rientro_types::Advice;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
@@ -26,8 +24,9 @@ const NEXT: &str = "next";
 /// The status of a call that failed, and what to do about it: what is wrong is its text, what to do a detail of its own, so that
 /// people can read them as two lines and machines as two values.
 #[must_use]
+#[allow(clippy::disallowed_types, reason = "tonic-types asks for one; with a single pair it has no order")]
 pub fn advised(code: Code, what: impl Into<String>, next: impl Into<String>) -> Status {
-    let advice = HashMap::from([(NEXT.to_owned(), next.into())]);
+    let advice = std::collections::HashMap::from([(NEXT.to_owned(), next.into())]);
     Status::with_error_details(code, what, ErrorDetails::with_error_info(ADVISED, DOMAIN, advice))
 }
 
