@@ -19,7 +19,7 @@ fn stopped(cell: &mut Cell, name: &str, id: ShardId, attempt: AttemptNo) {
 
 fn limit_per_node(cell: &mut Cell, verifies_per_node: u32) {
     let limits = FleetLimits { verifies_per_node, ..FleetLimits::default() };
-    cell.ask(Verb::SetLimits { limits }).unwrap();
+    assert!(cell.ask(Verb::SetLimits { limits }).is_ok());
 }
 
 /// A plan that stalls early, gives up late and tolerates every loss.

@@ -87,7 +87,7 @@ fn held_steps(view: &ShardView, reason: &HeldReason) -> Vec<NextStep> {
             let look = "see what it is busy with; look there for a full disk, then restart its agent";
             vec![(format!("rientro node show {node}"), look)]
         }
-        HeldReason::DomainStuck { label, value, places, .. } => {
+        HeldReason::DomainStuck { label, places, .. } => {
             let look = "see which of them is silent or frees no place; bring it back";
             let more = places.saturating_add(1);
             let raise = format!("rientro cell limits set --verifies-per-domain {label}={more}");
