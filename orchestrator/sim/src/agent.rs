@@ -1,8 +1,8 @@
 //! A model agent: what it keeps on its disk, what it forgets when it stops, and how it answers.
 //!
 //! It stands for `rientro-agent` and keeps that program's promises: an attempt is durable before its first effect and is
-//! never begun twice, a result is kept and sent again until acknowledged, an order that is not newer is refused. A lying
-//! one breaks them on purpose.
+//! never begun twice in a life of the cell, a result is kept and sent again until acknowledged, an order that is not newer for
+//! its shard is refused, and so is one outside of a session or of an earlier term. A lying one breaks them on purpose.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -76,8 +76,8 @@ pub enum FromAgent {
 #[allow(clippy::large_enum_variant, reason = "a message is made and taken apart at once")]
 #[derive(Clone, Debug)]
 pub enum ToAgent {
-    /// It is let in.
-    Welcome,
+    /// It is let in, by the leader of this life and term.
+    Welcome(Incarnation, Epoch),
     /// It is turned away.
     Refuse(Turnaway),
     /// An order.
@@ -89,7 +89,7 @@ pub enum ToAgent {
 /// What survives a crash.
 #[derive(Clone, Debug, Default)]
 pub struct Disk {
-    /// Every try that was begun or given up; true when it has ended.
+    /// Every try that was begun in the life of the cell met last; true when it has ended.
     pub tries: BTreeMap<(ShardId, AttemptNo), bool>,
     /// Results not yet acknowledged.
     pub outbox: BTreeMap<(ShardId, AttemptNo), TaskEnd>,
@@ -130,7 +130,7 @@ pub struct Agent {
     pub running: BTreeMap<(ShardId, AttemptNo), Work>,
     /// Campaigns told to stand still in this session.
     pub suspended: BTreeSet<CampaignId>,
-    /// What came in while it hung.
+    /// What came in and is not read: while it hangs.
     pub unread: VecDeque<ToAgent>,
     ticks: u64,
 }
@@ -188,6 +188,12 @@ impl Agent {
     #[must_use]
     pub fn serves(&self, shard: ShardId) -> ServiceSet {
         self.disk.served.get(&shard).map_or(ServiceSet::NONE, |(services, _)| *services)
+    }
+
+    /// Whether it runs, has been let in and is not hung.
+    #[must_use]
+    pub fn is_talking(&self) -> bool {
+        self.up && self.welcomed && self.mood != Mood::Hung
     }
 
     /// The process dies.
@@ -250,19 +256,30 @@ impl Agent {
         Self { boot, running: BTreeMap::new(), ..self.clone() }.hello()
     }
 
-    /// Takes in one message.
+    /// Takes in one message, after those that came in before it.
     pub fn receive(&mut self, message: ToAgent, scene: &mut Scene<'_>) {
-        if self.mood == Mood::Hung {
-            self.unread.push_back(message);
-            return;
+        self.unread.push_back(message);
+        if self.mood != Mood::Hung {
+            self.read(scene);
         }
-        if self.mood == Mood::Stuck && writes(&message) {
-            self.unread.push_back(message);
-            return;
+    }
+
+    fn read(&mut self, scene: &mut Scene<'_>) {
+        for message in std::mem::take(&mut self.unread) {
+            // What a disk does not take stays where it is.
+            if self.mood == Mood::Stuck && writes(&message) {
+                self.unread.push_back(message);
+            } else {
+                self.take(message, scene);
+            }
         }
+    }
+
+    fn take(&mut self, message: ToAgent, scene: &mut Scene<'_>) {
         match message {
-            ToAgent::Welcome => {
+            ToAgent::Welcome(life, epoch) => {
                 self.welcomed = true;
+                self.raise((life, epoch), scene);
                 // Who pauses tells so in every session: what an earlier one said no longer counts.
                 self.suspended.clear();
                 self.resend(scene);
@@ -276,23 +293,34 @@ impl Agent {
             }
             ToAgent::Order(order, kind) => {
                 let term = (order.incarnation, order.epoch);
-                if self.disk.fence.is_some_and(|fence| term < fence) {
+                if !self.welcomed || self.disk.fence.is_some_and(|fence| term < fence) {
                     self.refused += 1;
                     return;
                 }
-                self.disk.fence = Some(term);
+                self.raise(term, scene);
                 self.obey(order, kind, scene);
             }
         }
+    }
+
+    /// A new life of the cell counts its tries from where its backup stood: those of earlier lives end and leave no result.
+    fn raise(&mut self, term: (Incarnation, Epoch), scene: &mut Scene<'_>) {
+        if self.disk.fence.is_some_and(|(life, _)| life < term.0) {
+            self.disk.tries.clear();
+            self.disk.outbox.clear();
+            let voided = std::mem::take(&mut self.running).into_keys();
+            scene.out.extend(voided.map(|(shard, attempt)| FromAgent::Stopped(shard, attempt)));
+        }
+        self.disk.fence = self.disk.fence.max(Some(term));
     }
 
     fn obey(&mut self, order: Order, kind: OrderKind, scene: &mut Scene<'_>) {
         match kind {
             OrderKind::Start(task) => self.begin(order, task, scene),
             OrderKind::Cancel { shard, attempt } => {
-                self.running.remove(&(shard, attempt));
-                self.disk.tries.insert((shard, attempt), true);
-                scene.out.push(FromAgent::Stopped(shard, attempt));
+                if !self.cancel((shard, attempt), scene) {
+                    self.answer_old((shard, attempt), scene);
+                }
             }
             OrderKind::Suspend { campaign } => {
                 self.suspended.insert(campaign);
@@ -307,21 +335,44 @@ impl Agent {
 
     fn begin(&mut self, order: Order, task: Task, scene: &mut Scene<'_>) {
         let key = (task.shard, task.attempt);
-        let all = (task.shard, AttemptNo::from_raw(0))..=(task.shard, AttemptNo::from_raw(u32::MAX));
-        let newest = self.disk.tries.range(all).next_back();
-        if let Some(((_, attempt), _)) = newest
-            && *attempt >= task.attempt
-        {
-            self.refused += 1;
-            if let Some(end) = self.disk.outbox.get(&key) {
-                scene.out.push(FromAgent::Result(task.shard, task.attempt, end.clone()));
-            }
+        if self.running.contains_key(&key) {
             return;
         }
+        let all = (task.shard, AttemptNo::from_raw(0))..=(task.shard, AttemptNo::from_raw(u32::MAX));
+        if self.disk.tries.range(all.clone()).any(|((_, begun), _)| *begun >= task.attempt) {
+            self.refused += 1;
+            return self.answer_old(key, scene);
+        }
+        // Nobody waits for earlier tries of a shard once a newer one begins.
+        let earlier: Vec<_> = self.running.range(all).map(|(key, _)| *key).collect();
+        earlier.into_iter().for_each(|key| {
+            self.cancel(key, scene);
+        });
         scene.log.begun(self.host, self.node, order.incarnation, &task);
         self.disk.tries.insert(key, false);
         let work = Work::new(task, self.host, scene);
         self.running.insert(key, work);
+    }
+
+    /// A number that was begun is answered with its result, any other with the word that nothing of it is here.
+    fn answer_old(&self, key: (ShardId, AttemptNo), scene: &mut Scene<'_>) {
+        scene.out.push(match self.disk.outbox.get(&key) {
+            Some(end) => FromAgent::Result(key.0, key.1, end.clone()),
+            None => FromAgent::Stopped(key.0, key.1),
+        });
+    }
+
+    /// Ends a try that runs, which is its result; false when it does not run.
+    fn cancel(&mut self, key: (ShardId, AttemptNo), scene: &mut Scene<'_>) -> bool {
+        if self.running.remove(&key).is_none() {
+            return false;
+        }
+        let end = TaskEnd::Failed(TaskFailure::Cancelled);
+        scene.log.told(key.0, key.1, end.clone(), true, None);
+        self.disk.tries.insert(key, true);
+        self.disk.outbox.insert(key, end.clone());
+        scene.out.push(FromAgent::Result(key.0, key.1, end));
+        true
     }
 
     fn serve(&mut self, order: Order, shard: ShardId, services: ServiceSet, scene: &mut Scene<'_>) {
@@ -347,9 +398,7 @@ impl Agent {
             return;
         }
         self.ticks += 1;
-        for message in std::mem::take(&mut self.unread) {
-            self.receive(message, scene);
-        }
+        self.read(scene);
         let speed = match self.mood {
             Mood::Slow(factor) => passed_ms / factor.max(1),
             Mood::Honest | Mood::Hung | Mood::Stuck | Mood::Lying => passed_ms,
@@ -406,7 +455,8 @@ impl Agent {
         scene.out.extend(results.map(|((shard, no), end)| FromAgent::Result(*shard, *no, end.clone())));
     }
 
-    fn list(&self, scene: &mut Scene<'_>) {
+    /// Says what it shows.
+    pub fn list(&self, scene: &mut Scene<'_>) {
         let claims = scene.truth.claims(self.host, |shard| self.serves(shard));
         let pages: Vec<_> = claims.chunks(PAGE).collect();
         let count = pages.len();

@@ -281,8 +281,9 @@ impl World {
             self.driver.process = Some(process);
             return;
         };
-        if let Some(entry) = batch.entry {
-            self.commit(&entry);
+        let entry = batch.entry;
+        if let Some(entry) = &entry {
+            self.commit(entry);
             process.leading = true;
         }
         if !self.monitor.fatal {
@@ -293,6 +294,9 @@ impl World {
             for command in stepped.commands {
                 self.carry_out(command);
             }
+        }
+        if let Some(entry) = entry.filter(|_| self.unsafe_phase) {
+            self.aim(&entry);
         }
         if self.driver.process.as_ref().is_some_and(|process| !process.inbox.is_empty()) {
             self.after(0, crate::world::Happening::Drain);

@@ -1,5 +1,7 @@
 //! What goes wrong: which kinds a run draws, when they strike, and when they are over.
 
+mod aimed;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use rientro_types::{BootId, ShardId, ShardState, VolumeId};
@@ -16,9 +18,16 @@ pub const CLOCK_AHEAD_MS_MIN: i64 = -60_000;
 pub const CLOCK_AHEAD_MS_MAX: i64 = 90_000;
 
 /// Kinds of fault that a run can draw, with how many runs in a hundred draw each.
-pub const KINDS: [(&str, u64); 29] = [
+pub const KINDS: [(&str, u64); 37] = [
     ("session-broken", 70),
-    ("late-message", 50),
+    ("message-lost", 40),
+    ("message-late", 50),
+    ("message-reordered", 40),
+    ("message-duplicated", 40),
+    ("order-lost", 40),
+    ("order-late", 50),
+    ("order-reordered", 40),
+    ("order-duplicated", 40),
     ("bulk-call-cut", 40),
     ("bulk-call-twice", 40),
     ("agent-crash", 60),
@@ -42,14 +51,30 @@ pub const KINDS: [(&str, u64); 29] = [
     ("shard-vanished", 40),
     ("mailboxes-vanished", 40),
     ("mailboxes-swapped", 40),
+    ("mailboxes-added", 40),
     ("volume-remounted", 40),
     ("volume-doubled", 40),
     ("volume-copied", 30),
     ("volume-gone", 40),
 ];
 
-/// Fewest kinds of a run.
-const KINDS_MIN: usize = 4;
+/// Kinds that strike what is on its way or being written, when it is; all others strike by the clock.
+const ON_THE_WAY: [&str; 11] = [
+    "message-lost",
+    "message-late",
+    "message-reordered",
+    "message-duplicated",
+    "order-lost",
+    "order-late",
+    "order-reordered",
+    "order-duplicated",
+    "bulk-call-cut",
+    "bulk-call-twice",
+    "append-trouble",
+];
+
+/// Fewest kinds of a run that strike by the clock.
+const KINDS_MIN: usize = 5;
 
 /// The kinds a run has drawn.
 #[derive(Clone, Debug, Default)]
@@ -66,7 +91,7 @@ impl Mix {
     pub fn drawn(rng: &mut Rng) -> Self {
         let mut kinds: BTreeSet<_> =
             KINDS.iter().filter(|(_, share)| rng.percent(*share)).map(|(kind, _)| *kind).collect();
-        while kinds.len() < KINDS_MIN {
+        while Self::by_the_clock(&kinds).count() < KINDS_MIN {
             kinds.insert(rng.one_of(&KINDS).0);
         }
         Self(kinds)
@@ -78,8 +103,12 @@ impl Mix {
         self.0.contains(kind)
     }
 
+    fn by_the_clock(kinds: &BTreeSet<&'static str>) -> impl Iterator<Item = &'static str> {
+        kinds.iter().copied().filter(|kind| !ON_THE_WAY.contains(kind))
+    }
+
     fn one(&self, rng: &mut Rng) -> Option<&'static str> {
-        let kinds: Vec<_> = self.0.iter().copied().collect();
+        let kinds: Vec<_> = Self::by_the_clock(&self.0).collect();
         rng.pick(&kinds).copied()
     }
 }
@@ -133,7 +162,7 @@ impl World {
             | "journal-trimmed"
             | "clock-off" => self.fault_of_driver(kind),
             "shard-damaged" | "shard-changed" | "shard-vanished" | "mailboxes-vanished"
-            | "mailboxes-swapped" => self.fault_of_shard(kind),
+            | "mailboxes-swapped" | "mailboxes-added" => self.fault_of_shard(kind),
             "volume-remounted" | "volume-doubled" | "volume-copied" | "volume-gone" => {
                 self.fault_of_volume(kind)
             }
@@ -156,8 +185,7 @@ impl World {
         match kind {
             "session-broken" => {
                 let Some(session) = self.wire.of_host.get(&host).copied() else { return false };
-                let ghost = self.mix.has("late-message") && self.rng.percent(60);
-                self.break_session(session, ghost);
+                self.break_session(session);
             }
             "agent-crash" => {
                 if !self.stop_agent(host) {
@@ -182,9 +210,7 @@ impl World {
             }
             "agent-cut-off" => {
                 self.cut_off.insert(host);
-                if let Some(session) = self.wire.of_host.get(&host).copied() {
-                    self.break_session(session, false);
-                }
+                self.break_connection(host);
                 self.after(lasts * 3, Happening::Recover(Recovery::Join(host)));
             }
             "impostor" => return self.impostor(host),
@@ -235,7 +261,7 @@ impl World {
             return false;
         }
         if let Some(session) = self.wire.of_host.get(&host).copied() {
-            self.break_session(session, false);
+            self.break_session(session);
             self.wire.of_host.remove(&host);
         }
         self.agents[host].crash();
@@ -253,7 +279,7 @@ impl World {
                 let down = self.rng.between(600_000, 3_600_000);
                 self.crash_driver(down, None);
             }
-            "restored-from-backup" if running && self.rng.percent(25) => {
+            "restored-from-backup" if running && self.rng.percent(40) => {
                 if self.is_behind_a_life() {
                     return false;
                 }
@@ -368,7 +394,10 @@ impl World {
     }
 
     fn fault_of_shard(&mut self, kind: &str) -> bool {
-        let Some((volume, shard)) = self.any_copy() else { return false };
+        self.any_copy().is_some_and(|(volume, shard)| self.harm(kind, volume, shard))
+    }
+
+    fn harm(&mut self, kind: &str, volume: VolumeId, shard: ShardId) -> bool {
         let lasts = self.rng.between(5_000, 200_000);
         let harms = [Condition::Damaged(3), Condition::Broken(1), Condition::Unreadable(1), Condition::Empty];
         let harm = self.rng.one_of(&harms);
@@ -391,6 +420,10 @@ impl World {
                     let back = Recovery::SwapBack(volume, shard, gone);
                     self.after(lasts, Happening::Recover(back));
                 }
+            }
+            "mailboxes-added" => {
+                content.mailboxes += gone;
+                content.newcomers += gone;
             }
             "shard-damaged" => content.condition = harm,
             "shard-vanished" => {
@@ -432,7 +465,10 @@ impl World {
                 let back = from.first().copied().unwrap_or(host);
                 self.after(lasts, Happening::Recover(Recovery::Mount(volume, back)));
             }
-            _ => self.copy_volume(volume, shard, host, lasts),
+            _ => {
+                let in_place = self.rng.percent(50);
+                self.copy_volume(volume, shard, host, lasts, in_place);
+            }
         }
         self.relist();
         true
@@ -440,8 +476,7 @@ impl World {
 
     /// Some shards of a volume, `shard` among them, show on another one: an old copy that somebody has mounted beside it, or
     /// in its place for a while.
-    fn copy_volume(&mut self, volume: VolumeId, shard: ShardId, host: Host, lasts: u64) {
-        let in_place = self.rng.percent(50);
+    fn copy_volume(&mut self, volume: VolumeId, shard: ShardId, host: Host, lasts: u64, in_place: bool) {
         let Some(of) = self.truth.volumes.get_mut(&volume) else { return };
         let mut shards: Vec<_> = of.shards.iter().map(|(id, content)| (*id, content.clone())).collect();
         shards.sort_by_key(|(id, _)| *id != shard);

@@ -58,7 +58,8 @@ fn unlisted(shard: &ShardSnapshot) -> Option<u64> {
 }
 
 impl World {
-    /// Takes the list of a shard; what the engine is told of it. A list counts only from the node that has the shard.
+    /// Takes the list of a shard; what the engine is told of it. A list counts only from the node that has the shard, in the
+    /// life that its name belongs to.
     pub(crate) fn take_list(
         &mut self,
         node: NodeId,
@@ -66,7 +67,7 @@ impl World {
         (shard, listed): (ShardId, u64),
     ) -> Option<Event> {
         let view = self.monitor.follower().shard_view(shard)?.shard;
-        if view.placement.node != node {
+        if view.placement.node != node || self.monitor.incarnation(node) != Some(incarnation) {
             return None;
         }
         let served = !(view.services.is_empty() && view.seen.is_empty());

@@ -64,6 +64,7 @@ impl Log {
                 task.attempt, task.shard, before.node
             ));
         }
+        self.told.remove(&key);
         self.fresh.push(key);
     }
 

@@ -75,6 +75,8 @@ pub struct Monitor {
     decided_on: BTreeSet<ShardId>,
     /// Shards of campaigns that were paused or aborted, until a person sends them on.
     stopped: BTreeSet<(CampaignId, ShardId)>,
+    /// Tries that the present batch has ended: what it ordered of them before leaves after that.
+    ended: BTreeSet<(ShardId, AttemptNo)>,
     decided: BTreeMap<Seq, &'static str>,
     holds: holds::Holds,
     charges: charges::Charges,
@@ -106,6 +108,7 @@ impl Monitor {
             begun: BTreeSet::new(),
             decided_on: BTreeSet::new(),
             stopped: BTreeSet::new(),
+            ended: BTreeSet::new(),
             decided: BTreeMap::new(),
             holds: holds::Holds::new(),
             charges: charges::Charges::new(),
@@ -169,6 +172,9 @@ impl Monitor {
             Record::NodeEnrolled { node, .. } => self.clock.heard(*node),
             Record::CellRestored { .. } => self.restoring = false,
             Record::CampaignResumed { campaign } => self.stopped.retain(|(of, _)| of != campaign),
+            Record::TaskEnded { shard, attempt, .. } | Record::TaskReleased { shard, attempt, .. } => {
+                self.ended.insert((*shard, *attempt));
+            }
             Record::ShardMeasured { shard, .. } | Record::ShardReleased { shard }
                 if self.state_of(*shard) == Some(ShardState::Waiting) =>
             {

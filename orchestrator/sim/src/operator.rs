@@ -29,7 +29,20 @@ impl World {
             let twice = matches!(verb, Verb::Pause { .. } | Verb::Abort { .. } | Verb::Close { .. });
             self.ask(verb.clone(), rehearse);
             if twice && self.rng.percent(30) {
-                self.ask(verb, false);
+                self.ask(verb.clone(), false);
+            }
+            // Before the node has told that it is closed, and has stopped.
+            if let Verb::Close { selector, reason } = verb {
+                match self.rng.below(10) {
+                    0..=2 => {
+                        self.ask(Verb::Retry { selector }, false);
+                    }
+                    3 | 4 => {
+                        let services = ServiceSet::ALL;
+                        self.ask(Verb::Adopt { selector, services, reason }, false);
+                    }
+                    _ => {}
+                }
             }
         }
     }

@@ -1,14 +1,21 @@
-//! The wire: sessions that keep their order and break, messages that were on the way when they did, and bulk calls beside.
+//! The wire: sessions that break, what was on the way when they did ([`transit`]), and bulk calls beside.
+
+mod transit;
 
 use std::collections::BTreeMap;
 
 use rientro_engine::{Command, Event, Hello, Observation, SessionNo};
-use rientro_types::{BootId, NodeId, NodeIncarnation};
+use rientro_types::{BootId, NodeId, NodeIncarnation, ShardId};
 
 use crate::agent::{FromAgent, Mood, Scene, ToAgent};
 use crate::driver::Input;
 use crate::truth::Host;
 use crate::world::{Happening, World};
+
+use transit::{Transit, is_of_shard, is_word};
+
+/// How often a session breaks over one message in ten thousand: some runs send a thousand of each kind, and more.
+const BREAKS: u64 = 20;
 
 /// One session.
 #[derive(Clone, Debug)]
@@ -19,8 +26,8 @@ pub(crate) struct Session {
     pub(crate) alive: bool,
     /// It is that of a copy of the agent.
     copy: bool,
-    /// What was on its way to the orchestrator when it broke arrives all the same, late.
-    pub(crate) ghost: bool,
+    /// What becomes of what was on its way when it broke.
+    transit: Transit,
     up_last: u64,
     down_last: u64,
 }
@@ -31,6 +38,10 @@ pub(crate) struct Wire {
     pub(crate) sessions: BTreeMap<u64, Session>,
     pub(crate) of_host: BTreeMap<Host, u64>,
     bulk_last: BTreeMap<Host, u64>,
+    /// What arrives behind the next Hello of a machine, with the session it was said in.
+    behind: BTreeMap<Host, Vec<(u64, FromAgent)>>,
+    /// The last order about each shard that a machine has read, in which life of its disk.
+    read: BTreeMap<(Host, ShardId), (NodeIncarnation, ToAgent)>,
     next: u64,
 }
 
@@ -67,7 +78,7 @@ impl World {
                 incarnation,
                 alive: true,
                 copy,
-                ghost: false,
+                transit: Transit::LOST,
                 up_last: now,
                 down_last: now,
             },
@@ -92,20 +103,36 @@ impl World {
     }
 
     fn send_up(&mut self, no: u64, message: FromAgent) {
+        let alive = self.wire.sessions.get(&no).is_some_and(|session| session.alive);
+        let is_word = alive && is_word(&message);
+        if is_word && self.strikes("message-lost", BREAKS) {
+            return self.break_losing(no, Transit::LOST);
+        }
         let arrives = self.now.unix_ms() + self.latency();
         let Some(session) = self.wire.sessions.get_mut(&no).filter(|session| session.alive) else { return };
         session.up_last = session.up_last.max(arrives);
         let at = session.up_last;
         self.at(at, Happening::Up { session: no, message: Box::new(message), late: false });
+        if is_word && (self.draws("message-late", BREAKS) || self.draws("message-reordered", BREAKS)) {
+            self.break_session(no);
+        }
     }
 
     fn send_down(&mut self, node: NodeId, session: SessionNo, message: ToAgent) {
+        let alive = self.wire.sessions.get(&session.0).is_some_and(|found| found.alive && found.node == node);
+        let is_order = alive && is_of_shard(&message);
+        if is_order && self.strikes("order-lost", BREAKS) {
+            return self.break_losing(session.0, Transit::LOST);
+        }
         let arrives = self.now.unix_ms() + self.latency();
         let of_node = |session: &&mut Session| session.alive && session.node == node;
         let Some(found) = self.wire.sessions.get_mut(&session.0).filter(of_node) else { return };
         found.down_last = found.down_last.max(arrives);
         let at = found.down_last;
-        self.at(at, Happening::Down { session: session.0, message: Box::new(message) });
+        self.at(at, Happening::Down { session: session.0, message: Box::new(message), late: false });
+        if is_order && self.draws("order-late", BREAKS) {
+            self.break_session(session.0);
+        }
     }
 
     /// Sends what an agent has to say: bulk beside the session, everything else on it.
@@ -125,10 +152,10 @@ impl World {
     }
 
     fn call(&mut self, host: Host, mut pages: Vec<FromAgent>) {
-        if self.strikes("bulk-call-cut", 8) {
+        if self.strikes("bulk-call-cut", 800) {
             pages.pop();
         }
-        if self.strikes("bulk-call-twice", 8) {
+        if self.strikes("bulk-call-twice", 800) {
             pages.extend(pages.clone());
         }
         for page in pages {
@@ -145,17 +172,19 @@ impl World {
     /// A message reaches the orchestrator.
     pub(crate) fn arrive_up(&mut self, no: u64, message: FromAgent, late: bool) {
         let Some(session) = self.wire.sessions.get(&no) else { return };
-        let (node, incarnation, ghost, alive) =
-            (session.node, session.incarnation, session.ghost, session.alive);
-        if !alive && !late {
-            if ghost && !matches!(message, FromAgent::Hello { .. }) {
-                self.coverage.fault("late-message");
-                let wait = self.rng.between(500, 20_000);
-                self.after(wait, Happening::Up { session: no, message: Box::new(message), late: true });
-            }
-            return;
+        let (host, node, incarnation) = (session.host, session.node, session.incarnation);
+        let greets = matches!(message, FromAgent::Hello { .. }) && !session.copy;
+        if !session.alive && !late {
+            return self.strand(no, message);
+        }
+        if !late && is_word(&message) && self.strikes("message-duplicated", 60) {
+            let wait = self.rng.one_of(&[0, 40, 2_000, 20_000]);
+            self.after(wait, Happening::Up { session: no, message: Box::new(message.clone()), late: true });
         }
         self.post(SessionNo(no), node, incarnation, message);
+        if greets {
+            self.catch_up(host);
+        }
     }
 
     /// Puts a message of an agent into the inbox.
@@ -202,12 +231,19 @@ impl World {
     }
 
     /// A message reaches an agent.
-    pub(crate) fn arrive_down(&mut self, no: u64, message: ToAgent) {
-        let Some(session) = self.wire.sessions.get(&no).filter(|session| session.alive) else { return };
+    pub(crate) fn arrive_down(&mut self, no: u64, message: ToAgent, late: bool) {
+        let Some(session) = self.wire.sessions.get(&no) else { return };
         let host = session.host;
         if self.wire.of_host.get(&host) != Some(&no) || !self.agents[host].up {
             return;
         }
+        if !session.alive && !late {
+            return self.hold_up(no, message);
+        }
+        if late {
+            self.coverage.fault("order-late");
+        }
+        self.say_again(host, &message);
         let refused = matches!(message, ToAgent::Refuse(_));
         self.with_agent(host, |agent, scene| agent.receive(message, scene));
         if refused {
@@ -230,19 +266,28 @@ impl World {
             out: Vec::new(),
             flaky: self.flaky,
         };
+        let refused = self.agents[host].refused;
         act(&mut self.agents[host], &mut scene);
         let out = scene.out;
+        if self.agents[host].refused > refused {
+            self.coverage.fault("order-refused");
+        }
         self.monitor.really(&self.agents, &mut self.log);
         self.send_out(host, out);
     }
 
-    /// Breaks a session: what is on its way is lost, and both sides learn of it later.
-    pub(crate) fn break_session(&mut self, no: u64, ghost: bool) {
+    /// Breaks a session: what is on its way is lost or late, and both sides learn of it later.
+    pub(crate) fn break_session(&mut self, no: u64) {
+        let transit = self.draw_transit();
+        self.break_losing(no, transit);
+    }
+
+    fn break_losing(&mut self, no: u64, transit: Transit) {
         let Some(session) = self.wire.sessions.get_mut(&no).filter(|session| session.alive) else { return };
-        session.ghost = ghost;
+        session.transit = transit;
         let host = session.host;
         self.close(no);
-        let (agent, other) = (self.rng.below(8_000), self.rng.below(15_000));
+        let (agent, other) = (transit.trickles_ms() + self.rng.below(8_000), self.rng.below(15_000));
         self.after(agent, Happening::AgentLearns { host, session: no });
         self.after(other, Happening::DriverLearns { session: no });
     }
@@ -256,7 +301,7 @@ impl World {
     /// Breaks the session of a machine, if it has one.
     pub(crate) fn break_connection(&mut self, host: Host) {
         if let Some(session) = self.wire.of_host.get(&host).copied() {
-            self.break_session(session, false);
+            self.break_session(session);
         }
     }
 
@@ -264,7 +309,7 @@ impl World {
         let alive: Vec<u64> =
             self.wire.sessions.iter().filter(|(_, session)| session.alive).map(|(no, _)| *no).collect();
         for no in alive {
-            self.break_session(no, false);
+            self.break_session(no);
         }
     }
 
@@ -297,10 +342,13 @@ impl World {
                     None => None,
                 };
                 self.note_copy(node, session);
-                self.send_down(node, session, ToAgent::Welcome);
+                let cell = self.driver.process.as_ref().and_then(|process| process.engine.cell_view());
+                if let Some(cell) = cell {
+                    self.send_down(node, session, ToAgent::Welcome(cell.incarnation, cell.epoch));
+                }
                 // Whoever had the name before is told that its session is over.
                 if let Some(SessionNo(before)) = replaced {
-                    self.break_session(before, false);
+                    self.break_session(before);
                 }
             }
             Command::Refuse { session, turnaway } => {

@@ -81,6 +81,19 @@ pub enum Happening {
         session: u64,
         /// The message.
         message: Box<ToAgent>,
+        /// It was held up when its session broke.
+        late: bool,
+    },
+    /// An order that an agent has read reaches it once more.
+    Again {
+        /// Which agent.
+        host: Host,
+        /// In which life of its disk.
+        incarnation: NodeIncarnation,
+        /// As which fault.
+        kind: &'static str,
+        /// The message.
+        message: Box<ToAgent>,
     },
     /// An agent notices that its session is gone.
     AgentLearns {
@@ -274,7 +287,10 @@ impl World {
             Happening::Bulk { node, incarnation, message } => {
                 self.post(rientro_engine::SessionNo(0), node, incarnation, *message);
             }
-            Happening::Down { session, message } => self.arrive_down(session, *message),
+            Happening::Down { session, message, late } => self.arrive_down(session, *message, late),
+            Happening::Again { host, incarnation, kind, message } => {
+                self.arrive_again(host, incarnation, kind, *message);
+            }
             Happening::AgentLearns { host, session } => self.agent_learns(host, session),
             Happening::DriverLearns { session } => self.driver_learns(session),
             Happening::Tick { host } => {
@@ -348,13 +364,18 @@ impl World {
         }
     }
 
-    /// Whether a fault of this kind strikes now.
-    pub fn strikes(&mut self, kind: &'static str, percent: u64) -> bool {
-        let strikes = self.unsafe_phase && self.mix.has(kind) && self.rng.percent(percent);
+    /// Whether a fault of this kind strikes now, as it does so many times in ten thousand.
+    pub fn strikes(&mut self, kind: &'static str, share: u64) -> bool {
+        let strikes = self.draws(kind, share);
         if strikes {
             self.coverage.fault(kind);
         }
         strikes
+    }
+
+    /// The same, where it is counted only when it comes about.
+    pub(crate) fn draws(&mut self, kind: &'static str, share: u64) -> bool {
+        self.unsafe_phase && self.mix.has(kind) && self.rng.below(10_000) < share
     }
 
     /// How the append that begins now will end.
@@ -362,7 +383,7 @@ impl World {
         if let Some(fate) = self.next_fate.take() {
             return fate;
         }
-        if !self.unsafe_phase || !self.mix.has("append-trouble") || self.rng.below(400) != 0 {
+        if !self.strikes("append-trouble", 25) {
             return Fate::Durable;
         }
         self.rng.one_of(&[Fate::LostAnswer, Fate::LostAppend, Fate::Failed])

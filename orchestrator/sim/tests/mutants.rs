@@ -11,7 +11,7 @@ use rientro_sim::world::Config;
 /// Seeds within which every mutant must be caught, but the one below.
 const SEEDS: RangeInclusive<u64> = 1..=12;
 /// Seeds for what shows only when a long absence falls between a result and its leader.
-const SEEDS_OF_ABSENCE: RangeInclusive<u64> = 1..=48;
+const SEEDS_OF_ABSENCE: RangeInclusive<u64> = 1..=200;
 /// Seeds for what shows only when an operator stops what has ended while a node is silent.
 const SEEDS_OF_ENDS: RangeInclusive<u64> = 1..=48;
 /// Seeds for what shows only in a journal that is restored after what is in service has moved.

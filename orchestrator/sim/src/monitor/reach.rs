@@ -80,7 +80,8 @@ impl Monitor {
     fn order(&mut self, node: NodeId, order: &OrderKind) -> Result<(), Unfit> {
         match order {
             OrderKind::Start(task) => {
-                if self.books.booked_under(node, task.shard, task.attempt).is_none() {
+                let booked = self.books.booked_under(node, task.shard, task.attempt).is_some();
+                if !booked && !self.ended.contains(&(task.shard, task.attempt)) {
                     let found = format!(
                         "attempt {} of shard {} is ordered and not journaled",
                         task.attempt, task.shard
@@ -213,6 +214,7 @@ impl Monitor {
         let (closed, sent) = (std::mem::take(&mut self.closed), std::mem::take(&mut self.close_sent));
         let begun = std::mem::take(&mut self.begun);
         self.decided_on.clear();
+        self.ended.clear();
         for (node, shard) in closed.difference(&sent) {
             let connected = engine.node_view(*node).is_some_and(|view| view.connected);
             // Who has just greeted has said itself what it serves.
