@@ -71,7 +71,7 @@ impl Coverage {
 
 mod reachable;
 
-pub use reachable::reachable;
+pub use reachable::{is_impossible, reachable};
 
 /// Faults and pairs that can be met and were not.
 #[must_use]
@@ -87,6 +87,19 @@ pub fn missing(coverage: &Coverage) -> Vec<String> {
         reachable().filter(|pair| !met.contains(pair)).map(|(state, what)| format!("{what} while {state}")),
     );
     missing
+}
+
+/// For every state, how many of the pairs that have to be met were met, and how many there are.
+#[must_use]
+pub fn by_state(coverage: &Coverage) -> BTreeMap<ShardState, (usize, usize)> {
+    let met: BTreeSet<_> = coverage.pairs.iter().map(|(pair, _)| pair).collect();
+    let mut states = BTreeMap::new();
+    for pair in reachable() {
+        let (of_state, all) = states.entry(pair.0).or_insert((0, 0));
+        *of_state += usize::from(met.contains(&pair));
+        *all += 1;
+    }
+    states
 }
 
 /// What a record that is about one shard does to it; what an event leads to at once is noted as that event instead.

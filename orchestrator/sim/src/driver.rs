@@ -112,7 +112,6 @@ impl World {
             (false, true) => Origin::Restored,
             (false, false) => Origin::Continued,
         };
-        self.driver.restored = false;
         // A clock that is behind the journal stands still for the cell until it has caught up.
         let began = self.cell_now().max(engine.now());
         let lead = Event::Lead { epoch: self.driver.epoch, origin };
@@ -285,6 +284,8 @@ impl World {
         if let Some(entry) = &entry {
             self.commit(entry);
             process.leading = true;
+            // Until that is durable, whoever starts next begins the new life.
+            self.driver.restored = false;
         }
         if !self.monitor.fatal {
             self.judge(&batch.steps, &process.engine);

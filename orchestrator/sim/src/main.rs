@@ -17,15 +17,14 @@ usage: rientro-sim [--seed N] [--iterations M] [--shards K] [--threads T] [--tra
 
   --seed N             the first seed (1)
   --iterations M       how many seeds, one after the other (1)
-  --shards K           shards of each cell, at least 200 (230)
+  --shards K           shards of each cell, at least 230 (230)
   --threads T          seeds at once (2)
   --trace              print everything that happens in the run
   --show-coverage      print every pair of state and event that was met, and how often
-  --require-coverage   exit with 1 when a fault or a pair of state and event that can be met was not, though up to
-                       as many seeds again were tried";
+  --require-coverage   exit with 1 when a fault or a pair of state and event that can be met was not";
 
-/// Seeds of one more look for what was never met.
-const SLICE: u64 = 50;
+/// Kinds of fault on one line of the summary.
+const FAULTS_PER_LINE: usize = 3;
 
 /// Lines of a failing run's trace that are shown.
 const TRACE_SHOWN: usize = 60;
@@ -73,7 +72,9 @@ fn parse(mut words: impl Iterator<Item = String>) -> Result<Option<Args>, String
         match word.as_str() {
             "--seed" => args.seed = number(0)?,
             "--iterations" => args.iterations = number(1)?,
-            "--shards" => args.shards = usize::try_from(number(200)?).map_err(|e| e.to_string())?,
+            "--shards" => {
+                args.shards = usize::try_from(number(run::SHARDS as u64)?).map_err(|e| e.to_string())?;
+            }
             "--threads" => args.threads = usize::try_from(number(1)?).map_err(|e| e.to_string())?,
             "--trace" => args.trace = true,
             "--show-coverage" => args.show_coverage = true,
@@ -94,13 +95,6 @@ fn run_all(args: &Args) -> ExitCode {
     let began = std::time::Instant::now();
     let mut total = Total::default();
     run_seeds(args, 0..args.iterations, &mut total);
-    // What is rare may be met a little later: a slice at a time, and never more than as many seeds again.
-    let mut more = args.iterations..args.iterations.saturating_mul(2);
-    while args.require_coverage && !more.is_empty() && !coverage::missing(&total.coverage).is_empty() {
-        let slice = more.start..more.end.min(more.start + SLICE);
-        more.start = slice.end;
-        run_seeds(args, slice, &mut total);
-    }
     let ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX).max(1);
     let Total { coverage, seeds, broken, records, driven } = total;
     let per_second = seeds * 10_000 / ms;
@@ -170,14 +164,19 @@ fn tell(args: &Args, outcome: &Outcome) {
 
 /// What was met, and what was not; whether something that can be met is missing.
 fn tell_coverage(coverage: &Coverage) -> bool {
-    let faults: Vec<String> = coverage.faults.iter().map(|(kind, count)| format!("{kind} {count}")).collect();
-    println!("faults met: {}", faults.join(", "));
+    println!("faults:");
+    for faults in coverage.faults.iter().collect::<Vec<_>>().chunks(FAULTS_PER_LINE) {
+        let line: Vec<String> = faults.iter().map(|(kind, count)| format!("{kind:<28} {count:>8}")).collect();
+        println!("  {}", line.join("  "));
+    }
+    println!("events met in each state, of those that have to be:");
+    for (state, (met, all)) in coverage::by_state(coverage) {
+        println!("  {:<12} {met:>3} of {all}", state.to_string());
+    }
+    let impossible = coverage.pairs.iter().filter(|(pair, _)| coverage::is_impossible(*pair));
+    impossible
+        .for_each(|((state, what), _)| println!("met, and held to be impossible: {what} while {state}"));
     let missing = coverage::missing(coverage);
-    println!(
-        "pairs of state and event met: {}; {} of them have to be",
-        coverage.pairs.count(),
-        coverage::reachable().count()
-    );
     for what in &missing {
         println!("never met: {what}");
     }
