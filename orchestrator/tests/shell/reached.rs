@@ -5,14 +5,12 @@ use std::process::{Output, Stdio};
 use std::time::Duration;
 
 use rientro_orchestrator::Address;
-use rientro_wire::limits::HEALTH_BYTES_MAX;
 use rustix::process::{Signal, kill_process};
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpListener;
 use tokio::process::Command;
 use tokio::time::Instant;
-use tokio_stream::wrappers::TcpListenerStream;
 
 use crate::cell::within;
 use crate::process::Process;
@@ -98,21 +96,6 @@ async fn other(answer: &'static [u8]) -> String {
     endpoint
 }
 
-/// A gRPC server whose health service answers with a message above its bound.
-async fn talkative() -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let endpoint = format!("http://{}", listener.local_addr().unwrap());
-    // A frame: not compressed, its length, and a message of nothing but a number in a field that is not known.
-    let message = [0x10, 1].repeat(HEALTH_BYTES_MAX);
-    let length = u32::try_from(message.len()).unwrap().to_be_bytes();
-    let answer = [&[0][..], &length, &message].concat();
-    let answer = move || async move { ([("content-type", "application/grpc")], answer) };
-    let router = axum::Router::new().route("/grpc.health.v1.Health/Check", axum::routing::post(answer));
-    let server = tonic::transport::Server::builder().add_routes(tonic::service::Routes::from(router));
-    tokio::spawn(server.serve_with_incoming(TcpListenerStream::new(listener)));
-    endpoint
-}
-
 /// Whoever is there instead is named for what it is, with the exit code of a cell that cannot be reached.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_wrong_address_is_told_as_that() {
@@ -122,7 +105,6 @@ async fn a_wrong_address_is_told_as_that() {
     process.operator().await;
     for (endpoint, found) in [
         (http(&process.metrics), "it is a web server, or another gRPC server"),
-        (talkative().await, "it is a web server, or another gRPC server"),
         (socket(folder.path(), "agents.sock"), "it is an orchestrator's address for agents"),
         (other(b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n").await, "it does not speak HTTP/2"),
         (other(b"+OK POP3 ready\r\n").await, "it does not speak HTTP/2"),
