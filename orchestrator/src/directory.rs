@@ -6,7 +6,7 @@
 //! told before and do not tell any more, and since when: see [`gone`] and [`newcomer`].
 //!
 //! A disk that is full or fails takes nothing but what was being told, which agents tell again, and only for as long as it is
-//! so: see [`file`].
+//! so: see [`mod@file`].
 
 mod error;
 mod file;
