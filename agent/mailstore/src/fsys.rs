@@ -255,6 +255,12 @@ impl Names {
             .expect("names are stored with the NUL they came with")
     }
 
+    /// What stands under this name; the listing must be sorted.
+    pub(crate) fn kind(&self, name: &[u8]) -> Option<Kind> {
+        let at = self.lower_bound(name);
+        self.entries.get(at).filter(|entry| self.name(entry) == name).map(|entry| entry.kind)
+    }
+
     /// The first entry whose stem is not less than `stem`; the listing must be sorted.
     pub(crate) fn lower_bound(&self, stem: &[u8]) -> usize {
         self.entries.partition_point(|entry| self.stem(entry) < stem)

@@ -44,7 +44,7 @@ pub fn inventory(
     let dir = fsys::open_root(root)?;
     let dir = fsys::open_path(dir.as_fd(), shard)?;
     let mut count = Inventory::default();
-    for step in Walk::new(dir.as_fd(), layout.below_shard())? {
+    for step in Walk::new(dir.as_fd(), layout.below_shard(), layout.attachments_below(shard))? {
         if control.checkpoint(0).is_err() {
             count.cancelled = true;
             break;

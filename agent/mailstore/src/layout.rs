@@ -23,6 +23,7 @@ pub struct Layout {
     template: Template,
     shard_components: usize,
     whole: Option<ShardId>,
+    attachments: Option<Vec<u8>>,
 }
 
 /// Why two settings make no layout.
@@ -60,6 +61,12 @@ pub enum LayoutError {
         /// The prefix.
         shard: String,
     },
+    /// The directory of attachments is not below the root.
+    #[error("attachments `{text}`: a path below the root is needed, of plain names")]
+    Attachments {
+        /// The refused text.
+        text: String,
+    },
     /// The id given for the whole volume is no name.
     #[error("shard id `{text}`")]
     WholeId {
@@ -85,7 +92,7 @@ impl Layout {
         if prefix.variables().next().is_none() {
             return Err(LayoutError::NoVariable { shard: shard.to_owned() });
         }
-        Ok(Self { template, shard_components: prefix.components().len(), whole: None })
+        Ok(Self { template, shard_components: prefix.components().len(), whole: None, attachments: None })
     }
 
     /// A layout in which the whole volume is one shard of the given id.
@@ -94,7 +101,7 @@ impl Layout {
     /// [`LayoutError`] when the template does not parse or `shard_id` is no name.
     pub fn whole(layout: &str, shard_id: &str) -> Result<Self, LayoutError> {
         let template = parse_layout(layout)?;
-        Ok(Self { template, shard_components: 0, whole: Some(whole_id(shard_id)?) })
+        Ok(Self { template, shard_components: 0, whole: Some(whole_id(shard_id)?), attachments: None })
     }
 
     /// The layout of a volume whose only mailbox is the directory `name` in its root, whatever bytes the name has: it is taken
@@ -105,7 +112,32 @@ impl Layout {
     pub fn one_mailbox(name: &OsStr, shard_id: &str) -> Result<Self, LayoutError> {
         let template = Template::literal(name.as_bytes())
             .map_err(|source| LayoutError::Layout { text: name.to_string_lossy().into_owned(), source })?;
-        Ok(Self { template, shard_components: 0, whole: Some(whole_id(shard_id)?) })
+        Ok(Self { template, shard_components: 0, whole: Some(whole_id(shard_id)?), attachments: None })
+    }
+
+    /// The same layout where attachments are stored apart, in the directory at this path below the root (the setting
+    /// `mail_attachment_dir` of Dovecot).
+    ///
+    /// # Errors
+    /// [`LayoutError::Attachments`] when the path leads out of the root.
+    pub fn with_attachments(self, path: &str) -> Result<Self, LayoutError> {
+        let down = |part: &str| !part.is_empty() && part != "." && part != "..";
+        if path.split('/').all(down) && !path.contains('\0') {
+            Ok(Self { attachments: Some(path.as_bytes().to_vec()), ..self })
+        } else {
+            Err(LayoutError::Attachments { text: path.to_owned() })
+        }
+    }
+
+    /// Where attachments are, below the root.
+    pub(crate) fn attachments(&self) -> Option<&[u8]> {
+        self.attachments.as_deref()
+    }
+
+    /// The same as a path below a shard, where they are there: they are no mailbox of it.
+    pub(crate) fn attachments_below(&self, shard: &[u8]) -> Option<&[u8]> {
+        let path = self.attachments()?;
+        if shard.is_empty() { Some(path) } else { path.strip_prefix(shard)?.strip_prefix(b"/") }
     }
 
     /// The address of the mailbox at `mailbox` in the shard at `shard`: `user@domain` where the layout has both, `user`

@@ -13,10 +13,15 @@
 
 mod content;
 mod control;
+mod dbox;
+mod faults;
 mod fsys;
+mod index;
 mod inventory;
 mod layout;
+mod mailbox;
 mod maildir;
+mod tools;
 mod verify;
 pub mod volume;
 

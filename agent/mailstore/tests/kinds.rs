@@ -8,10 +8,12 @@ use std::ffi::OsStr;
 use std::fs::{self, File, Permissions};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::PathBuf;
 
 use rientro_mailstore::{Control, Report, Task, verify};
 use rientro_types::{Finding, FindingKind as Kind, Level, Severity, VolumeId};
 use rustix::fs::{CWD, Mode, mkfifoat};
+use store::dbox::{ATTACHMENT, Mdbox, Sdbox};
 use store::{Store, changed_midway, gzip, message, overwrite, stem, unprivileged};
 
 /// Kinds of what was found, and how many mailboxes are broken.
@@ -20,7 +22,7 @@ fn told((report, findings): (Report, Vec<Finding>)) -> (Vec<Kind>, u64) {
 }
 
 /// Kinds of damage that is of a message, and breaks no mailbox.
-const OF_MESSAGES: [Kind; 10] = [
+const OF_MESSAGES: [Kind; 15] = [
     Kind::SizeMismatch,
     Kind::VirtualSizeMismatch,
     Kind::CompressedStream,
@@ -31,6 +33,11 @@ const OF_MESSAGES: [Kind; 10] = [
     Kind::MimeTruncated,
     Kind::MessageMissing,
     Kind::DuplicateName,
+    Kind::FrameMalformed,
+    Kind::MapMismatch,
+    Kind::GuidMismatch,
+    Kind::AttachmentMissing,
+    Kind::AttachmentDamaged,
 ];
 
 /// A store that must hold these mailboxes.
@@ -38,10 +45,19 @@ fn expecting(store: &mut Store, mailboxes: [&str; 2]) {
     store.expected = Some(mailboxes.map(|path| path.as_bytes().to_vec()).into_iter().collect());
 }
 
+/// Adds a mailbox with an attachment that is stored apart; gives the attachment's file.
+fn attachment(store: &mut Store) -> PathBuf {
+    store.layout = store.layout.clone().with_attachments("apart").unwrap();
+    let apart = store.dir.path().join("apart");
+    Mdbox::with_attachment(&store.dir.path().join("ex.org/dora"), &apart);
+    apart.join(ATTACHMENT)
+}
+
 /// Breaks a store in the way of this kind; gives every kind that is seen then, and how many mailboxes are broken.
 fn seen(kind: Kind) -> (Vec<Kind>, u64) {
     let (mut store, anna) = Store::with_anna();
     let (root, at) = (store.dir.path().to_owned(), |path: &str| anna.0.join(path));
+    let (sdbox, mdbox) = (|| Sdbox::new(&root.join("ex.org/carl")), || Mdbox::new(&root.join("ex.org/dora")));
     match kind {
         Kind::SizeMismatch | Kind::MimeTruncated => {
             File::options().write(true).open(anna.file(1)).unwrap().set_len(10_000).unwrap();
@@ -96,6 +112,15 @@ fn seen(kind: Kind) -> (Vec<Kind>, u64) {
             let (report, kinds) = changed_midway(&store, || fs::remove_file(&late).unwrap());
             return (kinds, report.verdict.tally.mailboxes_broken);
         }
+        Kind::FrameMalformed => overwrite(&sdbox().at("u.1"), 0, &[0; 16]),
+        Kind::IndexMissing => sdbox().lose_index(),
+        Kind::IndexStale => sdbox().add(4),
+        Kind::MapMismatch => mdbox().lengthen_last(),
+        Kind::UnmappedMessage => mdbox().append(9),
+        Kind::ReferenceMismatch => mdbox().folder("Sent", &[1]),
+        Kind::GuidMismatch => mdbox().rename_last(),
+        Kind::AttachmentMissing => fs::remove_file(attachment(&mut store)).unwrap(),
+        Kind::AttachmentDamaged => overwrite(&attachment(&mut store), 500, b"y"),
         Kind::LimitReached => fs::create_dir_all(at(&"d/".repeat(40))).unwrap(),
     }
     told(store.verify())

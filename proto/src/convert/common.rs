@@ -21,6 +21,8 @@ choices!(v1::FindingKind => FindingKind {
     MimeTruncated, FileUnreadable, DirectoryUnreadable, DirectoryMissing, MailboxMissing, MailboxUnrecognised,
     MessageMissing, UidlistMissing, UidlistMalformed, UidlistStale, IndexMalformed, DuplicateName, StrayFile,
     SymbolicLink, SpecialFile, NameNotUtf8, VolumeEmpty, VolumeWrong, ChangedWhileRead, LimitReached,
+    FrameMalformed, IndexMissing, IndexStale, MapMismatch, UnmappedMessage, ReferenceMismatch, GuidMismatch,
+    AttachmentMissing, AttachmentDamaged,
 });
 
 message!(v1::Actor => Actor { kind, id in 1..=ACTOR_ID_BYTES_MAX, authentication });

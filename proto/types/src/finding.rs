@@ -43,9 +43,9 @@ macro_rules! finding_kinds {
 }
 
 finding_kinds! {
-    /// The plain message is not as long as `S=` in its name or the uidlist says.
+    /// The plain message is not as long as `S=` in its name or the uidlist says, or `Z` in a dbox's metadata.
     SizeMismatch = 0, "size-mismatch", Damage;
-    /// With every bare LF counted as CRLF the message is not as long as `W=` says: line ends were lost or added.
+    /// With every bare LF counted as CRLF the message is not as long as `W=`, or `V` of a dbox, says: line ends were lost or added.
     VirtualSizeMismatch = 1, "virtual-size-mismatch", Damage;
     /// A compressed message's stream is broken: bad block, checksum, length, or end.
     CompressedStream = 2, "compressed-stream", Damage;
@@ -63,13 +63,13 @@ finding_kinds! {
     FileUnreadable = 8, "file-unreadable", Unreadable;
     /// A directory could not be listed.
     DirectoryUnreadable = 9, "directory-unreadable", Unreadable;
-    /// `cur`, `new` or `tmp` is missing in a folder.
+    /// `cur`, `new` or `tmp` is missing in a folder, or `storage` or `mailboxes` in an mdbox.
     DirectoryMissing = 10, "directory-missing", Damage;
     /// A mailbox that was expected is not there.
     MailboxMissing = 11, "mailbox-missing", Damage;
     /// Something stands where a mailbox should be and is none of any known format.
     MailboxUnrecognised = 12, "mailbox-unrecognised", Unreadable;
-    /// The uidlist and the index both know the message, and there is no file.
+    /// The uidlist and the index, or the map of an mdbox, know the message, and it is not there.
     MessageMissing = 13, "message-missing", Damage;
     /// `dovecot-uidlist` is missing where an index exists with messages in it or beside it: all UIDs would change.
     UidlistMissing = 14, "uidlist-missing", Damage;
@@ -98,6 +98,24 @@ finding_kinds! {
     ChangedWhileRead = 25, "changed-while-read", Unreadable;
     /// A bound of the verifier was met (name length, depth, entries of one index): what lies beyond was not looked at.
     LimitReached = 26, "limit-reached", Unreadable;
+    /// The frame around a dbox message is broken: file header, message header or metadata.
+    FrameMalformed = 27, "frame-malformed", Damage;
+    /// There is no index where the format keeps UIDs, flags and places of messages in it alone.
+    IndexMissing = 28, "index-missing", Damage;
+    /// An index is older than the messages: it does not have what others refer to, or what its folder holds.
+    IndexStale = 29, "index-stale", Damage;
+    /// The map of an mdbox and a message in its file do not fit together.
+    MapMismatch = 30, "map-mismatch", Damage;
+    /// Messages in a file of an mdbox that its map does not know: what a delivery leaves that was cut short.
+    UnmappedMessage = 31, "unmapped-message", Note;
+    /// The folders of an mdbox refer to its messages more or less often than its map says: a folder or its index is lost or old.
+    ReferenceMismatch = 32, "reference-mismatch", Damage;
+    /// A folder's index and the message it refers to have different GUIDs.
+    GuidMismatch = 33, "guid-mismatch", Damage;
+    /// An attachment that is stored apart from its message is not there.
+    AttachmentMissing = 34, "attachment-missing", Damage;
+    /// An attachment that is stored apart is not what its name and its message say.
+    AttachmentDamaged = 35, "attachment-damaged", Damage;
 }
 
 impl FindingKind {

@@ -5,58 +5,16 @@
 
 use flate2::{Crc, Decompress, FlushDecompress, Status};
 
+use super::stream::{Bounds, StreamFault};
+
 /// The first bytes of a gzip stream.
 pub(crate) const MAGIC: [u8; 2] = [0x1f, 0x8b];
 
 /// Size of the buffer a stream is decoded through.
 const PLAIN_BUFFER_BYTES: usize = 64 << 10;
 
-/// Longest plain message decoded from a stream: four times the largest message any large provider takes in (about 150 MiB),
-/// rounded. Longer ones are not decoded to their end.
-pub(crate) const PLAIN_BYTES_MAX: u64 = 640 << 20;
-
-/// Plain bytes that may come out of each stored byte, beyond [`RATIO_FREE_BYTES`]. Text reaches 20, repeated lines 200;
-/// deflate cannot pass 1032, which only a bomb comes near.
-pub(crate) const RATIO_MAX: u64 = 500;
-
-/// Plain bytes for which no ratio is asked for: short messages of one repeated character are real.
-pub(crate) const RATIO_FREE_BYTES: u64 = 16 << 20;
-
 /// Longest member header (name, comment and extra field); Dovecot writes 10 bytes.
 const HEADER_BYTES_MAX: u32 = 128 << 10;
-
-/// Why a stream was not decoded to a good end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum GzipFault {
-    /// The member header is none.
-    Header,
-    /// The deflate stream has a block that does not decode.
-    Block,
-    /// The checksum differs.
-    Checksum,
-    /// The length differs.
-    Length,
-    /// The stream ends before its end mark or trailer.
-    Truncated,
-    /// Something follows the last member.
-    TrailingGarbage,
-    /// [`PLAIN_BYTES_MAX`] or [`RATIO_MAX`] was met.
-    TooLarge,
-}
-
-impl GzipFault {
-    pub(crate) const fn text(self) -> &'static str {
-        match self {
-            Self::Header => "bad gzip header",
-            Self::Block => "a deflate block does not decode",
-            Self::Checksum => "CRC-32 differs",
-            Self::Length => "length at the end differs",
-            Self::Truncated => "stream ends early",
-            Self::TrailingGarbage => "bytes after the end of the stream",
-            Self::TooLarge => "decompressed size is over the bound",
-        }
-    }
-}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Place {
@@ -85,8 +43,7 @@ pub(crate) struct Gzip {
     header_bytes: u32,
     trailer: [u8; 8],
     members: u32,
-    stored_bytes: u64,
-    plain_bytes: u64,
+    bounds: Bounds,
 }
 
 impl Gzip {
@@ -100,15 +57,14 @@ impl Gzip {
             header_bytes: 0,
             trailer: [0; 8],
             members: 0,
-            stored_bytes: 0,
-            plain_bytes: 0,
+            bounds: Bounds::default(),
         }
     }
 
     /// Makes ready for another stream.
     pub(crate) fn reset(&mut self) {
         self.begin_member();
-        (self.members, self.stored_bytes, self.plain_bytes) = (0, 0, 0);
+        (self.members, self.bounds) = (0, Bounds::default());
     }
 
     fn begin_member(&mut self) {
@@ -119,8 +75,8 @@ impl Gzip {
     }
 
     /// Decodes the next piece and hands each run of plain bytes to `plain`.
-    pub(crate) fn feed(&mut self, mut piece: &[u8], plain: &mut impl FnMut(&[u8])) -> Result<(), GzipFault> {
-        self.stored_bytes += piece.len() as u64;
+    pub(crate) fn feed(&mut self, mut piece: &[u8], plain: &mut dyn FnMut(&[u8])) -> Result<(), StreamFault> {
+        self.bounds.stored(piece.len());
         while !piece.is_empty() {
             let step = match self.place {
                 Place::Failed => return Ok(()),
@@ -146,41 +102,36 @@ impl Gzip {
     }
 
     /// Ends the stream.
-    pub(crate) fn finish(&mut self) -> Result<(), GzipFault> {
+    pub(crate) fn finish(&mut self) -> Result<(), StreamFault> {
         let ended = self.place == Place::Failed || (self.place == Place::Fixed(0) && self.members > 0);
-        if ended { Ok(()) } else { Err(GzipFault::Truncated) }
+        if ended { Ok(()) } else { Err(StreamFault::Truncated) }
     }
 
-    fn body(&mut self, piece: &[u8], plain: &mut impl FnMut(&[u8])) -> Result<usize, GzipFault> {
+    fn body(&mut self, piece: &[u8], plain: &mut dyn FnMut(&[u8])) -> Result<usize, StreamFault> {
         let (in_before, out_before) = (self.inflate.total_in(), self.inflate.total_out());
         let status = self
             .inflate
             .decompress(piece, &mut self.out, FlushDecompress::None)
-            .map_err(|_| GzipFault::Block)?;
-        let used = usize::try_from(self.inflate.total_in() - in_before).map_err(|_| GzipFault::Block)?;
-        let made = usize::try_from(self.inflate.total_out() - out_before).map_err(|_| GzipFault::Block)?;
+            .map_err(|_| StreamFault::Block)?;
+        let used = usize::try_from(self.inflate.total_in() - in_before).map_err(|_| StreamFault::Block)?;
+        let made = usize::try_from(self.inflate.total_out() - out_before).map_err(|_| StreamFault::Block)?;
         let made_bytes = &self.out[..made];
         self.crc.update(made_bytes);
-        self.plain_bytes += made as u64;
         plain(made_bytes);
-        let over_ratio =
-            self.plain_bytes > RATIO_FREE_BYTES && self.plain_bytes / RATIO_MAX > self.stored_bytes;
-        if self.plain_bytes > PLAIN_BYTES_MAX || over_ratio {
-            return Err(GzipFault::TooLarge);
-        }
+        self.bounds.plain(made)?;
         match status {
             Status::StreamEnd => self.place = Place::Trailer(0),
-            Status::Ok | Status::BufError if used == 0 && made == 0 => return Err(GzipFault::Block),
+            Status::Ok | Status::BufError if used == 0 && made == 0 => return Err(StreamFault::Block),
             Status::Ok | Status::BufError => {}
         }
         Ok(used)
     }
 
     /// Takes one byte of the header or trailer.
-    fn frame(&mut self, byte: u8) -> Result<(), GzipFault> {
+    fn frame(&mut self, byte: u8) -> Result<(), StreamFault> {
         self.header_bytes += 1;
         if self.header_bytes > HEADER_BYTES_MAX {
-            return Err(GzipFault::Header);
+            return Err(StreamFault::Header);
         }
         self.place = match self.place {
             Place::Fixed(seen) => self.fixed(seen, byte)?,
@@ -201,7 +152,7 @@ impl Gzip {
         Ok(())
     }
 
-    fn fixed(&mut self, seen: u8, byte: u8) -> Result<Place, GzipFault> {
+    fn fixed(&mut self, seen: u8, byte: u8) -> Result<Place, StreamFault> {
         let wrong = match seen {
             0 => byte != MAGIC[0],
             1 => byte != MAGIC[1],
@@ -210,7 +161,7 @@ impl Gzip {
             _ => false,
         };
         if wrong {
-            return Err(if self.members > 0 { GzipFault::TrailingGarbage } else { GzipFault::Header });
+            return Err(if self.members > 0 { StreamFault::TrailingGarbage } else { StreamFault::Header });
         }
         if seen == 3 {
             self.flags = byte;
@@ -231,17 +182,17 @@ impl Gzip {
         order[from..].iter().find(|(flag, _)| self.flags & flag != 0).map_or(Place::Body, |(_, place)| *place)
     }
 
-    fn trailer(&mut self, seen: u8, byte: u8) -> Result<Place, GzipFault> {
+    fn trailer(&mut self, seen: u8, byte: u8) -> Result<Place, StreamFault> {
         self.trailer[usize::from(seen)] = byte;
         if seen < 7 {
             return Ok(Place::Trailer(seen + 1));
         }
         let [a, b, c, d, e, f, g, h] = self.trailer;
         if u32::from_le_bytes([a, b, c, d]) != self.crc.sum() {
-            return Err(GzipFault::Checksum);
+            return Err(StreamFault::Checksum);
         }
         if u32::from_le_bytes([e, f, g, h]) != self.crc.amount() {
-            return Err(GzipFault::Length);
+            return Err(StreamFault::Length);
         }
         self.members += 1;
         self.begin_member();
@@ -252,6 +203,7 @@ impl Gzip {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::content::stream::{PLAIN_BYTES_MAX, RATIO_FREE_BYTES, RATIO_MAX};
     use flate2::write::GzEncoder;
     use flate2::{Compression, GzBuilder};
     use proptest::prelude::*;
@@ -263,7 +215,7 @@ mod tests {
         encoder.finish().unwrap()
     }
 
-    fn decode(stored: &[u8], cut: usize) -> (Vec<u8>, Result<(), GzipFault>) {
+    fn decode(stored: &[u8], cut: usize) -> (Vec<u8>, Result<(), StreamFault>) {
         let mut gzip = Gzip::new();
         let mut plain = Vec::new();
         for piece in stored.chunks(cut.max(1)) {
@@ -286,13 +238,13 @@ mod tests {
             change(&mut stored);
             decode(&stored, 1000).1
         };
-        assert_eq!(with(&|s| s[2] = 9), Err(GzipFault::Header));
-        assert_eq!(with(&|s| s[end - 8] ^= 1), Err(GzipFault::Checksum));
-        assert_eq!(with(&|s| s[end - 1] ^= 1), Err(GzipFault::Length));
-        assert_eq!(with(&|s| s.truncate(end - 1)), Err(GzipFault::Truncated));
-        assert_eq!(with(&|s| s.truncate(20)), Err(GzipFault::Truncated));
-        assert_eq!(with(&|s| s.extend([0; 9])), Err(GzipFault::TrailingGarbage));
-        assert_eq!(with(&|s| s[10] = 0xff), Err(GzipFault::Block));
+        assert_eq!(with(&|s| s[2] = 9), Err(StreamFault::Header));
+        assert_eq!(with(&|s| s[end - 8] ^= 1), Err(StreamFault::Checksum));
+        assert_eq!(with(&|s| s[end - 1] ^= 1), Err(StreamFault::Length));
+        assert_eq!(with(&|s| s.truncate(end - 1)), Err(StreamFault::Truncated));
+        assert_eq!(with(&|s| s.truncate(20)), Err(StreamFault::Truncated));
+        assert_eq!(with(&|s| s.extend([0; 9])), Err(StreamFault::TrailingGarbage));
+        assert_eq!(with(&|s| s[10] = 0xff), Err(StreamFault::Block));
         assert_eq!(with(&|s| s.extend(packed(b"more"))), Ok(()));
     }
 
@@ -318,7 +270,7 @@ mod tests {
         let mut made = 0;
         let mut gzip = Gzip::new();
         let end = gzip.feed(&stored, &mut |bytes| made += bytes.len() as u64);
-        assert_eq!(end, Err(GzipFault::TooLarge));
+        assert_eq!(end, Err(StreamFault::TooLarge));
         assert!(made <= stored.len() as u64 * RATIO_MAX + PLAIN_BUFFER_BYTES as u64 + RATIO_FREE_BYTES);
     }
 

@@ -32,6 +32,11 @@ pub(crate) struct NulScan {
 }
 
 impl NulScan {
+    /// Makes ready for a stream that stands at `offset` in its file: positions are those of the file.
+    pub(crate) fn begin(&mut self, offset: u64) {
+        *self = Self { offset, ..Self::default() };
+    }
+
     pub(crate) fn feed(&mut self, piece: &[u8]) {
         let mut at = 0;
         if self.open > 0 {

@@ -34,6 +34,11 @@ pub(crate) struct PlainScan {
 }
 
 impl PlainScan {
+    /// Makes ready for a message that stands at `offset` in its file, as far as it is stored as it is.
+    pub(crate) fn begin(&mut self, offset: u64) {
+        self.nuls.begin(offset);
+    }
+
     pub(crate) fn feed(&mut self, piece: &[u8]) {
         if self.head.len() < HEAD_BYTES {
             let take = (HEAD_BYTES - self.head.len()).min(piece.len());

@@ -51,7 +51,8 @@ impl Layout {
             return Ok(Shards { found: vec![Shard { id, path: Vec::new() }], ..Shards::default() });
         }
         let mut shards = Shards::default();
-        for step in Walk::new(dir.as_fd(), &self.template.components()[..self.shard_components])? {
+        let components = &self.template.components()[..self.shard_components];
+        for step in Walk::new(dir.as_fd(), components, self.attachments())? {
             match step {
                 Step::Place(path) if shards.found.len() < SHARDS_MAX => {
                     shards.found.extend(self.shard_id(&path).map(|id| Shard { id, path }));

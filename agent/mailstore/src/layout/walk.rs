@@ -36,13 +36,19 @@ pub(crate) struct Walk<'t> {
     path: Vec<u8>,
     pending: Option<Step>,
     buffer: Vec<u8>,
+    /// A path that is no place, whatever it fits.
+    passed_over: Option<&'t [u8]>,
 }
 
 impl<'t> Walk<'t> {
-    /// Starts below `start`.
-    pub(crate) fn new(start: BorrowedFd<'_>, components: &'t [Component]) -> Result<Self, Errno> {
-        let mut walk =
-            Self { components, levels: Vec::new(), path: Vec::new(), pending: None, buffer: Vec::new() };
+    /// Starts below `start`. What stands at `passed_over` is passed over.
+    pub(crate) fn new(
+        start: BorrowedFd<'_>,
+        components: &'t [Component],
+        passed_over: Option<&'t [u8]>,
+    ) -> Result<Self, Errno> {
+        let (levels, path, buffer) = (Vec::new(), Vec::new(), Vec::new());
+        let mut walk = Self { components, levels, path, pending: None, buffer, passed_over };
         if components.is_empty() {
             walk.pending = Some(Step::Place(b".".to_vec()));
         } else {
@@ -82,6 +88,9 @@ impl<'t> Walk<'t> {
             self.path.push(b'/');
         }
         self.path.extend_from_slice(level.names.name(&entry));
+        if self.passed_over == Some(&self.path[..]) {
+            return None;
+        }
         let last = depth == self.components.len();
         match entry.kind {
             Kind::Directory if last => Some(Step::Place(self.path.clone())),
@@ -141,7 +150,7 @@ mod tests {
     #[test]
     fn a_walk_tells_what_it_cannot_enter() {
         let root = tempfile::tempdir().unwrap();
-        for dir in ["a/anna/Maildir", "a/bert/Maildir", "a/carl", "a-x/dora/Maildir"] {
+        for dir in ["a/anna/Maildir", "a/bert/Maildir", "a/carl", "a/dora/Maildir", "a-x/dora/Maildir"] {
             fs::create_dir_all(root.path().join(dir)).unwrap();
         }
         fs::write(root.path().join("a/file"), b"").unwrap();
@@ -149,7 +158,7 @@ mod tests {
         symlink("a", root.path().join("alias")).unwrap();
         let layout = Layout::whole("{domain}/{user}/Maildir", "v").unwrap();
         let dir = fsys::open_root(root.path()).unwrap();
-        let steps: Vec<_> = Walk::new(dir.as_fd(), layout.below_shard()).unwrap().collect();
+        let steps: Vec<_> = Walk::new(dir.as_fd(), layout.below_shard(), Some(b"a/dora")).unwrap().collect();
         let place = |path: &[u8]| Step::Place(path.to_vec());
         assert_eq!(
             steps,

@@ -4,8 +4,6 @@
 //! index: about 90 MiB for a million messages with names of 70 bytes, and a few KiB for a usual folder. The uidlist and all
 //! messages are streamed.
 
-mod known;
-
 use std::collections::BTreeMap;
 use std::ffi::CStr;
 use std::fs::File;
@@ -17,13 +15,17 @@ use rustix::io::Errno;
 
 use super::ahead::Ahead;
 use super::keywords;
-use super::log::{Held, Replayed};
-use super::mailbox::{Tools, join};
-use super::message::{Message, error_name, open_fault};
-use super::name::{self, Sizes};
+use super::message::Message;
+use super::name;
 use super::uidlist::{Uidlist, UidlistFault};
+use crate::content::sizes::Sizes;
 use crate::control::Stopped;
+use crate::faults::{error_name, io_name, open_fault};
 use crate::fsys::{self, Entry, Kind, Listed, Names};
+use crate::index::place::{FOLDER_INDEX, Place};
+use crate::index::table::{Held, Table};
+use crate::mailbox::{self, join};
+use crate::tools::Tools;
 use crate::verify::{Depth, Notes};
 
 const NEW: u8 = 0;
@@ -98,8 +100,7 @@ impl<'a> Folder<'a> {
     }
 
     fn find(&self, name: &[u8]) -> Option<Kind> {
-        let at = self.names.lower_bound(name);
-        self.names.entries().get(at).filter(|entry| self.names.name(entry) == name).map(|entry| entry.kind)
+        self.names.kind(name)
     }
 
     fn list(&mut self, number: u8, tools: &mut Tools, notes: &mut Notes<'_>) {
@@ -121,14 +122,14 @@ impl<'a> Folder<'a> {
         list_into(&mut names, &dir, 0, &path, tools, notes);
         names.sort();
         for entry in names.entries() {
-            super::mailbox::state(dir.as_fd(), &path, &names, entry, notes);
+            mailbox::state(dir.as_fd(), &path, &names, entry, notes);
         }
     }
 
     /// Compares uidlist, index and files.
     fn check_uids(&self, notes: &mut Notes<'_>) -> Result<Listings, Stopped> {
-        let known = self.replayed_index(notes);
-        let has_index = self.find(b"dovecot.index").is_some() || self.find(b"dovecot.index.log").is_some();
+        let index = Place { dir: self.dir, names: self.names, path: self.path, index: FOLDER_INDEX };
+        let known = index.load(&[], notes);
         match self.find(b"dovecot-uidlist") {
             Some(Kind::File) => self.compare(known.as_ref(), notes),
             Some(kind) => {
@@ -140,7 +141,7 @@ impl<'a> Folder<'a> {
                 Ok(Listings::new())
             }
             None => {
-                if has_index {
+                if index.is_there() {
                     self.note_missing_uidlist(known.as_ref(), notes);
                 }
                 Ok(Listings::new())
@@ -148,8 +149,8 @@ impl<'a> Folder<'a> {
         }
     }
 
-    /// Notes that the uidlist is missing where there are messages, by the files or by the index.
-    fn note_missing_uidlist(&self, known: Option<&Replayed>, notes: &mut Notes<'_>) {
+    /// A folder without a uidlist has no messages, by its files and by its index.
+    fn note_missing_uidlist(&self, known: Option<&Table>, notes: &mut Notes<'_>) {
         let files = self.messages.entries().len();
         let held = known.and_then(|index| index.held().not_met()).map_or(0, |(count, _)| count);
         // What came before the folder was ever opened is not listed yet.
@@ -182,7 +183,7 @@ impl<'a> Folder<'a> {
         }
     }
 
-    fn compare(&self, known: Option<&Replayed>, notes: &mut Notes<'_>) -> Result<Listings, Stopped> {
+    fn compare(&self, known: Option<&Table>, notes: &mut Notes<'_>) -> Result<Listings, Stopped> {
         let path = join(self.path, b"dovecot-uidlist");
         let mut listings = Listings::new();
         let opened = fsys::open_file(self.dir, c"dovecot-uidlist");
@@ -190,7 +191,7 @@ impl<'a> Folder<'a> {
         let end = match opened {
             Ok(Ok(mut list)) => {
                 let known = known.filter(|known| self.same_validity(list.header().uidvalidity, known, notes));
-                let mut held = known.map(Replayed::held);
+                let mut held = known.map(Table::held);
                 let end = self.compare_lines(&mut list, held.as_mut(), &mut listings, notes)?;
                 // The header's next UID is no evidence: a list that was cut off still has it.
                 if let (Ok(()), Some((count, first))) = (&end, held.and_then(Held::not_met)) {
@@ -215,7 +216,7 @@ impl<'a> Folder<'a> {
         Ok(listings)
     }
 
-    fn same_validity(&self, uidvalidity: u32, known: &Replayed, notes: &mut Notes<'_>) -> bool {
+    fn same_validity(&self, uidvalidity: u32, known: &Table, notes: &mut Notes<'_>) -> bool {
         if known.uidvalidity == uidvalidity {
             return true;
         }
@@ -293,7 +294,7 @@ impl<'a> Folder<'a> {
                 self.check_stray(entry, notes);
                 continue;
             }
-            let depth = tools.reader.waits.depth(notes.control);
+            let depth = tools.maildir.waits.depth(notes.control);
             ahead.fill(at, depth, entries.len(), |at| self.open_ahead(at, listings));
             self.note_twin(at, notes)?;
             let listing = listings.get(&at).copied();
@@ -334,7 +335,7 @@ impl<'a> Folder<'a> {
     fn check_stray(&self, entry: &Entry, notes: &mut Notes<'_>) {
         let at = usize::from(entry.source);
         let Some(dir) = &self.places[at] else { return };
-        super::mailbox::state(dir.as_fd(), &self.paths[at], &self.messages, entry, notes);
+        mailbox::state(dir.as_fd(), &self.paths[at], &self.messages, entry, notes);
         if matches!(entry.kind, Kind::File | Kind::Directory) {
             let what = if entry.kind == Kind::File { "no message's name" } else { "a directory" };
             notes.add(FindingKind::StrayFile, join(&self.paths[at], self.messages.name(entry)), what);
@@ -352,18 +353,17 @@ impl<'a> Folder<'a> {
         let at = usize::from(entry.source);
         let Some(dir) = &self.places[at] else { return Ok(()) };
         let name = self.messages.name(entry);
-        super::mailbox::note_name(&self.paths[at], name, notes);
+        mailbox::note_name(&self.paths[at], name, notes);
         if notes.depth < Depth::Structure {
             notes.begin_message();
-            let stated =
-                super::mailbox::state_known(dir.as_fd(), &self.paths[at], &self.messages, entry, notes);
+            let stated = mailbox::state_known(dir.as_fd(), &self.paths[at], &self.messages, entry, notes);
             notes.control.checkpoint(0)?;
             return notes.end_message(0, stated);
         }
         let sizes = name::sizes(self.messages.stem(entry)).or(listing.unwrap_or_default());
         let message =
             Message { dir: dir.as_fd(), name: self.messages.c_name(entry), place: &self.paths[at], sizes };
-        tools.reader.check(&message, opened, notes)
+        tools.maildir.check(&message, opened, notes)
     }
 }
 
@@ -384,8 +384,4 @@ fn list_into(
         Err(error) => notes.add(FindingKind::DirectoryUnreadable, path.to_vec(), error_name(error)),
     }
     false
-}
-
-fn io_name(error: &std::io::Error) -> String {
-    Errno::from_io_error(error).map_or_else(|| error.to_string(), error_name)
 }

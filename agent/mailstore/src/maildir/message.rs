@@ -1,8 +1,4 @@
 //! One message file: what its bytes say, against what its name and the uidlist say.
-//!
-//! A message delivered by Dovecot with matching sizes is whole as it was delivered, however odd its header or structure; a
-//! gzip stream whose checksum holds is what was compressed. So header and structure are judged only where neither vouches,
-//! and what is judged always is what no delivery leaves behind: runs of NUL bytes, and binary bytes where the header begins.
 
 use std::ffi::CStr;
 use std::os::fd::{BorrowedFd, OwnedFd};
@@ -11,31 +7,25 @@ use rientro_types::FindingKind;
 use rustix::io::Errno;
 
 use super::ahead::Waits;
-use super::name::Sizes;
-use crate::content::gzip::{self, Gzip, GzipFault};
-use crate::content::nul::{NulRuns, NulScan};
-use crate::content::plain::{PlainFacts, PlainScan};
+use crate::content::decode::{Decoder, Encoding};
+use crate::content::judge::{Judged, Spot, judge, judge_structure};
+use crate::content::scan::{Pass, Scan};
+use crate::content::sizes::Sizes;
+use crate::content::stream::PLAIN_BYTES_MAX;
 use crate::content::structure::Structure;
 use crate::control::{Control, Stopped};
+use crate::faults::{error_name, open_fault};
 use crate::fsys::{self, Kind, Meta};
 use crate::verify::Notes;
 
 /// Size of the buffer files are read through: most messages take one read, and the buffer stays in the core's cache.
 const BUFFER_BYTES: usize = 128 << 10;
 
-/// Longest file that is read as a message: as long as a stream may become ([`gzip::PLAIN_BYTES_MAX`]).
-const STORED_BYTES_MAX: u64 = gzip::PLAIN_BYTES_MAX;
+/// Longest file that is read as a message: as long as a stream may become.
+const STORED_BYTES_MAX: u64 = PLAIN_BYTES_MAX;
 
 /// How much longer than its size in the name a stored message may be, beyond twice that size: no compression adds as much.
 const STORED_SLACK_BYTES: u64 = 1 << 20;
-
-/// First bytes of compressed streams that are known and not decoded here.
-const FOREIGN: [(&[u8], &str); 4] = [
-    (b"\x28\xb5\x2f\xfd", "zstd"),
-    (b"\xfd7zXZ\0", "xz"),
-    (b"BZh", "bzip2"),
-    (b"Dovecot-LZ4\x0d\x2a\x9b\xc5", "lz4"),
-];
 
 /// A message to look at.
 pub(crate) struct Message<'a> {
@@ -56,29 +46,17 @@ impl Message<'_> {
 /// Reads messages, one after the other, with buffers that are kept.
 pub(crate) struct MessageReader {
     buffer: Vec<u8>,
-    plain: PlainScan,
-    stored: NulScan,
-    gzip: Option<Box<Gzip>>,
+    scan: Scan,
+    again: Decoder,
     pub(crate) waits: Waits,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Encoding {
-    Plain,
-    Gzip,
-    Foreign(&'static str),
-}
-
 /// What reading a file once gave.
-struct Pass {
-    encoding: Encoding,
+struct Read {
     stored_bytes: u64,
     /// One read gave all of it, so that it still stands in the buffer.
     in_buffer: bool,
-    /// Runs in the file as it stands, for a compressed one.
-    stored_nuls: NulRuns,
-    facts: PlainFacts,
-    fault: Option<GzipFault>,
+    pass: Pass,
     end: Result<(), Errno>,
 }
 
@@ -86,9 +64,8 @@ impl MessageReader {
     pub(crate) fn new() -> Self {
         Self {
             buffer: vec![0; BUFFER_BYTES],
-            plain: PlainScan::default(),
-            stored: NulScan::default(),
-            gzip: None,
+            scan: Scan::default(),
+            again: Decoder::default(),
             waits: Waits::default(),
         }
     }
@@ -123,16 +100,14 @@ impl MessageReader {
             notes.add(kind, message.path(), detail);
             return notes.end_message(0, false);
         }
-        let pass = self.read_through(&file, meta.size_bytes, notes.control)?;
-        let covered = self.judge(message, &file, &meta, &pass, notes)?;
-        notes.end_message(pass.stored_bytes, covered)
+        let read = self.read_through(&file, meta.size_bytes, notes.control)?;
+        let covered = self.judge(message, &file, &meta, &read, notes)?;
+        notes.end_message(read.stored_bytes, covered)
     }
 
-    fn read_through(&mut self, file: &OwnedFd, size_bytes: u64, control: &Control) -> Result<Pass, Stopped> {
-        let mut encoding = None;
-        let mut stored_bytes = 0;
-        let mut in_buffer = true;
-        let mut fault = None;
+    fn read_through(&mut self, file: &OwnedFd, size_bytes: u64, control: &Control) -> Result<Read, Stopped> {
+        let (mut stored_bytes, mut in_buffer) = (0, true);
+        self.scan.begin(0);
         let end = loop {
             let (count, waited) = match fsys::read_at(file, &mut self.buffer, stored_bytes) {
                 Ok((0, _)) => break Ok(()),
@@ -144,15 +119,8 @@ impl MessageReader {
             if in_buffer {
                 self.waits.note(waited || count < self.buffer.len() && stored_bytes < size_bytes);
             }
-            let piece = &self.buffer[..count];
-            match *encoding.get_or_insert_with(|| Encoding::of(piece)) {
-                Encoding::Plain => self.plain.feed(piece),
-                Encoding::Gzip => {
-                    self.stored.feed(piece);
-                    let gzip = fresh(&mut self.gzip, stored_bytes == count as u64);
-                    fault = fault.or(gzip.feed(piece, &mut |plain| self.plain.feed(plain)).err());
-                }
-                Encoding::Foreign(_) => break Ok(()),
+            if let Encoding::Foreign(_) = self.scan.feed(&self.buffer[..count]) {
+                break Ok(());
             }
             control.checkpoint(count as u64)?;
             // A file that is exactly as long as stated needs no further read to see its end.
@@ -160,126 +128,57 @@ impl MessageReader {
                 break Ok(());
             }
         };
-        let encoding = encoding.unwrap_or(Encoding::Plain);
-        if let (Encoding::Gzip, None, Some(gzip)) = (encoding, fault, &mut self.gzip) {
-            fault = gzip.finish().err();
-        }
-        Ok(Pass {
-            encoding,
-            stored_bytes,
-            in_buffer,
-            stored_nuls: self.stored.finish(),
-            facts: self.plain.finish(),
-            fault,
-            end,
-        })
+        Ok(Read { stored_bytes, in_buffer, pass: self.scan.finish(), end })
     }
 
-    /// Notes what the pass shows; whether all of the message was looked at.
+    /// Notes what was read; whether all of the message was looked at.
     fn judge(
         &mut self,
         message: &Message<'_>,
         file: &OwnedFd,
         meta: &Meta,
-        pass: &Pass,
+        read: &Read,
         notes: &mut Notes<'_>,
     ) -> Result<bool, Stopped> {
-        if let Err(error) = pass.end {
+        if let Err(error) = read.end {
             notes.add(FindingKind::FileUnreadable, message.path(), error_name(error));
             return Ok(false);
         }
-        if let Encoding::Foreign(name) = pass.encoding {
-            notes.add(FindingKind::FileUnreadable, message.path(), format!("{name} streams are not decoded"));
-            return Ok(false);
-        }
-        if pass.stored_bytes != meta.size_bytes {
-            let detail = format!("{} bytes stated, {} read", meta.size_bytes, pass.stored_bytes);
+        let foreign = matches!(read.pass.encoding, Encoding::Foreign(_));
+        if !foreign && read.stored_bytes != meta.size_bytes {
+            let detail = format!("{} bytes stated, {} read", meta.size_bytes, read.stored_bytes);
             notes.add(FindingKind::ChangedWhileRead, message.path(), detail);
             return Ok(false);
         }
-        if let Some(fault) = pass.fault {
-            return Ok(note_gzip_fault(message, fault, pass, notes));
-        }
-        if pass.facts.size_bytes == 0 && message.sizes.plain_bytes != Some(0) {
-            let detail = message.sizes.plain_bytes.map_or(String::new(), |size| format!("S={size}"));
-            notes.add(FindingKind::EmptyMessage, message.path(), detail);
-            return Ok(true);
-        }
-        let sizes_fit = note_sizes(message, &pass.facts, notes);
-        let whole_stream = pass.encoding == Encoding::Gzip && sizes_fit;
-        if !whole_stream {
-            note_nuls(message, &pass.facts.nuls, pass.encoding == Encoding::Plain, notes);
-        }
-        let vouched = whole_stream || (sizes_fit && message.sizes.any());
-        if !vouched {
-            self.judge_structure(message, file, pass, notes)?;
-        } else if pass.facts.head_binary && !whole_stream {
-            notes.add(FindingKind::HeaderMalformed, message.path(), "binary bytes where the header begins");
-        }
-        Ok(true)
-    }
-
-    /// Looks at header and structure, from the buffer if the whole message is in it, else by reading it again.
-    fn judge_structure(
-        &mut self,
-        message: &Message<'_>,
-        file: &OwnedFd,
-        pass: &Pass,
-        notes: &mut Notes<'_>,
-    ) -> Result<(), Stopped> {
-        let mut structure = Structure::new();
-        let count = usize::try_from(pass.stored_bytes).ok().filter(|_| pass.in_buffer);
-        match (pass.encoding, count.and_then(|count| self.buffer.get(..count))) {
-            (Encoding::Plain, Some(bytes)) => structure.feed(bytes),
-            _ => self.read_again(file, pass.encoding, notes.control, &mut structure)?,
-        }
-        let facts = structure.finish();
-        if let Some(fault) = facts.header_fault {
-            notes.add(FindingKind::HeaderMalformed, message.path(), fault);
-        }
-        if facts.unclosed {
-            let detail =
-                if facts.ends_in_line { "closing boundary is missing" } else { "ends inside a line" };
-            notes.add(FindingKind::MimeTruncated, message.path(), detail);
-        }
-        Ok(())
-    }
-
-    /// The second read. What fails here was read well a moment ago; the structure then is of what could be read.
-    fn read_again(
-        &mut self,
-        file: &OwnedFd,
-        encoding: Encoding,
-        control: &Control,
-        structure: &mut Structure,
-    ) -> Result<(), Stopped> {
-        let mut offset = 0;
-        while let Ok(count @ 1..) = rustix::io::pread(file, &mut self.buffer[..], offset) {
-            let piece = &self.buffer[..count];
-            if encoding == Encoding::Gzip {
-                let gzip = fresh(&mut self.gzip, offset == 0);
-                if gzip.feed(piece, &mut |plain| structure.feed(plain)).is_err() {
-                    break;
-                }
-            } else {
-                structure.feed(piece);
+        let spot = || Spot { path: message.path(), at: None };
+        match judge(&spot, message.sizes, &read.pass, notes) {
+            Judged::Whole => Ok(true),
+            Judged::Partly => Ok(false),
+            Judged::Unvouched => {
+                let structure = self.structure(file, read, notes.control)?;
+                judge_structure(&spot, &structure.finish(), notes);
+                Ok(true)
             }
-            offset += count as u64;
-            control.checkpoint(count as u64)?;
         }
-        Ok(())
     }
-}
 
-impl Encoding {
-    fn of(start: &[u8]) -> Self {
-        if start.starts_with(&gzip::MAGIC) {
-            return Self::Gzip;
+    /// Header and structure, from the buffer if the whole message is in it, else by reading it again. What fails there was read
+    /// well a moment ago; the structure then is of what could be read.
+    fn structure(&mut self, file: &OwnedFd, read: &Read, control: &Control) -> Result<Structure, Stopped> {
+        let mut structure = Structure::new();
+        let count = usize::try_from(read.stored_bytes).ok().filter(|_| read.in_buffer);
+        if let Some(bytes) = count.and_then(|count| self.buffer.get(..count)) {
+            self.again.feed(bytes, &mut |plain| structure.feed(plain));
+        } else {
+            let mut offset = 0;
+            while let Ok(count @ 1..) = rustix::io::pread(file, &mut self.buffer[..], offset) {
+                self.again.feed(&self.buffer[..count], &mut |plain| structure.feed(plain));
+                offset += count as u64;
+                control.checkpoint(count as u64)?;
+            }
         }
-        FOREIGN
-            .iter()
-            .find(|(magic, _)| start.starts_with(magic))
-            .map_or(Self::Plain, |(_, name)| Self::Foreign(name))
+        self.again.finish();
+        Ok(structure)
     }
 }
 
@@ -297,80 +196,6 @@ fn not_worth_reading(size_bytes: u64, sizes: &Sizes) -> Option<(FindingKind, Str
     }
     let over = size_bytes > STORED_BYTES_MAX;
     over.then(|| (FindingKind::LimitReached, format!("a file of {size_bytes} bytes, not read")))
-}
-
-/// The decoder, made on first need, ready for a new stream when `first`.
-fn fresh(gzip: &mut Option<Box<Gzip>>, first: bool) -> &mut Gzip {
-    let gzip = gzip.get_or_insert_with(|| Box::new(Gzip::new()));
-    if first {
-        gzip.reset();
-    }
-    gzip
-}
-
-fn note_gzip_fault(message: &Message<'_>, fault: GzipFault, pass: &Pass, notes: &mut Notes<'_>) -> bool {
-    if fault == GzipFault::TooLarge {
-        let detail = format!("{}: {} bytes stored", fault.text(), pass.stored_bytes);
-        notes.add(FindingKind::LimitReached, message.path(), detail);
-        return false;
-    }
-    notes.add(FindingKind::CompressedStream, message.path(), fault.text());
-    note_nuls(message, &pass.stored_nuls, true, notes);
-    true
-}
-
-/// Notes sizes that differ; whether those that are known fit.
-fn note_sizes(message: &Message<'_>, facts: &PlainFacts, notes: &mut Notes<'_>) -> bool {
-    let mut fit = true;
-    for (letter, known, found, kind) in [
-        ('S', message.sizes.plain_bytes, facts.size_bytes, FindingKind::SizeMismatch),
-        ('W', message.sizes.virtual_bytes, facts.virtual_bytes, FindingKind::VirtualSizeMismatch),
-    ] {
-        if let Some(known) = known.filter(|known| *known != found) {
-            notes.add(kind, message.path(), format!("{letter}={known}, {found} bytes found"));
-            fit = false;
-        }
-    }
-    fit
-}
-
-/// Notes NUL runs. Lost blocks show by their alignment, which means something in the stored file only.
-fn note_nuls(message: &Message<'_>, nuls: &NulRuns, stored: bool, notes: &mut Notes<'_>) {
-    if stored && nuls.blocks > 0 {
-        let detail = format!("{} of 4096 bytes, the first at {}", nuls.blocks, nuls.first_block);
-        notes.add(FindingKind::ZeroBlock, message.path(), detail);
-    } else if nuls.runs > 0 {
-        let (at, length) = nuls.first;
-        notes.add(
-            FindingKind::NulRun,
-            message.path(),
-            format!("{} runs, the first of {length} at {at}", nuls.runs),
-        );
-    }
-}
-
-/// What it means that a listed file does not open.
-pub(crate) fn open_fault(error: Errno) -> FindingKind {
-    match error {
-        Errno::NOENT | Errno::LOOP | Errno::NOTDIR | Errno::STALE => FindingKind::ChangedWhileRead,
-        _ => FindingKind::FileUnreadable,
-    }
-}
-
-/// The error in words, without numbers that differ between machines.
-pub(crate) fn error_name(error: Errno) -> String {
-    match error {
-        Errno::IO => "EIO".to_owned(),
-        Errno::ACCESS => "EACCES".to_owned(),
-        Errno::PERM => "EPERM".to_owned(),
-        Errno::NOENT => "vanished".to_owned(),
-        Errno::LOOP => "became a symbolic link".to_owned(),
-        Errno::NOTDIR => "is no directory".to_owned(),
-        Errno::STALE => "ESTALE".to_owned(),
-        Errno::MFILE => "EMFILE: too many files open here; raise LimitNOFILE= or ulimit -n".to_owned(),
-        Errno::NFILE => "ENFILE: too many files open on this machine; raise fs.file-max".to_owned(),
-        other => other.to_string(),
-    }
 }
 
 #[cfg(test)]

@@ -4,29 +4,7 @@
 //! for the characters a name cannot have; they are compared as they stand. Other servers write neither sizes nor flags, or
 //! fields of their own, which are passed over.
 
-/// What a message's name says.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Sizes {
-    /// `S=`: bytes of the plain message.
-    pub(crate) plain_bytes: Option<u64>,
-    /// `W=`: bytes with every bare LF counted as CRLF.
-    pub(crate) virtual_bytes: Option<u64>,
-}
-
-impl Sizes {
-    /// Takes what `other` knows and this does not.
-    pub(crate) fn or(self, other: Self) -> Self {
-        Self {
-            plain_bytes: self.plain_bytes.or(other.plain_bytes),
-            virtual_bytes: self.virtual_bytes.or(other.virtual_bytes),
-        }
-    }
-
-    /// Whether any size is known.
-    pub(crate) fn any(self) -> bool {
-        self.plain_bytes.is_some() || self.virtual_bytes.is_some()
-    }
-}
+use crate::content::sizes::Sizes;
 
 /// The sizes in a name up to its colon.
 pub(crate) fn sizes(stem: &[u8]) -> Sizes {

@@ -6,7 +6,8 @@
 
 use std::io::{self, BufRead, BufReader, Read};
 
-use super::name::{Sizes, number};
+use super::name::number;
+use crate::content::sizes::Sizes;
 use crate::fsys::NAME_BYTES_MAX;
 
 /// Longest line: a name of 255 bytes, and keys each shorter than a name.

@@ -17,7 +17,8 @@ use super::roll::{Call, Roll};
 use super::stat_walk::StatWalk;
 use super::{Summary, Task};
 use crate::control::{Control, Progress, Stopped};
-use crate::maildir::mailbox::Inspector;
+use crate::dbox::AttachmentRoot;
+use crate::mailbox::Inspector;
 
 /// Mailboxes that may be done before their turn.
 const WINDOW: u64 = 512;
@@ -32,6 +33,7 @@ const LOOK_AGAIN: Duration = Duration::from_millis(50);
 pub(super) type Take<'a> = dyn FnMut(Finding, &mut Summary) + 'a;
 
 struct Pool<'t> {
+    task: &'t Task<'t>,
     depth: Depth,
     control: &'t Control,
     shard: OwnedFd,
@@ -74,6 +76,7 @@ pub(super) fn run(
         Err(error) => return unopened(error, depth, summary, take),
     };
     let pool = Pool {
+        task,
         depth,
         control,
         shard,
@@ -203,7 +206,7 @@ impl<'t> Pool<'t> {
         reason = "the place is held as long as the reader lives, and given back on drop"
     )]
     fn read_as(&self, _place: Place<'_>) {
-        let mut inspector = Inspector::new();
+        let mut inspector = Inspector::new(self.attachments());
         while self.control.checkpoint(0).is_ok() && !self.control.surplus() {
             let Some((ticket, call)) = self.next_call() else { break };
             let done = match call {
@@ -220,6 +223,13 @@ impl<'t> Pool<'t> {
             self.filled.notify_one();
         }
         self.filled.notify_one();
+    }
+
+    fn attachments(&self) -> AttachmentRoot {
+        let Some(path) = self.task.layout.attachments() else { return AttachmentRoot::NotSetUp };
+        let opened = crate::fsys::open_root(self.task.root)
+            .and_then(|root| crate::fsys::open_path(root.as_fd(), path));
+        opened.map_or(AttachmentRoot::Closed, AttachmentRoot::Open)
     }
 
     fn next_call(&self) -> Option<(u64, Call)> {

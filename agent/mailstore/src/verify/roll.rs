@@ -72,7 +72,7 @@ impl<'t> Roll<'t> {
     ) -> Result<(Self, OwnedFd), Errno> {
         let shard = crate::fsys::open_path(root.as_fd(), path)?;
         let depth = layout.below_shard().len();
-        let walk = Walk::new(shard.as_fd(), layout.below_shard())?.peekable();
+        let walk = Walk::new(shard.as_fd(), layout.below_shard(), layout.attachments_below(path))?.peekable();
         let expected = expected.map_or(&[][..], |e| &e.paths);
         Ok((Self { depth, walk, expected, seen: false, named: false, hidden: 0 }, shard))
     }

@@ -1,20 +1,21 @@
-//! One mailbox: a Maildir with its subfolders, found wherever they nest.
+//! One mailbox: which format it has, and the walk through its directories.
 //!
-//! A directory is a folder when it has `cur`, `new`, a uidlist, `maildirfolder`, or `tmp` beside an index in it, which covers
-//! Maildir++ (`.Archive`) as well as nested layouts, and folders of which only that is left. Other directories (Sieve scripts,
-//! spam filters' data) are walked for links and special files only, and `sieve` may have links: that is how the active script
-//! is chosen.
+//! The format is told by what stands in the mailbox's own directory. Marks of none or of two are a finding, never a guess.
+//! The walk lists and states every directory, and the format looks at those it knows. Other directories (Sieve scripts, spam
+//! filters' data) are walked for links and special files only. `sieve` may have links, as the active script is chosen by one, and
+//! a dbox one to its alternative storage.
 
 use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rientro_types::{FindingKind, PATH_BYTES_MAX};
-use rustix::io::Errno;
 
-use super::folder::Folder;
-use super::message::{MessageReader, error_name, open_fault};
 use crate::control::Stopped;
+use crate::dbox::{self, AttachmentRoot, Mdbox, Sdbox};
+use crate::faults::{directory_fault, error_name, open_fault};
 use crate::fsys::{self, Entry, Kind, Listed, NAME_BYTES_MAX, Names};
+use crate::maildir::Maildir;
+use crate::tools::Tools;
 use crate::verify::{Depth, Notes};
 
 /// Deepest nesting of directories in a mailbox. IMAP servers allow about 20 levels of folders.
@@ -24,24 +25,80 @@ const DEPTH_MAX: usize = 32;
 /// at most one name longer can be named itself.
 const DIRECTORY_PATH_BYTES_MAX: usize = PATH_BYTES_MAX - b"/cur/".len() - NAME_BYTES_MAX;
 
-/// Names that make the format of a mailbox known although it is no Maildir.
-const OTHER_FORMATS: [(&[u8], &str); 4] =
-    [(b"dbox-Mails", "sdbox"), (b"mailboxes", "dbox"), (b"storage", "mdbox"), (b"mdbox", "mdbox")];
+/// A format of mailboxes: what it looks at when the walk comes to it.
+pub(crate) trait Format {
+    /// Looks at a directory that was listed; gives the names of directories in it that it has looked at itself, into which the
+    /// walk does not go.
+    fn look(
+        &mut self,
+        place: &Directory<'_>,
+        tools: &mut Tools,
+        notes: &mut Notes<'_>,
+    ) -> Result<&'static [&'static [u8]], Stopped>;
 
-/// Buffers a reader keeps from mailbox to mailbox.
-pub(crate) struct Tools {
-    pub(crate) listing: Vec<u8>,
-    pub(crate) reader: MessageReader,
+    /// Ends the mailbox.
+    fn finish(&mut self, _notes: &mut Notes<'_>) -> Result<(), Stopped> {
+        Ok(())
+    }
+}
+
+/// A directory of a mailbox.
+pub(crate) struct Directory<'a> {
+    pub(crate) dir: BorrowedFd<'a>,
+    /// Its path inside the mailbox; empty for the mailbox's own directory.
+    pub(crate) path: &'a [u8],
+    /// What is in it, sorted.
+    pub(crate) names: &'a Names,
+    /// The listing is whole.
+    pub(crate) whole: bool,
+}
+
+/// A mailbox of no format that is known: nothing is looked at but links and special files.
+struct Unrecognised;
+
+impl Format for Unrecognised {
+    fn look(
+        &mut self,
+        _: &Directory<'_>,
+        _: &mut Tools,
+        _: &mut Notes<'_>,
+    ) -> Result<&'static [&'static [u8]], Stopped> {
+        Ok(&[])
+    }
+}
+
+/// The format of the mailbox whose own directory this is; an error says what is there instead.
+fn format_of(place: &Directory<'_>) -> Result<Box<dyn Format>, String> {
+    let marked = [
+        Maildir::is_marked(place).then_some("Maildir"),
+        dbox::is_sdbox(place).then_some("sdbox"),
+        dbox::is_mdbox(place).then_some("mdbox"),
+    ];
+    let mut marked = marked.into_iter().flatten();
+    match (marked.next(), marked.next()) {
+        (Some("Maildir"), None) => Ok(Box::new(Maildir)),
+        (Some("sdbox"), None) => Ok(Box::new(Sdbox::default())),
+        (Some(_), None) => Ok(Box::new(Mdbox::default())),
+        (Some(one), Some(other)) => Err(format!("has marks of {one} and of {other}")),
+        (None, _) if place.names.entries().is_empty() => Err("an empty directory".to_owned()),
+        (None, _) if place.names.kind(b"dbox-Mails").is_some() => {
+            Err("a folder of a dbox, not the mailbox that it is in".to_owned())
+        }
+        (None, _) => Err("no cur, new and tmp, no mailboxes and no storage".to_owned()),
+    }
 }
 
 /// Looks into mailboxes, one after the other.
 pub(crate) struct Inspector {
     tools: Tools,
+    /// The format of the mailbox at hand, once it is known.
+    format: Option<Box<dyn Format>>,
 }
 
 impl Inspector {
-    pub(crate) fn new() -> Self {
-        Self { tools: Tools { listing: Vec::new(), reader: MessageReader::new() } }
+    /// An inspector for a root whose attachments are there.
+    pub(crate) fn new(attachments: AttachmentRoot) -> Self {
+        Self { tools: Tools::new(attachments), format: None }
     }
 
     /// Looks into the mailbox at `path` below `shard`.
@@ -54,13 +111,16 @@ impl Inspector {
         if notes.depth > Depth::Stat && std::str::from_utf8(path).is_err() {
             notes.add(FindingKind::NameNotUtf8, Vec::new(), "");
         }
-        match fsys::open_path(shard, path) {
-            Ok(dir) => self.visit(&dir, b"", 0, notes),
+        let dir = match fsys::open_path(shard, path) {
+            Ok(dir) => dir,
             Err(error) => {
                 notes.add(directory_fault(error), Vec::new(), error_name(error));
-                Ok(())
+                return Ok(());
             }
-        }
+        };
+        self.format = None;
+        self.visit(&dir, b"", 0, notes)?;
+        self.format.take().map_or(Ok(()), |mut format| format.finish(notes))
     }
 
     fn visit(
@@ -72,30 +132,35 @@ impl Inspector {
     ) -> Result<(), Stopped> {
         notes.control.checkpoint(0)?;
         let mut names = Names::default();
-        match names.list(dir.as_fd(), 0, &mut self.tools.listing) {
-            Ok(Listed::Whole) => {}
+        let whole = match names.list(dir.as_fd(), 0, &mut self.tools.listing) {
+            Ok(Listed::Whole) => true,
             Ok(Listed::Cut) => {
                 notes.add(FindingKind::LimitReached, path.to_vec(), "more entries than are looked at");
+                false
             }
             Err(error) => {
                 notes.add(directory_fault(error), path.to_vec(), error_name(error));
                 return Ok(());
             }
-        }
+        };
         names.sort();
         for entry in names.entries() {
             state(dir.as_fd(), path, &names, entry, notes);
         }
-        let is_folder = is_folder(&names, depth == 0);
-        if is_folder {
-            Folder::new(dir.as_fd(), path, &names).check(&mut self.tools, notes)?;
-        } else if depth == 0 {
-            notes.add(FindingKind::MailboxUnrecognised, Vec::new(), what_is_there(&names));
-        }
+        let place = Directory { dir: dir.as_fd(), path, names: &names, whole };
+        let format = match &mut self.format {
+            Some(format) => format,
+            None => self.format.insert(format_of(&place).unwrap_or_else(|what| {
+                notes.add(FindingKind::MailboxUnrecognised, Vec::new(), what);
+                Box::new(Unrecognised)
+            })),
+        };
+        let taken = format.look(&place, &mut self.tools, notes)?;
         for entry in names.entries().iter().filter(|entry| entry.kind == Kind::Directory) {
             let name = names.name(entry);
-            if !(is_folder && matches!(name, b"cur" | b"new" | b"tmp")) {
-                self.descend(dir.as_fd(), names.c_name(entry), &join(path, name), depth + 1, notes)?;
+            if !taken.contains(&name) {
+                let inside = join(path, name);
+                self.descend(dir.as_fd(), names.c_name(entry), &inside, depth + 1, notes)?;
             }
         }
         Ok(())
@@ -130,36 +195,13 @@ impl Inspector {
     }
 }
 
-fn is_folder(names: &Names, root: bool) -> bool {
-    let index = |entry: &Entry| matches!(names.name(entry), b"dovecot.index" | b"dovecot.index.log");
-    // Indexes alone may be kept apart from their folder, and anyone has a `tmp`.
-    let has_index = root || names.entries().iter().any(index);
-    names.entries().iter().any(|entry| match names.name(entry) {
-        b"cur" | b"new" => matches!(entry.kind, Kind::Directory | Kind::Link),
-        b"tmp" => has_index && entry.kind == Kind::Directory,
-        b"dovecot-uidlist" | b"maildirfolder" => true,
-        _ => false,
-    })
-}
-
-fn what_is_there(names: &Names) -> String {
-    if names.entries().is_empty() {
-        return "an empty directory".to_owned();
-    }
-    let known = |name: &[u8]| OTHER_FORMATS.iter().find(|(mark, _)| *mark == name).map(|(_, format)| *format);
-    match names.entries().iter().find_map(|entry| known(names.name(entry))) {
-        Some(format) => format!("looks like {format}"),
-        None => "no cur, new and tmp".to_owned(),
-    }
-}
-
 /// States an entry, and notes what it is if that is not right.
-pub(super) fn state(dir: BorrowedFd<'_>, path: &[u8], names: &Names, entry: &Entry, notes: &mut Notes<'_>) {
+pub(crate) fn state(dir: BorrowedFd<'_>, path: &[u8], names: &Names, entry: &Entry, notes: &mut Notes<'_>) {
     let name = names.name(entry);
     note_name(path, name, notes);
     match entry.kind {
         Kind::File | Kind::Directory => {}
-        Kind::Link if is_sieve(path, name) => {}
+        Kind::Link if is_sieve(path, name) || dbox::is_alternative(path, name) => {}
         Kind::Link => notes.add(FindingKind::SymbolicLink, join(path, name), "not followed"),
         Kind::Special => notes.add(FindingKind::SpecialFile, join(path, name), "not opened"),
     }
@@ -167,7 +209,7 @@ pub(super) fn state(dir: BorrowedFd<'_>, path: &[u8], names: &Names, entry: &Ent
 }
 
 /// States an entry; whether that was possible.
-pub(super) fn state_known(
+pub(crate) fn state_known(
     dir: BorrowedFd<'_>,
     path: &[u8],
     names: &Names,
@@ -194,7 +236,7 @@ pub(super) fn state_known(
 }
 
 /// Notes a name that is not UTF-8.
-pub(super) fn note_name(path: &[u8], name: &[u8], notes: &mut Notes<'_>) {
+pub(crate) fn note_name(path: &[u8], name: &[u8], notes: &mut Notes<'_>) {
     if notes.depth > Depth::Stat && std::str::from_utf8(name).is_err() {
         notes.add(FindingKind::NameNotUtf8, join(path, name), "");
     }
@@ -205,14 +247,7 @@ fn is_sieve(path: &[u8], name: &[u8]) -> bool {
     in_sieve || (path.is_empty() && (name.starts_with(b".dovecot.sieve") || name == b"sieve"))
 }
 
-fn directory_fault(error: Errno) -> FindingKind {
-    match error {
-        Errno::NOENT | Errno::LOOP | Errno::NOTDIR | Errno::STALE => FindingKind::ChangedWhileRead,
-        _ => FindingKind::DirectoryUnreadable,
-    }
-}
-
 /// Path of `name` in the directory at `path`.
-pub(super) fn join(path: &[u8], name: &[u8]) -> Vec<u8> {
+pub(crate) fn join(path: &[u8], name: &[u8]) -> Vec<u8> {
     if path.is_empty() { name.to_vec() } else { [path, b"/", name].concat() }
 }

@@ -1,0 +1,95 @@
+//! Dovecot's own formats: sdbox, one file for each message, and mdbox, files of many messages with a map.
+//!
+//! Folders stand in `mailboxes`, each with its files in a directory `dbox-Mails`. Flags and UIDs are in the folder's index
+//! alone, so that an index that is lost or old is damage here. In an mdbox the messages stand in `storage/m.N`; the map, an
+//! index of its own, says where each one is and how many folders refer to it, and the folders' indexes refer to the map.
+//!
+//! Evidence: the frame of each message and the sizes in its metadata, the folders' indexes, the map and its counts of
+//! references. What none of these knows, such as a flipped bit in a body, nothing here sees.
+
+mod attachment;
+mod frame;
+mod mdbox;
+mod message;
+mod sdbox;
+mod window;
+
+use std::os::fd::AsFd;
+
+pub(crate) use mdbox::Mdbox;
+pub(crate) use message::{AttachmentRoot, DboxReader};
+pub(crate) use sdbox::Sdbox;
+
+use crate::fsys::{self, Kind, Names};
+use crate::mailbox::Directory;
+
+/// The directory of a folder's files.
+const FILES: &[u8] = b"dbox-Mails";
+
+/// The link to the storage that older messages are moved to (`doveadm altmove`).
+const ALTERNATIVE: &[u8] = b"dbox-alt-root";
+
+/// Whether this is the link to the alternative storage of a dbox.
+pub(crate) fn is_alternative(path: &[u8], name: &[u8]) -> bool {
+    path.is_empty() && name == ALTERNATIVE
+}
+
+/// Whether the mailbox with this directory of its own is an mdbox.
+pub(crate) fn is_mdbox(place: &Directory<'_>) -> bool {
+    let names = place.names;
+    names.kind(b"storage") == Some(Kind::Directory)
+        && (names.kind(b"mailboxes").is_some() || holds_storage(place))
+}
+
+/// Whether the mailbox with this directory of its own is an sdbox, or an mdbox that lost its storage.
+pub(crate) fn is_sdbox(place: &Directory<'_>) -> bool {
+    place.names.kind(b"mailboxes") == Some(Kind::Directory) && place.names.kind(b"storage").is_none()
+}
+
+/// Whether its `storage` looks like that of an mdbox: a mailbox may have a folder of this name.
+fn holds_storage(place: &Directory<'_>) -> bool {
+    let Ok(dir) = fsys::open_dir(place.dir, c"storage") else { return false };
+    let mut names = Names::default();
+    names.list(dir.as_fd(), 0, &mut Vec::new()).is_ok()
+        && names.entries().iter().any(|entry| {
+            let name = names.name(entry);
+            name.starts_with(b"dovecot.map.index") || numbered(name, b"m.").is_some()
+        })
+}
+
+/// The number in a name such as `u.12`.
+fn numbered(name: &[u8], prefix: &[u8]) -> Option<u32> {
+    let digits = name.strip_prefix(prefix)?;
+    let canonical = !digits.is_empty() && digits.len() <= 10 && digits[0] != b'0';
+    let digit = |value: u32, b: &u8| {
+        b.is_ascii_digit().then_some(())?;
+        value.checked_mul(10)?.checked_add(u32::from(b - b'0'))
+    };
+    if canonical { digits.iter().try_fold(0, digit) } else { None }
+}
+
+/// Whether this is the directory of a folder's files.
+fn is_files(path: &[u8]) -> bool {
+    path.strip_prefix(b"mailboxes/")
+        .and_then(|rest| rest.strip_suffix(FILES))
+        .is_some_and(|rest| rest.last() == Some(&b'/'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_have_one_form() {
+        assert_eq!(numbered(b"u.12", b"u."), Some(12));
+        for name in [&b"u."[..], b"u.0", b"u.01", b"u.1x", b"u.4294967296", b"m.1"] {
+            assert_eq!(numbered(name, b"u."), None, "{name:?}");
+        }
+        assert!(is_files(b"mailboxes/INBOX/dbox-Mails") && is_files(b"mailboxes/a/b/dbox-Mails"));
+        assert!(
+            !is_files(b"dbox-Mails")
+                && !is_files(b"mailboxes/dbox-Mails")
+                && !is_files(b"mailboxes/xdbox-Mails")
+        );
+    }
+}

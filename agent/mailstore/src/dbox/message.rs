@@ -1,0 +1,297 @@
+//! One message of a dbox file: frame and content, against what its metadata says.
+//!
+//! A message whose size with CRLF line ends is the one that its metadata has is whole as it was delivered, however odd its
+//! header or structure; a gzip stream whose checksum holds is what was compressed.
+
+use std::os::fd::OwnedFd;
+
+use rientro_types::FindingKind;
+use rustix::io::Errno;
+
+use super::attachment::{AttachmentReader, Parts, Reference, Store, references};
+use super::frame::{FileHeader, METADATA_BYTES_MAX, Metadata, MetadataFault, body_bytes};
+use super::window::Window;
+use crate::content::decode::{Decoder, Encoding};
+use crate::content::judge::{Judged, Spot, judge, judge_structure};
+use crate::content::plain::PlainScan;
+use crate::content::scan::{Pass, Scan};
+use crate::content::sizes::Sizes;
+use crate::content::stream::PLAIN_BYTES_MAX;
+use crate::content::structure::Structure;
+use crate::control::{Control, Stopped};
+use crate::verify::Notes;
+
+/// Bytes of metadata asked for at once; what attachments need more of is read then.
+const METADATA_BYTES: usize = 512;
+
+/// A dbox file that is open.
+pub(super) struct DboxFile<'f> {
+    pub(super) file: &'f OwnedFd,
+    pub(super) bytes: u64,
+    /// Path inside the mailbox.
+    pub(super) path: &'f [u8],
+    pub(super) header: FileHeader,
+    /// It may hold several messages, so that findings say where.
+    pub(super) several: bool,
+    pub(super) attachments: Attachments<'f>,
+}
+
+/// Reads messages of dbox files, one after the other, with buffers that are kept.
+pub(crate) struct DboxReader {
+    pub(super) window: Window,
+    scan: Scan,
+    again: Decoder,
+    attachments: AttachmentReader,
+}
+
+/// A message that stands in a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Stored {
+    pub(super) guid: Option<[u8; 16]>,
+    /// Position behind its metadata.
+    pub(super) end: u64,
+    /// All of it was looked at.
+    pub(super) covered: bool,
+}
+
+/// Where a body begins and ends.
+#[derive(Clone, Copy)]
+struct Extent {
+    start: u64,
+    end: u64,
+}
+
+/// What the metadata of a message says.
+struct Told {
+    sizes: Sizes,
+    guid: Option<[u8; 16]>,
+    /// Attachments that are stored apart.
+    references: Result<Vec<Reference>, &'static str>,
+    bytes: usize,
+}
+
+/// Where the attachments of a file's messages are.
+#[derive(Clone, Copy)]
+pub(super) enum Attachments<'a> {
+    /// In a directory; files end in this suffix.
+    In(&'a OwnedFd, &'a [u8]),
+    /// Nobody knows, for this reason.
+    Unknown(&'static str),
+}
+
+/// The directory of attachments of a root.
+pub(crate) enum AttachmentRoot {
+    /// None is set up.
+    NotSetUp,
+    /// It is open.
+    Open(OwnedFd),
+    /// It does not open.
+    Closed,
+}
+
+impl AttachmentRoot {
+    /// The attachments of files whose names end in `suffix`.
+    pub(super) fn ending_in<'a>(&'a self, suffix: &'a [u8]) -> Attachments<'a> {
+        match self {
+            Self::Open(dir) => Attachments::In(dir, suffix),
+            Self::NotSetUp => Attachments::Unknown(
+                "its attachments are stored apart, and no directory of attachments is set up",
+            ),
+            Self::Closed => Attachments::Unknown("the directory of attachments does not open"),
+        }
+    }
+}
+
+impl DboxFile<'_> {
+    /// The parts that a message is put together from; where they cannot be told, that is noted, and whether all of the message was
+    /// looked at is the answer.
+    fn parts<'a>(
+        &'a self,
+        told: &'a Told,
+        spot: &dyn Fn() -> Spot,
+        notes: &mut Notes<'_>,
+    ) -> Result<Parts<'a>, bool> {
+        match (&told.references, self.attachments) {
+            (Err(what), _) => {
+                spot().note(FindingKind::FrameMalformed, what, notes);
+                Err(true)
+            }
+            (Ok(references), Attachments::Unknown(why)) if !references.is_empty() => {
+                spot().note(FindingKind::FileUnreadable, why, notes);
+                Err(false)
+            }
+            (Ok(references), Attachments::In(dir, suffix)) => {
+                Ok(Parts::new(references, Some(Store { dir, suffix })))
+            }
+            (Ok(references), Attachments::Unknown(_)) => Ok(Parts::new(references, None)),
+        }
+    }
+}
+
+/// Why no whole message stands at a place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fault {
+    /// No header stands there.
+    Header(&'static str),
+    /// Its header is well formed, and what follows is not what it says.
+    Body(&'static str),
+    /// It could not be read.
+    Unread(Errno),
+}
+
+impl DboxReader {
+    pub(crate) fn new() -> Self {
+        Self {
+            window: Window::new(),
+            scan: Scan::default(),
+            again: Decoder::default(),
+            attachments: AttachmentReader::new(),
+        }
+    }
+
+    /// Reads the file header.
+    pub(super) fn file_header(&mut self, file: &OwnedFd) -> Result<Result<FileHeader, &'static str>, Errno> {
+        self.window.reset();
+        // What is asked for holds the header of the first message too.
+        self.window.at(file, 0, super::frame::FILE_HEADER_BYTES_MAX).map(FileHeader::parse)
+    }
+
+    /// Reads the message at `at` and notes what is wrong with its content; what is wrong with its frame is the answer.
+    pub(super) fn check(
+        &mut self,
+        dbox: &DboxFile<'_>,
+        at: u64,
+        notes: &mut Notes<'_>,
+    ) -> Result<Result<Stored, Fault>, Stopped> {
+        let extent = match self.extent(dbox, at) {
+            Ok(extent) => extent,
+            Err(fault) => return Ok(Err(fault)),
+        };
+        let told = match self.metadata(dbox, extent.end) {
+            Ok(told) => told,
+            Err(fault) => return Ok(Err(fault)),
+        };
+        let spot = || Spot { path: dbox.path.to_vec(), at: dbox.several.then_some(at) };
+        let (guid, end) = (told.guid, extent.end + told.bytes as u64);
+        let mut parts = match dbox.parts(&told, &spot, notes) {
+            Ok(parts) => parts,
+            Err(covered) => return Ok(Ok(Stored { guid, end, covered })),
+        };
+        let pass = match self.read_body(dbox, extent, &mut parts, &spot, notes)? {
+            Ok(pass) => pass,
+            Err(error) => return Ok(Err(Fault::Unread(error))),
+        };
+        let covered = if parts.is_broken() {
+            !parts.is_unread()
+        } else {
+            match judge(&spot, told.sizes, &pass, notes) {
+                Judged::Partly => false,
+                Judged::Whole => true,
+                Judged::Unvouched => {
+                    let structure = self.structure(dbox.file, extent, notes.control)?;
+                    judge_structure(&spot, &structure.finish(), notes);
+                    true
+                }
+            }
+        };
+        Ok(Ok(Stored { guid, end, covered }))
+    }
+
+    /// Where the body of the message at `at` is, by its header.
+    fn extent(&mut self, dbox: &DboxFile<'_>, at: u64) -> Result<Extent, Fault> {
+        let header_bytes = dbox.header.message_header_bytes;
+        let bytes = self.window.at(dbox.file, at, header_bytes).map_err(Fault::Unread)?;
+        let header = bytes.get(..header_bytes).ok_or(Fault::Header("message header is cut"))?;
+        let body = body_bytes(header).map_err(Fault::Header)?;
+        let start = at + header_bytes as u64;
+        let end = start.checked_add(body).filter(|end| *end <= dbox.bytes);
+        let end = end.ok_or(Fault::Body("the body leads beyond the end of the file"))?;
+        if body > PLAIN_BYTES_MAX {
+            return Err(Fault::Body("the body is longer than is looked at"));
+        }
+        Ok(Extent { start, end })
+    }
+
+    /// The second read. What fails here was read well a moment ago; the structure then is of what could be read.
+    fn structure(&mut self, file: &OwnedFd, extent: Extent, control: &Control) -> Result<Structure, Stopped> {
+        let mut structure = Structure::new();
+        let mut at = extent.start;
+        while at < extent.end {
+            let Ok(piece @ [_, ..]) = self.window.at(file, at, 1) else { break };
+            let piece = part(piece, extent.end - at);
+            self.again.feed(piece, &mut |plain| structure.feed(plain));
+            at += piece.len() as u64;
+            control.checkpoint(piece.len() as u64)?;
+        }
+        self.again.finish();
+        Ok(structure)
+    }
+
+    fn read_body(
+        &mut self,
+        dbox: &DboxFile<'_>,
+        extent: Extent,
+        parts: &mut Parts<'_>,
+        spot: &dyn Fn() -> Spot,
+        notes: &mut Notes<'_>,
+    ) -> Result<Result<Pass, Errno>, Stopped> {
+        self.scan.begin(extent.start);
+        let (mut at, mut read) = (extent.start, Ok(()));
+        loop {
+            let piece = if at == extent.end { Ok(&[][..]) } else { self.window.at(dbox.file, at, 1) };
+            let piece = match piece {
+                // It was as long as that when it was stated.
+                Ok([]) if at < extent.end => {
+                    read = Err(Errno::STALE);
+                    break;
+                }
+                Ok(piece) => part(piece, extent.end - at),
+                Err(error) => {
+                    read = Err(error);
+                    break;
+                }
+            };
+            let mut stopped = Ok(());
+            let mut through = |plain: &[u8], scan: &mut PlainScan| {
+                if stopped.is_ok() {
+                    stopped = parts.pass(plain, &mut self.attachments, spot, notes, scan);
+                }
+            };
+            let encoding = self.scan.feed_through(piece, &mut through);
+            stopped?;
+            at += piece.len() as u64;
+            notes.control.checkpoint(piece.len() as u64)?;
+            if at == extent.end || matches!(encoding, Encoding::Foreign(_)) {
+                break;
+            }
+        }
+        let pass = self.scan.finish();
+        parts.end(spot, notes);
+        Ok(read.map(|()| Pass { assembled: parts.any(), ..pass }))
+    }
+
+    fn metadata(&mut self, dbox: &DboxFile<'_>, at: u64) -> Result<Told, Fault> {
+        let mut want = METADATA_BYTES;
+        loop {
+            let bytes = self.window.at(dbox.file, at, want).map_err(Fault::Unread)?;
+            let is_all = bytes.len() < want;
+            match Metadata::parse(bytes) {
+                Ok((metadata, bytes)) => {
+                    let Metadata { guid, virtual_bytes, plain_bytes, attachments } = metadata;
+                    let sizes = Sizes { plain_bytes, virtual_bytes };
+                    let references = attachments.map_or(Ok(Vec::new()), references);
+                    return Ok(Told { sizes, guid, references, bytes });
+                }
+                Err(MetadataFault::Malformed(what)) => return Err(Fault::Body(what)),
+                Err(MetadataFault::Cut) if is_all => return Err(Fault::Body("the metadata is cut")),
+                Err(MetadataFault::Cut) => want = METADATA_BYTES_MAX * 2,
+            }
+        }
+    }
+}
+
+/// The beginning of a piece, at most so many bytes.
+fn part(piece: &[u8], bytes_max: u64) -> &[u8] {
+    let left = usize::try_from(bytes_max).unwrap_or(usize::MAX);
+    &piece[..piece.len().min(left)]
+}

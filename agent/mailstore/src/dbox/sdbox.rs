@@ -1,0 +1,193 @@
+//! sdbox: one message in each file `u.<uid>` of a folder.
+
+use rientro_types::FindingKind;
+
+use super::message::{Attachments, DboxFile, DboxReader, Fault};
+use super::{ALTERNATIVE, is_files, numbered};
+use crate::control::Stopped;
+use crate::faults::{error_name, open_fault};
+use crate::fsys::{self, Entry, Kind};
+use crate::index::place::{FOLDER_INDEX, Place};
+use crate::index::table::{Table, Wanted};
+use crate::mailbox::{Directory, Format, join};
+use crate::tools::Tools;
+use crate::verify::{Depth, Notes};
+
+/// The extension by which the index of an mdbox's folder refers to the map, which in an sdbox nothing has; and what an sdbox
+/// says of the folder: a count of rebuilds (4 bytes), the folder's GUID (16), flags.
+const WANTED: [Wanted; 2] = [
+    Wanted { name: "mdbox", record_bytes: 0, header_bytes: 0 },
+    Wanted { name: "dbox-hdr", record_bytes: 0, header_bytes: 24 },
+];
+
+/// An sdbox at which the walk is.
+#[derive(Default)]
+pub(crate) struct Sdbox {
+    /// Messages that are not in their folder may be in a storage of their own.
+    alternative: bool,
+    /// It was found to be an mdbox.
+    is_mdbox: bool,
+}
+
+impl Format for Sdbox {
+    fn look(
+        &mut self,
+        place: &Directory<'_>,
+        tools: &mut Tools,
+        notes: &mut Notes<'_>,
+    ) -> Result<&'static [&'static [u8]], Stopped> {
+        if place.path.is_empty() {
+            self.alternative = place.names.kind(ALTERNATIVE).is_some();
+        }
+        if notes.depth > Depth::Stat && is_files(place.path) {
+            self.check(place, tools, notes)?;
+        }
+        Ok(&[])
+    }
+}
+
+impl Sdbox {
+    fn check(
+        &mut self,
+        place: &Directory<'_>,
+        tools: &mut Tools,
+        notes: &mut Notes<'_>,
+    ) -> Result<(), Stopped> {
+        let index = Place { dir: place.dir, names: place.names, path: place.path, index: FOLDER_INDEX };
+        let known = index.load(&WANTED, notes);
+        if known.as_ref().is_some_and(|known| known.has(0)) {
+            if !std::mem::replace(&mut self.is_mdbox, true) {
+                let detail = "the folders' indexes are those of an mdbox";
+                notes.add(FindingKind::DirectoryMissing, b"storage".to_vec(), detail);
+            }
+            return Ok(());
+        }
+        let files = files_of(place);
+        if !index.is_there() {
+            index.note_missing(&format!("{} messages", files.len()), notes);
+        }
+        if let Some(known) = &known {
+            self.compare(place, known, &files, notes)?;
+        }
+        let guid = known.as_ref().filter(|known| known.has(1)).map(|known| hex(&known.header(1)[4..20]));
+        for (uid, entry) in files {
+            notes.begin_message();
+            if notes.depth < Depth::Structure {
+                notes.end_message(0, true)?;
+            } else {
+                let suffix = guid.as_ref().map(|guid| format!("-{guid}-{uid}"));
+                let (reader, attachments) = tools.dbox();
+                let attachments = match suffix.as_ref() {
+                    Some(suffix) => attachments.ending_in(suffix.as_bytes()),
+                    None => Attachments::Unknown(
+                        "the GUID of its folder is unknown, by which its attachments are named",
+                    ),
+                };
+                check_file(place, entry, attachments, reader, notes)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Compares the index with the files.
+    fn compare(
+        &self,
+        place: &Directory<'_>,
+        known: &Table,
+        files: &[(u32, &Entry)],
+        notes: &mut Notes<'_>,
+    ) -> Result<(), Stopped> {
+        let beyond = files.iter().filter(|(uid, _)| *uid >= known.next_uid).count();
+        if beyond > 0 {
+            let detail = format!("next UID {}, {beyond} files beyond", known.next_uid);
+            notes.add(FindingKind::IndexStale, join(place.path, b"dovecot.index"), detail);
+        }
+        let mut files = files.iter().map(|(uid, _)| *uid).peekable();
+        for uid in known.uids() {
+            while files.next_if(|file| file < uid).is_some() {}
+            if files.next_if_eq(uid).is_some() || known.is_asked(*uid) || !place.whole {
+                continue;
+            }
+            notes.begin_message();
+            let path = join(place.path, format!("u.{uid}").as_bytes());
+            let (kind, detail) = if self.alternative {
+                (FindingKind::FileUnreadable, "may be in the alternative storage, which is not looked into")
+            } else {
+                (FindingKind::MessageMissing, "in the index, no file")
+            };
+            notes.add(kind, path, detail);
+            if self.alternative { notes.end_message(0, false)? } else { notes.end_missing_message()? }
+        }
+        Ok(())
+    }
+}
+
+/// The files of messages, by UID; others are strays.
+fn files_of<'n>(place: &Directory<'n>) -> Vec<(u32, &'n Entry)> {
+    let entries = place.names.entries().iter().filter(|entry| entry.kind == Kind::File);
+    let mut files: Vec<_> =
+        entries.filter_map(|entry| Some((numbered(place.names.name(entry), b"u.")?, entry))).collect();
+    files.sort_unstable_by_key(|(uid, _)| *uid);
+    files
+}
+
+fn check_file(
+    place: &Directory<'_>,
+    entry: &Entry,
+    attachments: Attachments<'_>,
+    reader: &mut DboxReader,
+    notes: &mut Notes<'_>,
+) -> Result<(), Stopped> {
+    let path = join(place.path, place.names.name(entry));
+    let (file, meta) = match fsys::open_file(place.dir, place.names.c_name(entry)) {
+        Ok((file, meta)) if meta.kind == Kind::File => (file, meta),
+        Ok(_) => {
+            notes.add(FindingKind::ChangedWhileRead, path, "no longer a regular file");
+            return notes.end_message(0, false);
+        }
+        Err(error) => {
+            notes.add(open_fault(error), path, error_name(error));
+            return notes.end_message(0, false);
+        }
+    };
+    let header = match reader.file_header(&file) {
+        Ok(Ok(header)) => header,
+        Ok(Err(_)) if meta.size_bytes == 0 => {
+            notes.add(FindingKind::EmptyMessage, path, "");
+            return notes.end_message(0, true);
+        }
+        Ok(Err(what)) => {
+            notes.add(FindingKind::FrameMalformed, path, what);
+            return notes.end_message(reader.window.take_read_bytes(), true);
+        }
+        Err(error) => {
+            notes.add(FindingKind::FileUnreadable, path, error_name(error));
+            return notes.end_message(0, false);
+        }
+    };
+    let dbox =
+        DboxFile { file: &file, bytes: meta.size_bytes, path: &path, header, several: false, attachments };
+    let stored = reader.check(&dbox, header.bytes as u64, notes)?;
+    let covered = match stored {
+        Ok(stored) => {
+            if stored.end != dbox.bytes {
+                let detail = format!("{} bytes behind the message", dbox.bytes.saturating_sub(stored.end));
+                notes.add(FindingKind::FrameMalformed, path.clone(), detail);
+            }
+            stored.covered
+        }
+        Err(Fault::Header(what) | Fault::Body(what)) => {
+            notes.add(FindingKind::FrameMalformed, path.clone(), what);
+            true
+        }
+        Err(Fault::Unread(error)) => {
+            notes.add(open_fault(error), path.clone(), error_name(error));
+            false
+        }
+    };
+    notes.end_message(reader.window.take_read_bytes(), covered)
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|b| format!("{b:02x}")).collect()
+}

@@ -1,0 +1,85 @@
+//! The part of a file that stands in memory, moved along as the file is read.
+
+use std::os::fd::OwnedFd;
+
+use rustix::io::Errno;
+
+use crate::fsys;
+
+/// Size of the window: most messages are whole in it, and it stays in the core's cache.
+const WINDOW_BYTES: usize = 128 << 10;
+
+/// A window on one file after the other.
+pub(crate) struct Window {
+    buffer: Vec<u8>,
+    /// Position in the file of the first byte in the buffer.
+    start: u64,
+    len: usize,
+    /// Bytes read from the present file.
+    read_bytes: u64,
+}
+
+impl Window {
+    pub(crate) fn new() -> Self {
+        Self { buffer: vec![0; WINDOW_BYTES], start: 0, len: 0, read_bytes: 0 }
+    }
+
+    /// Turns to another file.
+    pub(crate) fn reset(&mut self) {
+        (self.start, self.len, self.read_bytes) = (0, 0, 0);
+    }
+
+    /// Bytes read since the last call.
+    pub(crate) fn take_read_bytes(&mut self) -> u64 {
+        std::mem::take(&mut self.read_bytes)
+    }
+
+    /// What stands at `at` in `file`: at least `want` bytes, fewer only where the file ends.
+    pub(crate) fn at(&mut self, file: &OwnedFd, at: u64, want: usize) -> Result<&[u8], Errno> {
+        let inside = at.checked_sub(self.start).and_then(|from| usize::try_from(from).ok());
+        if let Some(from) = inside.filter(|from| from + want <= self.len) {
+            return Ok(&self.buffer[from..self.len]);
+        }
+        self.fill(file, at, want)?;
+        Ok(&self.buffer[..self.len])
+    }
+
+    fn fill(&mut self, file: &OwnedFd, at: u64, want: usize) -> Result<(), Errno> {
+        if self.buffer.len() < want {
+            self.buffer.resize(want, 0);
+        }
+        (self.start, self.len) = (at, 0);
+        loop {
+            let place = at + self.len as u64;
+            let (count, _) = fsys::read_at(file, &mut self.buffer[self.len..], place)?;
+            self.len += count;
+            self.read_bytes += count as u64;
+            if count == 0 || self.len >= want {
+                return Ok(());
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs::File;
+
+    #[test]
+    fn any_place_is_read_whole() {
+        let dir = tempfile::tempdir().unwrap();
+        let bytes: Vec<u8> = (0..300_000_u32).map(|at| at.to_le_bytes()[0] ^ at.to_le_bytes()[1]).collect();
+        std::fs::write(dir.path().join("f"), &bytes).unwrap();
+        let file = OwnedFd::from(File::open(dir.path().join("f")).unwrap());
+        let mut window = Window::new();
+        for (at, want) in
+            [(0, 16), (16, 30), (100, 200_000), (131_000, 400), (5, 1), (299_990, 100), (400_000, 1)]
+        {
+            let found = window.at(&file, at, want).unwrap();
+            let rest = bytes.get(usize::try_from(at).unwrap()..).unwrap_or(&[]);
+            assert!(found.len() >= want.min(rest.len()) && rest.starts_with(found), "{at}");
+        }
+        assert!(window.take_read_bytes() >= 300_000);
+    }
+}

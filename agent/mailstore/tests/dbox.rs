@@ -1,0 +1,240 @@
+//! sdbox and mdbox: clean mailboxes stay clean, and each way of breaking one is seen as what it is (mail.md D2, D3, D7).
+
+#![allow(clippy::unwrap_used, reason = "a fixture that cannot be built fails its test")]
+
+mod store;
+
+use std::fs::{self, File};
+use std::path::Path;
+
+use rientro_types::{Finding, FindingKind as Kind, Level, Outcome, Ppm};
+use store::dbox::{ATTACHMENT, FILE_HEADER, Mdbox, Sdbox, framed};
+use store::{Store, gzip, log_header, log_record, message, overwrite};
+
+fn kinds(findings: &[Finding]) -> Vec<Kind> {
+    findings.iter().map(|f| f.kind).collect()
+}
+
+fn details(findings: &[Finding]) -> Vec<String> {
+    let shown = |f: &Finding| format!("{} {}: {}", f.kind, String::from_utf8_lossy(&f.path), f.detail);
+    findings.iter().map(shown).collect()
+}
+
+/// What a change to an sdbox makes the verifier say.
+fn sdbox(change: impl FnOnce(&Sdbox)) -> Vec<Kind> {
+    let store = Store::new();
+    change(&Sdbox::new(&store.dir.path().join("ex.org/anna")));
+    kinds(&store.verify().1)
+}
+
+/// What a change to an mdbox makes the verifier say.
+fn mdbox(change: impl FnOnce(&Mdbox)) -> Vec<Kind> {
+    let store = Store::new();
+    change(&Mdbox::new(&store.dir.path().join("ex.org/anna")));
+    kinds(&store.verify().1)
+}
+
+fn truncate(path: &Path, bytes: u64) {
+    File::options().write(true).open(path).unwrap().set_len(bytes).unwrap();
+}
+
+#[test]
+fn clean_mailboxes_have_no_finding_and_are_covered() {
+    let store = Store::new();
+    Sdbox::new(&store.dir.path().join("ex.org/anna"));
+    Mdbox::new(&store.dir.path().join("ex.org/bert"));
+    for level in [Level::Presence, Level::Structure] {
+        let (report, findings) = store.verify_at(level, &rientro_mailstore::Control::default());
+        assert_eq!(details(&findings), Vec::<String>::new());
+        assert_eq!((report.verdict.outcome, report.verdict.coverage), (Outcome::Clean, Ppm::ONE));
+        assert_eq!((report.verdict.tally.messages, report.verdict.tally.mailboxes), (7, 2));
+    }
+    let walked = rientro_mailstore::stat_walk(&store.task(), &rientro_mailstore::Control::default()).unwrap();
+    assert_eq!(walked, store.verify().0.stat_walk);
+}
+
+#[test]
+fn a_broken_file_of_an_sdbox_is_seen() {
+    let cut = |bytes| sdbox(|s| truncate(&s.at("u.1"), bytes));
+    assert_eq!(cut(0), [Kind::EmptyMessage]);
+    assert_eq!(cut(10), [Kind::FrameMalformed]);
+    assert_eq!(cut(30), [Kind::FrameMalformed]);
+    assert_eq!(cut(5_000), [Kind::FrameMalformed]);
+    let end = [FILE_HEADER, &framed(1, &message(1))].concat().len() as u64;
+    assert_eq!(cut(end - 1), [Kind::FrameMalformed], "the metadata is cut");
+    let with = |at, bytes: &[u8]| sdbox(|s| overwrite(&s.at("u.1"), at, bytes));
+    assert_eq!(with(0, &[0; 4096]), [Kind::FrameMalformed]);
+    assert_eq!(with(8_192, &[0; 4096]), [Kind::VirtualSizeMismatch, Kind::ZeroBlock]);
+    assert_eq!(with(29, b"f"), [Kind::FrameMalformed], "another size in the header");
+    assert_eq!(with(9_000, b"x"), [], "what a flipped bit makes is seen with a baseline only");
+    let behind =
+        |s: &Sdbox| fs::write(s.at("u.1"), [FILE_HEADER, &framed(1, &message(1)), b"more"].concat()).unwrap();
+    assert_eq!(sdbox(behind), [Kind::FrameMalformed]);
+}
+
+#[test]
+fn index_and_files_of_an_sdbox_are_compared() {
+    assert_eq!(sdbox(|s| fs::remove_file(s.at("u.2")).unwrap()), [Kind::MessageMissing]);
+    assert_eq!(sdbox(|s| s.add(9)), [Kind::IndexStale]);
+    assert_eq!(sdbox(Sdbox::lose_index), [Kind::IndexMissing]);
+    assert_eq!(
+        sdbox(|s| fs::create_dir_all(s.0.join("mailboxes/Sent/dbox-Mails")).unwrap()),
+        [Kind::IndexMissing]
+    );
+    assert_eq!(sdbox(|s| fs::remove_file(s.at("dovecot.index.log")).unwrap()), [Kind::IndexMalformed]);
+    assert_eq!(sdbox(|s| overwrite(&s.at("dovecot.index"), 0, &[0; 64])), [Kind::IndexMalformed]);
+    // A message that was expunged, whose file is still there: nothing is lost.
+    let expunged = |s: &Sdbox| {
+        let log = [log_header(1, 0), log_record(0x1000_cd91, &[2, 2])].concat();
+        fs::write(s.at("dovecot.index.log"), log).unwrap();
+    };
+    assert_eq!(sdbox(expunged), []);
+}
+
+#[test]
+fn what_is_elsewhere_is_not_missing() {
+    let store = Store::new();
+    let anna = Sdbox::new(&store.dir.path().join("ex.org/anna"));
+    std::os::unix::fs::symlink("/elsewhere", anna.0.join("dbox-alt-root")).unwrap();
+    fs::remove_file(anna.at("u.2")).unwrap();
+    let (report, findings) = store.verify();
+    assert_eq!(kinds(&findings), [Kind::FileUnreadable]);
+    assert_eq!(report.verdict.outcome, Outcome::Unreadable);
+    assert!(report.verdict.coverage < Ppm::ONE);
+}
+
+#[test]
+fn compressed_bodies_are_decoded() {
+    let packed = |bytes: &[u8]| {
+        let text = message(1);
+        let lines = text.iter().filter(|b| **b == b'\n').count();
+        let mut file =
+            [FILE_HEADER, format!("\x01\x02N          {:016X}\n", bytes.len()).as_bytes(), bytes].concat();
+        file.extend(
+            format!("\n\x01\x03\nR1\nZ{:x}\nV{:x}\nG{}\n\n", text.len(), text.len() + lines, "ab".repeat(16))
+                .bytes(),
+        );
+        sdbox(|s| fs::write(s.at("u.1"), &file).unwrap())
+    };
+    let (gz, zst) = (gzip(&message(1)), zstd::encode_all(&message(1)[..], 3).unwrap());
+    assert_eq!((packed(&gz), packed(&zst)), (vec![], vec![]));
+    assert_eq!(packed(&gz[..gz.len() - 9]), [Kind::CompressedStream]);
+    assert_eq!(packed(&zst[..zst.len() - 9]), [Kind::CompressedStream]);
+    assert_eq!(packed(&gzip(b"Subject: another\n\n")), [Kind::SizeMismatch, Kind::VirtualSizeMismatch]);
+    assert_eq!(packed(b"\xfd7zXZ\0rest"), [Kind::FileUnreadable]);
+}
+
+#[test]
+fn a_broken_file_of_an_mdbox_costs_what_it_hits() {
+    let size = framed(1, &message(1)).len() as u64;
+    let with = |at, bytes: &[u8]| mdbox(|m| overwrite(&m.at("m.1"), at, bytes));
+    assert_eq!(with(8_192, &[0; 4096]), [Kind::VirtualSizeMismatch, Kind::ZeroBlock]);
+    // Over the boundary: the first message loses its end, the second its header.
+    assert_eq!(with(16 + size - 100, &[0; 200]), [Kind::FrameMalformed, Kind::MessageMissing]);
+    assert_eq!(with(16 + size, &[0; 30]), [Kind::FrameMalformed], "the header of the second message");
+    // The file header and the first message; the second is found again.
+    assert_eq!(with(0, &[0; 4096]), [Kind::FrameMalformed, Kind::MessageMissing]);
+    let cut = |bytes| mdbox(|m| truncate(&m.at("m.1"), bytes));
+    assert_eq!(cut(16 + size), [Kind::MessageMissing], "at the boundary");
+    assert_eq!(cut(16 + size + 500), [Kind::FrameMalformed], "inside the second message");
+    assert_eq!(mdbox(|m| fs::remove_file(m.at("m.2")).unwrap()), [Kind::MessageMissing; 2]);
+    let swapped = |m: &Mdbox| {
+        fs::rename(m.at("m.1"), m.at("x")).unwrap();
+        fs::rename(m.at("m.2"), m.at("m.1")).unwrap();
+        fs::rename(m.at("x"), m.at("m.2")).unwrap();
+    };
+    assert_eq!(mdbox(swapped), [Kind::GuidMismatch; 5], "of the same sizes: told by the GUIDs");
+}
+
+#[test]
+fn the_map_of_an_mdbox_is_compared() {
+    let lost = |m: &Mdbox| {
+        fs::remove_file(m.at("dovecot.map.index")).unwrap();
+        fs::remove_file(m.at("dovecot.map.index.log")).unwrap();
+    };
+    assert_eq!(mdbox(lost), [Kind::IndexMissing]);
+    assert_eq!(mdbox(|m| m.append(5)), [Kind::UnmappedMessage], "left by a delivery that was cut short");
+    let stale = |m: &Mdbox| {
+        m.append(5);
+        m.folder("INBOX", &[1, 2, 3, 4, 5]);
+    };
+    assert_eq!(mdbox(stale), [Kind::UnmappedMessage, Kind::IndexStale]);
+    assert_eq!(
+        mdbox(|m| fs::remove_dir_all(m.0.join("mailboxes/Archive")).unwrap()),
+        [Kind::ReferenceMismatch]
+    );
+    let index_lost = |m: &Mdbox| {
+        for name in ["dovecot.index", "dovecot.index.log"] {
+            fs::remove_file(m.0.join("mailboxes/INBOX/dbox-Mails").join(name)).unwrap();
+        }
+    };
+    assert_eq!(mdbox(index_lost), [Kind::IndexMissing, Kind::ReferenceMismatch]);
+    assert_eq!(mdbox(|m| m.folder("INBOX", &[1, 2, 3])), [Kind::ReferenceMismatch], "an old index");
+    assert_eq!(mdbox(|m| m.folder("Sent", &[4])), [Kind::ReferenceMismatch], "more than the map says");
+    // The log of the map says that a reference is gone, as after an expunge.
+    let expunged = |m: &Mdbox| {
+        let intro: Vec<u32> = vec![1, 0, 0, 0x0002_0002, 0];
+        let log = [log_header(1, 0), log_record(0x40, &intro), log_record(0x1000, &[4, u32::MAX])].concat();
+        fs::write(m.at("dovecot.map.index.log"), log).unwrap();
+        m.folder("INBOX", &[1, 2, 3]);
+    };
+    assert_eq!(mdbox(expunged), []);
+    assert_eq!(mdbox(|m| fs::remove_dir_all(m.0.join("storage")).unwrap()), [Kind::DirectoryMissing]);
+    assert_eq!(
+        mdbox(|m| fs::remove_dir_all(m.0.join("mailboxes")).unwrap()),
+        [Kind::DirectoryMissing, Kind::ReferenceMismatch]
+    );
+}
+
+#[test]
+fn a_size_that_the_map_has_otherwise_is_seen() {
+    let store = Store::new();
+    let anna = Mdbox::new(&store.dir.path().join("ex.org/anna"));
+    anna.lengthen_last();
+    let (_, findings) = store.verify();
+    assert_eq!(kinds(&findings), [Kind::MapMismatch]);
+    assert!(findings[0].detail.starts_with("at "), "{}", findings[0].detail);
+}
+
+#[test]
+fn marks_of_two_formats_are_no_guess() {
+    let store = Store::new();
+    let anna = Sdbox::new(&store.dir.path().join("ex.org/anna"));
+    for place in ["cur", "new", "tmp"] {
+        fs::create_dir(anna.0.join(place)).unwrap();
+    }
+    let (report, findings) = store.verify();
+    assert_eq!(kinds(&findings), [Kind::MailboxUnrecognised]);
+    assert!(findings[0].detail.contains("Maildir and of sdbox"), "{}", findings[0].detail);
+    assert_eq!(report.verdict.outcome, Outcome::Unreadable);
+}
+
+/// What a change to an attachment that is stored apart makes the verifier say; `None` leaves its directory unnamed.
+fn attachment(change: Option<&dyn Fn(&Path)>) -> (Outcome, Vec<Kind>) {
+    let mut store = Store::new();
+    let apart = store.dir.path().join("apart");
+    Mdbox::with_attachment(&store.dir.path().join("ex.org/anna"), &apart);
+    if let Some(change) = change {
+        store.layout = store.layout.with_attachments("apart").unwrap();
+        change(&apart.join(ATTACHMENT));
+    } else {
+        fs::rename(&apart, store.dir.path().join(".apart")).unwrap();
+    }
+    let (report, findings) = store.verify();
+    (report.verdict.outcome, kinds(&findings))
+}
+
+#[test]
+fn attachments_are_put_back_and_compared() {
+    let damaged = |kind| (Outcome::Damaged, vec![kind]);
+    assert_eq!(attachment(Some(&|_| ())), (Outcome::Clean, vec![]));
+    assert_eq!(attachment(Some(&|file| fs::remove_file(file).unwrap())), damaged(Kind::AttachmentMissing));
+    assert_eq!(attachment(Some(&|file| overwrite(file, 1, b"y"))), damaged(Kind::AttachmentDamaged));
+    assert_eq!(attachment(Some(&|file| truncate(file, 999))), damaged(Kind::AttachmentDamaged));
+    assert_eq!(
+        attachment(Some(&|file| truncate(file, 1 << 40))),
+        damaged(Kind::AttachmentDamaged),
+        "most of it a hole"
+    );
+    assert_eq!(attachment(None), (Outcome::Unreadable, vec![Kind::FileUnreadable]));
+}
