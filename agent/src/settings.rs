@@ -92,6 +92,7 @@ struct FileRoot {
     shard: Option<String>,
     shard_id: Option<String>,
     expected: Option<PathBuf>,
+    attachments: Option<String>,
     volume: Option<String>,
 }
 
@@ -107,7 +108,7 @@ const KEYS: &[&str] = &[
     "labels",
     "roots",
 ];
-const ROOT_KEYS: &[&str] = &["path", "layout", "shard", "shard_id", "expected", "volume"];
+const ROOT_KEYS: &[&str] = &["path", "layout", "shard", "shard_id", "expected", "attachments", "volume"];
 
 /// Why settings are refused.
 #[derive(Debug, thiserror::Error)]
@@ -320,12 +321,16 @@ fn roots(roots: Vec<FileRoot>) -> Result<Vec<Root>, SettingsError> {
 }
 
 fn root(root: FileRoot) -> Result<Root, SettingsError> {
-    let FileRoot { path, layout, shard, shard_id, expected, volume } = root;
+    let FileRoot { path, layout, shard, shard_id, expected, attachments, volume } = root;
     let refused = |source| SettingsError::Layout { root: path.clone(), source };
     let layout = match (shard, shard_id) {
         (Some(shard), None) => Layout::sharded(&layout, &shard).map_err(refused)?,
         (None, Some(id)) => Layout::whole(&layout, &id).map_err(refused)?,
         (Some(_), Some(_)) | (None, None) => return Err(SettingsError::Sharding { root: path }),
+    };
+    let layout = match attachments {
+        Some(below) => layout.with_attachments(&below).map_err(refused)?,
+        None => layout,
     };
     let marker_only = match volume.as_deref() {
         Some("marker") => true,

@@ -1,8 +1,8 @@
 //! Finds out where mailboxes stand below a path, when that can be said without guessing.
 //!
-//! A directory with at least two of `cur`, `new` and `tmp` is taken for a Maildir. The path is one, or all Maildirs found below
-//! it stand equally deep: then each level is a variable, but for a last one that is called `Maildir` everywhere. Anything else
-//! is for the operator to say: a wrong layout would pass over mailboxes in silence. A directory that cannot be listed is said
+//! A directory with at least two of `cur`, `new` and `tmp` is taken for a Maildir, one with `mailboxes` in it, or with an mdbox's
+//! `storage`, for a dbox. The path is a mailbox, or all mailboxes found below it stand equally deep: then each level is a
+//! variable, but for a last one of the same usual name everywhere, such as `Maildir`. Anything else is for the operator to say: a wrong layout would pass over mailboxes in silence. A directory that cannot be listed is said
 //! and passed over here; the verification counts it.
 
 use std::ffi::OsString;
@@ -22,6 +22,8 @@ const DIRECTORIES_MAX: usize = 20_000;
 const UNREADABLE_SAID_MAX: usize = 5;
 /// Id of the one shard that the path is taken for.
 pub(super) const SHARD: &str = "offline";
+/// Names that mailboxes have inside their users' homes.
+const USUAL_NAMES: [&str; 4] = ["Maildir", "mdbox", "sdbox", "mail"];
 /// Variables of the levels above a mailbox, the nearest last.
 const VARIABLES: [&str; DEPTH_MAX] = ["{group}", "{part}", "{shard}", "{domain}", "{user}"];
 
@@ -41,7 +43,7 @@ pub(super) fn layout(path: &Path, given: Option<&str>) -> Result<Found> {
     let path = path.canonicalize().with_context(|| format!("find {}", path.display()))?;
     match given {
         Some(text) => found(path, text.to_owned()),
-        None if is_maildir(&path) => one_mailbox(&path),
+        None if is_mailbox(&path) => one_mailbox(&path),
         None => tree(path),
     }
 }
@@ -62,32 +64,33 @@ fn tree(path: PathBuf) -> Result<Found> {
     let mut seen = Seen::default();
     seen.look(&path, &mut Vec::new()).with_context(|| format!("list {}", path.display()))?;
     seen.say_unreadable();
-    let Some(first) = seen.maildirs.first() else {
+    let Some(first) = seen.mailboxes.first() else {
         bail!(
-            "no Maildir stands within {DEPTH_MAX} levels below {}; say where mailboxes are, such as --layout '{{domain}}/{{user}}/Maildir'",
+            "no mailbox stands within {DEPTH_MAX} levels below {}; say where mailboxes are, such as --layout '{{domain}}/{{user}}/Maildir'",
             path.display()
         );
     };
     let depth = first.len();
-    if let Some(other) = seen.maildirs.iter().find(|other| other.len() != depth) {
+    if let Some(other) = seen.mailboxes.iter().find(|other| other.len() != depth) {
         bail!(
-            "Maildirs stand at different depths below {} ({} and {}); say which are meant, such as --layout '{}'",
+            "mailboxes stand at different depths below {} ({} and {}); say which are meant, such as --layout '{}'",
             path.display(),
             shown(first),
             shown(other),
-            template(first, &seen.maildirs),
+            template(first, &seen.mailboxes),
         );
     }
-    let text = template(first, &seen.maildirs);
+    let text = template(first, &seen.mailboxes);
     found(path, text)
 }
 
 /// A layout of the depth of `first`.
 fn template(first: &[OsString], all: &[Vec<OsString>]) -> String {
-    let named = first.len() > 1 && all.iter().all(|names| names.last().is_some_and(|name| name == "Maildir"));
-    let variables = first.len() - usize::from(named);
+    let everywhere = |name: &&str| all.iter().all(|names| names.last().is_some_and(|last| last == *name));
+    let named = USUAL_NAMES.into_iter().find(everywhere).filter(|_| first.len() > 1);
+    let variables = first.len() - usize::from(named.is_some());
     let mut parts = VARIABLES[DEPTH_MAX - variables..].to_vec();
-    parts.extend(named.then_some("Maildir"));
+    parts.extend(named);
     parts.join("/")
 }
 
@@ -97,14 +100,14 @@ fn shown(names: &[OsString]) -> String {
 
 #[derive(Debug, Default)]
 struct Seen {
-    maildirs: Vec<Vec<OsString>>,
+    mailboxes: Vec<Vec<OsString>>,
     directories: usize,
     /// Directories that could not be listed, and why; no more than were looked at.
     unreadable: Vec<(PathBuf, io::Error)>,
 }
 
 impl Seen {
-    /// Looks at what stands in a directory that is no Maildir itself.
+    /// Looks at what stands in a directory that is no mailbox itself.
     fn look(&mut self, path: &Path, names: &mut Vec<OsString>) -> io::Result<()> {
         let mut entries = fs::read_dir(path)?.collect::<Result<Vec<_>, _>>()?;
         entries.sort_by_key(fs::DirEntry::file_name);
@@ -119,8 +122,8 @@ impl Seen {
             }
             self.directories += 1;
             names.push(name);
-            if is_maildir(&entry.path()) {
-                self.maildirs.push(names.clone());
+            if is_mailbox(&entry.path()) {
+                self.mailboxes.push(names.clone());
             } else if names.len() < DEPTH_MAX
                 && let Err(error) = self.look(&entry.path(), names)
             {
@@ -145,8 +148,10 @@ impl Seen {
     }
 }
 
-fn is_maildir(path: &Path) -> bool {
-    ["cur", "new", "tmp"].iter().filter(|place| path.join(place).is_dir()).count() >= 2
+fn is_mailbox(path: &Path) -> bool {
+    let maildir = ["cur", "new", "tmp"].iter().filter(|place| path.join(place).is_dir()).count() >= 2;
+    let dbox = path.join("mailboxes").is_dir() || path.join("storage/dovecot.map.index.log").is_file();
+    maildir || dbox
 }
 
 #[cfg(test)]
@@ -169,12 +174,18 @@ mod tests {
         assert_eq!(text(&["ex.org/anna", "b.org/carl"], "").unwrap(), "{domain}/{user}");
         assert_eq!(text(&["s1/ex.org/anna/Maildir"], "").unwrap(), "{shard}/{domain}/{user}/Maildir");
         assert_eq!(text(&["anna/Maildir", "anna/Maildir/.Sent"], "").unwrap(), "{user}/Maildir");
+        let dbox = tempfile::tempdir().unwrap();
+        for user in ["anna", "bert"] {
+            fs::create_dir_all(dbox.path().join(user).join("mdbox/mailboxes/INBOX")).unwrap();
+        }
+        assert_eq!(layout(dbox.path(), None).unwrap().text, "{user}/mdbox");
+        assert_eq!(layout(&dbox.path().join("anna/mdbox"), None).unwrap().text, "mdbox");
     }
 
     #[test]
     fn what_is_not_is_for_the_operator() {
         assert!(text(&["ex.org/anna", "carl"], "").unwrap_err().to_string().contains("different depths"));
-        assert!(text(&[], "").unwrap_err().to_string().contains("no Maildir stands"));
+        assert!(text(&[], "").unwrap_err().to_string().contains("no mailbox stands"));
         assert!(text(&[], "absent").is_err());
     }
 }

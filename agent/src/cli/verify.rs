@@ -42,6 +42,9 @@ pub(super) struct VerifyArgs {
     /// File with a path below PATH for each mailbox that must be there.
     #[arg(long)]
     expected: Option<PathBuf>,
+    /// Directory below PATH in which attachments are stored apart from their messages (Dovecot's mail_attachment_dir).
+    #[arg(long)]
+    attachments: Option<String>,
     /// Files read at once.
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..=READERS_MAX as i64))]
     readers: Option<u16>,
@@ -68,7 +71,10 @@ pub(super) fn run(args: &VerifyArgs) -> ExitCode {
 
 fn outcome(args: &VerifyArgs) -> Result<Outcome> {
     super::raise_file_limit();
-    let found = detect::layout(&args.path, args.layout.as_deref())?;
+    let mut found = detect::layout(&args.path, args.layout.as_deref())?;
+    if let Some(attachments) = &args.attachments {
+        found.layout = found.layout.with_attachments(attachments)?;
+    }
     let expected =
         args.expected.as_deref().map(|list| expected(list, &args.path, &found.root)).transpose()?;
     let control = Control::new(pace(args));

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
-use crate::dovecot::{Dovecot, Storage, User};
+use crate::dovecot::{Dovecot, Format, Packing, Storage, User};
 use crate::imap::Imap;
 use crate::ledger::{Content, Ledger, Way};
 use crate::lmtp::Lmtp;
@@ -21,6 +21,9 @@ const FOLDERS: [&str; 2] = ["Archive", "Sent"];
 const FLAGS: [&str; 6] =
     ["\\Seen", "\\Seen \\Answered", "\\Flagged", "\\Seen $Forwarded", "$Label1 NonJunk", "\\Draft"];
 
+/// Directory of a node's root in which some mailboxes of a dbox store their attachments: its name fits no mailbox.
+pub const ATTACHMENTS: &str = ".attachments";
+
 /// How large a corpus is.
 #[derive(Clone, Copy, Debug)]
 pub struct Shape {
@@ -32,6 +35,8 @@ pub struct Shape {
     pub mailboxes: usize,
     /// Messages handed over to each mailbox.
     pub messages_per_mailbox: usize,
+    /// Format of the mailboxes.
+    pub format: Format,
     /// Decides everything.
     pub seed: u64,
 }
@@ -39,7 +44,8 @@ pub struct Shape {
 impl Default for Shape {
     /// 2,160 messages into 60 mailboxes of 12 shards on 3 nodes.
     fn default() -> Self {
-        Self { nodes: 3, shards_per_node: 4, mailboxes: 60, messages_per_mailbox: 36, seed: 1 }
+        let format = Format::Maildir;
+        Self { nodes: 3, shards_per_node: 4, mailboxes: 60, messages_per_mailbox: 36, format, seed: 1 }
     }
 }
 
@@ -52,7 +58,7 @@ pub struct Corpus {
     pub mailboxes: Vec<Mailbox>,
     /// Messages handed over, those expunged later included.
     pub handed_over: usize,
-    /// What must be in the store.
+    /// What must be in the store, by the names that a Maildir's folders have.
     pub ledger: Ledger,
 }
 
@@ -62,7 +68,7 @@ enum Life {
     /// Plain, in use.
     Plain,
     /// Compressed from the beginning.
-    Compressed,
+    Compressed(Packing),
     /// Plain at first, compressed later.
     CompressedLater,
     /// Plain, mail delivered and never looked at.
@@ -72,7 +78,9 @@ enum Life {
 struct Account {
     mailbox: Mailbox,
     address: String,
+    format: Format,
     life: Life,
+    attachments: Option<PathBuf>,
 }
 
 impl Corpus {
@@ -119,26 +127,33 @@ fn account(folder: &Path, shape: &Shape, number: usize) -> Account {
     let shard = format!("n{node}s{:02}", round % shape.shards_per_node + 1);
     let (domain, user) = (format!("d{}.example.test", number % 4 + 1), format!("user{:03}", number + 1));
     let life = match number % 10 {
-        2 | 7 => Life::Compressed,
+        2 => Life::Compressed(Packing::Gzip),
+        7 if shape.format == Format::Maildir => Life::Compressed(Packing::Gzip),
+        7 => Life::Compressed(Packing::Zstd),
         4 => Life::CompressedLater,
         9 => Life::Untouched,
         _ => Life::Plain,
     };
     let mailbox = Mailbox { root: node_root(folder, node), shard, path: Path::new(&domain).join(&user) };
-    Account { mailbox, address: format!("{user}@{domain}"), life }
+    // One of them has compressed messages.
+    let apart = shape.format != Format::Maildir && matches!(number, 5 | 6 | 12);
+    let attachments = apart.then(|| mailbox.root.join(ATTACHMENTS));
+    Account { mailbox, address: format!("{user}@{domain}"), format: shape.format, life, attachments }
 }
 
 impl Account {
     /// The logins of this mailbox: a second one that compresses for a mailbox that was compressed later.
     fn users(&self) -> Vec<User> {
-        let user = |address: String, storage| User { address, mail: self.mailbox.folder(), storage };
+        let user = |address: String, packing| {
+            let storage = Storage { format: self.format, packing, attachments: self.attachments.clone() };
+            User { address, mail: self.mailbox.folder(), storage }
+        };
         match self.life {
-            Life::Plain | Life::Untouched => vec![user(self.address.clone(), Storage::Maildir)],
-            Life::Compressed => vec![user(self.address.clone(), Storage::MaildirGzip)],
-            Life::CompressedLater => vec![
-                user(self.address.clone(), Storage::Maildir),
-                user(self.later_address(), Storage::MaildirGzip),
-            ],
+            Life::Plain | Life::Untouched => vec![user(self.address.clone(), Packing::Plain)],
+            Life::Compressed(packing) => vec![user(self.address.clone(), packing)],
+            Life::CompressedLater => {
+                vec![user(self.address.clone(), Packing::Plain), user(self.later_address(), Packing::Gzip)]
+            }
         }
     }
 
@@ -146,7 +161,7 @@ impl Account {
     fn later_address(&self) -> String {
         match self.life {
             Life::CompressedLater => format!("gz.{}", self.address),
-            Life::Plain | Life::Compressed | Life::Untouched => self.address.clone(),
+            Life::Plain | Life::Compressed(_) | Life::Untouched => self.address.clone(),
         }
     }
 }

@@ -28,13 +28,50 @@ const MAIL_USER: u32 = 65534;
 /// The password of every user.
 pub const PASSWORD: &str = "lab";
 
-/// How a user's mail is stored.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Storage {
-    /// Maildir, plain files.
+/// A format of mailboxes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Format {
+    /// One file for each message, flags in its name.
     Maildir,
-    /// Maildir, each message a gzip stream.
-    MaildirGzip,
+    /// One file for each message, flags in the index.
+    Sdbox,
+    /// Many messages in each file, found by a map.
+    Mdbox,
+}
+
+impl Format {
+    /// Every format.
+    pub const ALL: [Self; 3] = [Self::Maildir, Self::Sdbox, Self::Mdbox];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Maildir => "maildir",
+            Self::Sdbox => "sdbox",
+            Self::Mdbox => "mdbox",
+        }
+    }
+}
+
+/// How messages are packed when they are saved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Packing {
+    /// As they are.
+    Plain,
+    /// A gzip stream each.
+    Gzip,
+    /// A zstd stream each.
+    Zstd,
+}
+
+/// How a user's mail is stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Storage {
+    /// The format of the mailbox.
+    pub format: Format,
+    /// How what is saved is packed.
+    pub packing: Packing,
+    /// Directory in which attachments of some size are stored apart from their messages, each content once; not of a Maildir.
+    pub attachments: Option<PathBuf>,
 }
 
 /// A user and where its mail is.
@@ -42,7 +79,7 @@ pub enum Storage {
 pub struct User {
     /// Full address, which is the login name.
     pub address: String,
-    /// Folder of the Maildir.
+    /// Folder of the mailbox.
     pub mail: PathBuf,
     /// How it is stored.
     pub storage: Storage,
@@ -67,6 +104,7 @@ impl Dovecot {
         fs::write(folder.path().join("users"), passwd_file(users)).context("write the users")?;
         for user in users {
             prepare_mail_folder(&user.mail)?;
+            user.storage.attachments.as_deref().map(prepare_mail_folder).transpose()?;
         }
         let config = folder.path().join("dovecot.conf");
         fs::write(&config, configuration(folder.path(), &unpacked))
@@ -172,13 +210,18 @@ fn passwd_file(users: &[User]) -> String {
     let owner = mail_owner();
     users.iter().fold(String::new(), |mut file, User { address, mail, storage }| {
         let mail = mail.display();
-        let extra = match storage {
-            Storage::Maildir => "",
-            Storage::MaildirGzip => " userdb_zlib_save=gz userdb_zlib_save_level=6",
+        let format = storage.format.name();
+        let extra = match storage.packing {
+            Packing::Plain => "",
+            Packing::Gzip => " userdb_zlib_save=gz userdb_zlib_save_level=6",
+            Packing::Zstd => " userdb_zlib_save=zstd userdb_zlib_save_level=3",
         };
+        let apart = storage.attachments.as_ref();
+        let apart =
+            apart.map_or(String::new(), |dir| format!(" userdb_mail_attachment_dir={}", dir.display()));
         writeln!(
             file,
-            "{address}:{{PLAIN}}{PASSWORD}:{owner}:{owner}::{mail}::userdb_mail=maildir:{mail}{extra}"
+            "{address}:{{PLAIN}}{PASSWORD}:{owner}:{owner}::{mail}::userdb_mail={format}:{mail}{extra}{apart}"
         )
         .expect("a String takes every write");
         file
@@ -214,6 +257,8 @@ default_login_user = {user}
 first_valid_uid = 1
 mail_plugins = zlib
 mail_fsync = never
+mail_attachment_min_size = 2k
+mail_attachment_fs = sis posix
 hostname = dev.rientro.test
 postmaster_address = postmaster@rientro.test
 lmtp_save_to_detail_mailbox = no
