@@ -98,7 +98,7 @@ fn what_cannot_be_told_is_code_2() {
     let (dir, volume) = volume();
     let (code, _, err) = agent(&["verify"], dir.path());
     assert_eq!(code, Some(2));
-    assert!(err.contains("no Maildir stands within 5 levels below PATH; say where mailboxes are"), "{err}");
+    assert!(err.contains("no mailbox stands within 5 levels below PATH; say where mailboxes are"), "{err}");
     let (code, out, _) = agent(&["verify", "--layout", "{domain}/{user}"], dir.path());
     assert_eq!(
         (code, out.as_str()),

@@ -22,6 +22,7 @@ const EXTENSION_INTRO: u32 = 0x40;
 const EXTENSION_RESET: u32 = 0x80;
 const EXTENSION_HEADER: u32 = 0x100;
 const EXTENSION_RECORD: u32 = 0x200;
+const KEYWORD_UPDATE: u32 = 0x400;
 const EXTENSION_INCREASE: u32 = 0x1000;
 const UID_UPDATE: u32 = 0x4000;
 const EXTENSION_HEADER_32: u32 = 0x1_0000;
@@ -123,6 +124,7 @@ impl Replay<'_> {
             EXTENSION_HEADER_32 => self.update_extension(body, 4),
             EXTENSION_RECORD => self.update_records(body),
             EXTENSION_INCREASE => return self.increase(body),
+            KEYWORD_UPDATE => self.have_keywords(),
             EXPUNGE => self.expunge(body.chunks_exact(8).map(|b| (u32_at(b, 0), u32_at(b, 4))), external),
             EXPUNGE_GUID => {
                 self.expunge(body.chunks_exact(20).map(|b| (u32_at(b, 0), u32_at(b, 0))), external);
@@ -173,16 +175,18 @@ impl Replay<'_> {
             let (id, reset_id) = (u32_at(intro, 0), u32_at(intro, 4));
             let name_bytes = usize::from(u16_at(intro, 18));
             let name = body.get(INTRO_BYTES..INTRO_BYTES + name_bytes).ok_or("an extension's name is cut")?;
-            let known = if id == u32::MAX {
-                self.table.extensions.iter().position(|extension| extension.name == name)
-            } else {
-                let number = usize::try_from(id).ok().filter(|number| *number < self.table.extensions.len());
-                Some(number.ok_or("the log speaks of an extension that the index does not have")?)
-            };
-            let number = match known {
-                Some(number) => number,
-                None if name.is_empty() => return Err("an extension without a name"),
-                None => self.table.introduce(name, reset_id),
+            let known = self.table.extensions.iter().position(|extension| extension.name == name);
+            let number = match (id, known) {
+                (u32::MAX, Some(number)) => number,
+                (u32::MAX, None) if name.is_empty() => return Err("an extension without a name"),
+                (u32::MAX, None) => self.table.introduce(name, reset_id),
+                (id, _) if (id as usize) < self.table.extensions.len() => id as usize,
+                // Whoever asks for no extension loses nothing by it.
+                _ => {
+                    self.table.unclear |= !self.table.columns.is_empty();
+                    self.extension = None;
+                    return Ok(());
+                }
             };
             let outdated = self.table.extensions[number].reset_id != reset_id;
             let record_bytes = usize::from(u16_at(intro, 12));
@@ -190,6 +194,14 @@ impl Replay<'_> {
             body = body.get((INTRO_BYTES + name_bytes).next_multiple_of(4)..).unwrap_or(&[]);
         }
         Ok(())
+    }
+
+    /// The first keyword makes an extension of their own, which the log introduces nowhere.
+    fn have_keywords(&mut self) {
+        const KEYWORDS: &[u8] = b"keywords";
+        if self.table.extensions.iter().all(|extension| extension.name != KEYWORDS) {
+            self.table.introduce(KEYWORDS, 0);
+        }
     }
 
     fn reset(&mut self, body: &[u8]) {
@@ -351,8 +363,20 @@ pub(crate) mod tests {
             (&[8, 0][..], &[0, 0][..], &[0; 4][..])
         );
 
-        push_intro(&mut log, 5, 0, b"");
-        assert!(replayed(&log, 0).is_err(), "an extension that is not there");
+        let mut later = log.clone();
+        push_intro(&mut later, 5, 0, b"");
+        assert!(replayed(&later, 0).unwrap().unclear, "an extension that is not there");
+        let mut nothing_wanted = Table::default();
+        replay(&mut nothing_wanted, &later, &header(&later).unwrap(), 0).unwrap();
+        assert!(!nothing_wanted.unclear);
+
+        // A keyword makes an extension that is introduced nowhere, and takes the next number.
+        push(&mut log, KEYWORD_UPDATE, &[0; 12]);
+        push_intro(&mut log, u32::MAX, 0, b"late");
+        push_intro(&mut log, 3, 0, b"");
+        let table = replayed(&log, 0).unwrap();
+        let names: Vec<_> = table.extensions.iter().map(|extension| &extension.name[..]).collect();
+        assert_eq!((names, table.unclear), (vec![&b"cache"[..], b"ref", b"keywords", b"late"], false));
     }
 
     #[test]
