@@ -31,6 +31,8 @@ struct Screen {
     /// Pictures begun by going up to the top of the one before, and by clearing all.
     redrawn: usize,
     cleared: usize,
+    /// The size has changed, and what comes may be drawn for the one before.
+    outdated: bool,
     /// Bytes of a sequence that is not complete.
     pending: Vec<u8>,
 }
@@ -45,12 +47,15 @@ impl Screen {
             scrolled: Vec::new(),
             redrawn: 0,
             cleared: 0,
+            outdated: false,
             pending: Vec::new(),
         }
     }
 
-    /// Fewer or more rows and columns: what does not fit is cut off.
+    /// Fewer or more rows and columns: what does not fit is cut off. So is what was drawn for the size before and is still on
+    /// its way, until the screen is cleared.
     fn resize(&mut self, columns: u16, rows: u16) {
+        self.outdated = true;
         self.columns = columns.into();
         self.rows.resize(rows.into(), String::new());
         for row in &mut self.rows {
@@ -79,18 +84,24 @@ impl Screen {
         match character {
             '\r' => self.cursor.1 = 0,
             '\n' if self.cursor.0 + 1 == self.rows.len() => {
-                self.scrolled.push(self.rows.remove(0));
+                let gone = self.rows.remove(0);
                 self.rows.push(String::new());
+                if !self.outdated {
+                    self.scrolled.push(gone);
+                }
             }
             '\n' => self.cursor.0 += 1,
             control if control.is_control() => panic!("{control:?} is sent to the terminal"),
             shown => {
                 let (row, column) = self.cursor;
-                assert!(
-                    column < self.columns,
-                    "a line is longer than the terminal is wide: {:?}",
-                    self.rows[row]
-                );
+                if column >= self.columns {
+                    assert!(
+                        self.outdated,
+                        "a line is longer than the terminal is wide: {:?}",
+                        self.rows[row]
+                    );
+                    return;
+                }
                 let mut line: Vec<char> = self.rows[row].chars().collect();
                 line.resize(line.len().max(column + 1), ' ');
                 line[column] = shown;
@@ -107,6 +118,7 @@ impl Screen {
             "[?25h" => self.cursor_shown = true,
             "[H" => self.cursor = (0, 0),
             "[2J" => {
+                self.outdated = false;
                 self.rows.fill(String::new());
                 self.cleared += 1;
             }
