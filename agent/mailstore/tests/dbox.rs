@@ -8,6 +8,7 @@ use std::fs::{self, File};
 use std::path::Path;
 
 use rientro_types::{Finding, FindingKind as Kind, Level, Outcome, Ppm};
+use sha1::{Digest as _, Sha1};
 use store::dbox::{ATTACHMENT, FILE_HEADER, Mdbox, Sdbox, framed};
 use store::{Store, gzip, log_header, log_record, message, overwrite};
 
@@ -194,6 +195,26 @@ fn a_size_that_the_map_has_otherwise_is_seen() {
     let (_, findings) = store.verify();
     assert_eq!(kinds(&findings), [Kind::MapMismatch]);
     assert!(findings[0].detail.starts_with("at "), "{}", findings[0].detail);
+}
+
+/// A mailbox that was brought from Maildir has the names of its files for GUIDs, and its index the ends of their SHA-1.
+#[test]
+fn guids_of_other_formats_are_compared_by_what_the_index_has_of_them() {
+    let text = |number: u32| format!("1700000000.M{number:0>19}P");
+    let hashed = move |number| Sha1::digest(text(number))[4..].try_into().unwrap();
+    let brought = |m: &Mdbox| {
+        m.rename(text);
+        m.folder_with("INBOX", &[1, 2, 3, 4], hashed);
+        m.folder_with("Archive", &[1], hashed);
+    };
+    assert_eq!(mdbox(brought), []);
+    let swapped = |m: &Mdbox| {
+        brought(m);
+        m.folder_with("INBOX", &[1, 2, 3, 4], |number| hashed(if number < 3 { 3 - number } else { number }));
+    };
+    assert_eq!(mdbox(swapped), [Kind::GuidMismatch; 2]);
+    let unknown = |m: &Mdbox| m.folder_with("Archive", &[1], |_| [0; 16]);
+    assert_eq!(mdbox(unknown), [], "a copy whose GUID was not known");
 }
 
 #[test]

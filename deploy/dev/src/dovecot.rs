@@ -133,6 +133,29 @@ impl Dovecot {
         Ok(imap)
     }
 
+    /// Copies the mail of a user into another format in the folder `to`, as `doveadm backup` does for a migration.
+    ///
+    /// # Errors
+    /// When the folder cannot be made or the copy fails.
+    pub fn back_up(&self, address: &str, format: Format, to: &Path) -> Result<()> {
+        prepare_mail_folder(to)?;
+        let (unpacked, config) = (servers::dovecot()?, self.folder.path().join("dovecot.conf"));
+        let mut command = Command::new(unpacked.join("usr/bin/doveconf"));
+        command.args(["-f", "service=doveadm", "-c"]).arg(&config);
+        command.arg("-e").arg(unpacked.join("usr/bin/doveadm")).arg("-c").arg(&config);
+        // The separator of a dbox, which a Maildir has to be read with.
+        command.args(["-o", "namespace/inbox/separator=/", "backup", "-u", address]).arg(format!(
+            "{}:{}",
+            format.name(),
+            to.display()
+        ));
+        command.env("LD_LIBRARY_PATH", library_path(&unpacked)).stdin(Stdio::null());
+        let output = command.output().context("start doveadm")?;
+        let said = String::from_utf8_lossy(&output.stderr);
+        ensure!(output.status.success(), "doveadm backup of {address} failed ({}): {said}", output.status);
+        Ok(())
+    }
+
     /// Stops it and waits until every process has ended and written what it had to.
     ///
     /// # Errors

@@ -7,7 +7,7 @@ use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
 use rientro_dev::corpus::{ATTACHMENTS, Corpus, Shape};
-use rientro_dev::dovecot::Format;
+use rientro_dev::dovecot::{Dovecot, Format, Packing, Storage, User};
 use rientro_dev::store;
 use rientro_mailstore::{Control, Layout, Task, verify};
 use rientro_types::{FindingKind as Kind, Level, Outcome, Ppm};
@@ -171,6 +171,47 @@ fn faults_of_an_mdbox_are_seen() {
     let folder_lost = found(&|c| fs::remove_dir_all(c.join("mailboxes/Archive")));
     assert_eq!(folder_lost, set(&[Kind::ReferenceMismatch]));
     assert_eq!(found(&|c| fs::remove_dir_all(c.join("storage"))), set(&[Kind::DirectoryMissing]));
+}
+
+fn user(address: &str, mail: PathBuf, format: Format) -> User {
+    let storage = Storage { format, packing: Packing::Plain, attachments: None };
+    User { address: address.to_owned(), mail, storage }
+}
+
+/// Findings in the one mailbox `d/u` below a root, and how many messages it has.
+fn found_in(root: &Path) -> (u64, Vec<String>) {
+    let layout = Layout::whole("{domain}/{user}", "s").expect("the layout parses");
+    let mut found = Vec::new();
+    (verify_one(&layout, root, "", &mut found), found)
+}
+
+/// Messages that were brought from Maildir keep their GUIDs, which there are the names of files.
+#[test]
+fn mailboxes_brought_from_maildir_are_clean() {
+    let folder = tempfile::tempdir().expect("a folder for the stores");
+    let place = |name: &str| folder.path().join(name).join("d/u");
+    let brought = [(Format::Sdbox, "sdbox"), (Format::Mdbox, "mdbox")];
+    let mut users = vec![user("old@d", place("maildir"), Format::Maildir)];
+    users.extend(brought.map(|(format, name)| user(&format!("{name}@d"), place(name), format)));
+    let dovecot = Dovecot::start(&users).expect("Dovecot starts");
+    let mut lmtp = dovecot.lmtp().expect("LMTP answers");
+    for number in 0..5 {
+        let message = format!("From: a@d\nSubject: {number}\n\nhello {number}\n");
+        lmtp.deliver("a@d", "old@d", message.as_bytes()).expect("the message is taken");
+    }
+    for (format, name) in brought {
+        dovecot.back_up("old@d", format, &place(name)).expect("the mail is copied");
+        assert_eq!(found_in(&folder.path().join(name)), (5, Vec::new()), "{format:?}");
+        let mut imap = dovecot.imap(&format!("{name}@d")).expect("IMAP answers");
+        imap.create("Archive").expect("the folder is made");
+        imap.select("INBOX").expect("INBOX is there");
+        imap.copy_to(2, "Archive").expect("the message is copied");
+        imap.move_to(3, "Archive").expect("the message is moved");
+        imap.logout().expect("the session ends");
+    }
+    dovecot.stop().expect("Dovecot stops");
+    assert_eq!(found_in(&folder.path().join("sdbox")), (6, Vec::new()), "a copy is a file of its own");
+    assert_eq!(found_in(&folder.path().join("mdbox")), (5, Vec::new()), "a copy is a reference");
 }
 
 /// In a mailbox whose messages are compressed, what the streams show is seen as well.

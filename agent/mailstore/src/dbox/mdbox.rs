@@ -44,6 +44,9 @@ const OF_FOLDER: [Wanted; 2] = [
     Wanted { name: "guid", record_bytes: 16, header_bytes: 0 },
 ];
 
+/// What an index has where Dovecot did not know the GUID: for a copy of a message that has none in its folder's index.
+const NO_GUID: [u8; 16] = [0; 16];
+
 /// An mdbox at which the walk is.
 #[derive(Default)]
 pub(crate) struct Mdbox {
@@ -408,9 +411,8 @@ impl Mdbox {
                 continue;
             };
             map.rows[at].references += 1;
-            if let (true, Some(guid)) = (known.has(1), map.rows[at].guid)
-                && known.cell(1, row) != guid
-            {
+            let guid = known.cell(1, row);
+            if map.rows[at].guid.is_some_and(|stored| guid != stored && guid != NO_GUID) {
                 notes.begin_message();
                 let uid = known.uids()[row];
                 let detail =

@@ -158,6 +158,11 @@ impl Mdbox {
 
     /// Writes a folder that refers to these messages of the map.
     pub(crate) fn folder(&self, name: &str, messages: &[u32]) {
+        self.folder_with(name, messages, guid);
+    }
+
+    /// The same with these GUIDs in its index.
+    pub(crate) fn folder_with(&self, name: &str, messages: &[u32], guid: impl Fn(u32) -> [u8; 16]) {
         let files = self.0.join("mailboxes").join(name).join("dbox-Mails");
         fs::create_dir_all(&files).unwrap();
         let uids: Vec<u32> = (1..).take(messages.len()).collect();
@@ -190,10 +195,26 @@ impl Mdbox {
         });
     }
 
+    /// Gives every message another GUID of 32 characters.
+    pub(crate) fn rename(&self, text: impl Fn(u32) -> String) {
+        for (file, messages) in [("m.1", [1, 2]), ("m.2", [3, 4])] {
+            self.rewrite(file, |bytes| {
+                for number in messages {
+                    let at = memchr::memmem::find(bytes, hex(&guid(number)).as_bytes()).unwrap();
+                    bytes[at..at + 32].copy_from_slice(text(number).as_bytes());
+                }
+            });
+        }
+    }
+
     fn rewrite_last(&self, change: impl FnOnce(&mut Vec<u8>)) {
-        let mut bytes = fs::read(self.at("m.2")).unwrap();
+        self.rewrite("m.2", change);
+    }
+
+    fn rewrite(&self, file: &str, change: impl FnOnce(&mut Vec<u8>)) {
+        let mut bytes = fs::read(self.at(file)).unwrap();
         change(&mut bytes);
-        fs::write(self.at("m.2"), bytes).unwrap();
+        fs::write(self.at(file), bytes).unwrap();
     }
 
     /// A path in the storage.
