@@ -94,7 +94,7 @@ fn extensions(rest: &[u8], layout: &Layout, table: &mut Table) -> Result<Vec<Fie
             return Err("an extension does not fit into the records");
         }
         let extension = table.introduce(name, u32_at(intro, 4));
-        if let Some(column) = table.extensions[extension].column {
+        if let Some(column) = extension.and_then(|extension| table.extensions[extension].column) {
             table.columns[column].set_header(0, data);
             // Where nothing is said of each message the place may be anything.
             fields.push(Field { column, at: if bytes == 0 { 0 } else { offset }, bytes });

@@ -13,6 +13,10 @@ pub(crate) const HEADER_BYTES: usize = 40;
 /// Longest log that is read; Dovecot rotates at 1 MiB, one huge transaction may make it longer.
 pub(crate) const LOG_BYTES_MAX: u64 = 16 << 20;
 
+/// Most resets of what is asked for that are followed in one log. Dovecot makes one with each rebuild, and each touches every
+/// message.
+const RESETS_MAX: u32 = 256;
+
 /// Kinds of record (Dovecot's `mail-transaction-log.h`).
 const TYPE_MASK: u32 = 0x0fff_ffff;
 const EXTERNAL: u32 = 0x1000_0000;
@@ -80,7 +84,7 @@ pub(crate) fn replay(
     if at > log.len() {
         return Err("index is ahead of its log");
     }
-    let mut replay = Replay { table, extension: None, gone: Vec::new() };
+    let mut replay = Replay { table, extension: None, resets: 0, gone: Vec::new() };
     while at < log.len() {
         let Some(size) = log.get(at..at + 4).and_then(committed_size) else { break };
         if size < 8 || size > log.len() - at {
@@ -99,6 +103,8 @@ struct Replay<'t> {
     table: &'t mut Table,
     /// The extension that updates are for; `None` where what was introduced is not to be changed.
     extension: Option<Current>,
+    /// Resets of what is asked for.
+    resets: u32,
     /// Ranges that were removed.
     gone: Vec<(u32, u32)>,
 }
@@ -129,7 +135,9 @@ impl Replay<'_> {
             EXPUNGE_GUID => {
                 self.expunge(body.chunks_exact(20).map(|b| (u32_at(b, 0), u32_at(b, 0))), external);
             }
-            UID_UPDATE => self.table.unclear = true,
+            UID_UPDATE => {
+                self.table.unclear = Some("its log gives messages other UIDs, which is not followed");
+            }
             _ => {}
         }
         Ok(())
@@ -177,20 +185,20 @@ impl Replay<'_> {
             let name = body.get(INTRO_BYTES..INTRO_BYTES + name_bytes).ok_or("an extension's name is cut")?;
             let known = self.table.extensions.iter().position(|extension| extension.name == name);
             let number = match (id, known) {
-                (u32::MAX, Some(number)) => number,
+                (u32::MAX, Some(number)) => Some(number),
                 (u32::MAX, None) if name.is_empty() => return Err("an extension without a name"),
                 (u32::MAX, None) => self.table.introduce(name, reset_id),
-                (id, _) if (id as usize) < self.table.extensions.len() => id as usize,
-                // Whoever asks for no extension loses nothing by it.
+                (id, _) if (id as usize) < self.table.extensions.len() => Some(id as usize),
                 _ => {
-                    self.table.unclear |= !self.table.columns.is_empty();
-                    self.extension = None;
-                    return Ok(());
+                    self.table.lose_extensions("its log speaks of an extension that is not there");
+                    None
                 }
             };
-            let outdated = self.table.extensions[number].reset_id != reset_id;
-            let record_bytes = usize::from(u16_at(intro, 12));
-            self.extension = Some(Current { number, record_bytes, outdated });
+            self.extension = number.map(|number| Current {
+                number,
+                record_bytes: usize::from(u16_at(intro, 12)),
+                outdated: self.table.extensions[number].reset_id != reset_id,
+            });
             body = body.get((INTRO_BYTES + name_bytes).next_multiple_of(4)..).unwrap_or(&[]);
         }
         Ok(())
@@ -210,9 +218,12 @@ impl Replay<'_> {
         let extension = &mut self.table.extensions[current.number];
         extension.reset_id = reset_id;
         current.outdated = false;
-        if let (Some(column), false) = (extension.column, preserve) {
-            self.table.columns[column].clear();
+        let Some(column) = extension.column.filter(|_| !preserve) else { return };
+        self.resets += 1;
+        if self.resets > RESETS_MAX {
+            return self.table.lose_extensions("more resets of extensions than are looked at");
         }
+        self.table.columns[column].clear();
     }
 
     /// The wanted column of the extension that was introduced last, and the size of its records.
@@ -365,10 +376,10 @@ pub(crate) mod tests {
 
         let mut later = log.clone();
         push_intro(&mut later, 5, 0, b"");
-        assert!(replayed(&later, 0).unwrap().unclear, "an extension that is not there");
+        assert!(replayed(&later, 0).unwrap().unclear.is_some(), "an extension that is not there");
         let mut nothing_wanted = Table::default();
         replay(&mut nothing_wanted, &later, &header(&later).unwrap(), 0).unwrap();
-        assert!(!nothing_wanted.unclear);
+        assert_eq!(nothing_wanted.unclear, None);
 
         // A keyword makes an extension that is introduced nowhere, and takes the next number.
         push(&mut log, KEYWORD_UPDATE, &[0; 12]);
@@ -376,7 +387,29 @@ pub(crate) mod tests {
         push_intro(&mut log, 3, 0, b"");
         let table = replayed(&log, 0).unwrap();
         let names: Vec<_> = table.extensions.iter().map(|extension| &extension.name[..]).collect();
-        assert_eq!((names, table.unclear), (vec![&b"cache"[..], b"ref", b"keywords", b"late"], false));
+        assert_eq!((names, table.unclear), (vec![&b"cache"[..], b"ref", b"keywords", b"late"], None));
+    }
+
+    /// However much a log introduces and resets, no more is looked at than what Dovecot could have written.
+    #[test]
+    fn extensions_and_resets_are_bounded() {
+        let mut log = build_header(5, 1, 0);
+        let body: Vec<u8> = (0..500_000_u32)
+            .flat_map(|name| {
+                let fixed = [u32::MAX, 0, 0, 0x0002_0002, 0x0004_0000].map(u32::to_le_bytes).concat();
+                [fixed, name.to_le_bytes().to_vec()].concat()
+            })
+            .collect();
+        push(&mut log, EXTENSION_INTRO, &body);
+        assert!(replayed(&log, 0).unwrap().unclear.is_some());
+
+        let mut log = build_header(5, 1, 0);
+        push_append(&mut log, &(1..=100_000).collect::<Vec<_>>());
+        push_intro(&mut log, u32::MAX, 0, b"ref");
+        (0..RESETS_MAX).for_each(|id| push(&mut log, EXTENSION_RESET, &words(&[id, 0])));
+        assert_eq!(replayed(&log, 0).unwrap().unclear, None);
+        (0..500_000).for_each(|id| push(&mut log, EXTENSION_RESET, &words(&[id, 0])));
+        assert!(replayed(&log, 0).unwrap().unclear.is_some());
     }
 
     #[test]
@@ -393,7 +426,7 @@ pub(crate) mod tests {
         assert_eq!([1, 2, 5, 6].map(|uid| held.meets(uid)), [true, false, false, false]);
         assert_eq!((held.not_met(), state.held().not_met(), state.len()), (None, Some((1, 1)), 2));
         push(&mut log, UID_UPDATE, &[0; 8]);
-        assert!(replayed(&log, 0).unwrap().unclear);
+        assert!(replayed(&log, 0).unwrap().unclear.is_some());
     }
 
     #[test]

@@ -72,7 +72,7 @@ impl Place<'_> {
         }
         let log = self.read_log(self.index.log, notes)?;
         match log::header(&log).and_then(|header| self.join_log(index, &log, &header, wanted, notes)) {
-            Ok(known) => known.filter(|known| !known.unclear),
+            Ok(known) => known.filter(|known| known.unclear.is_none()),
             Err(fault) => {
                 notes.add(FindingKind::IndexMalformed, path, fault);
                 None

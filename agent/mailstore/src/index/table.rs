@@ -3,6 +3,10 @@
 //! Kept are 4 bytes for the UID of each message and as many bytes as are asked for of each extension. Everything else of a
 //! record (flags, other extensions) is passed over.
 
+/// Most extensions of an index that are told apart. Dovecot and its plugins have some thirty; each that is introduced is looked for
+/// among all.
+pub(crate) const EXTENSIONS_MAX: usize = 256;
+
 /// An extension that a reader asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Wanted {
@@ -88,8 +92,8 @@ pub(crate) struct Table {
     pub(super) extensions: Vec<Extension>,
     /// Ranges whose expunge was asked for and may or may not have happened; after a replay ascending, none touching another.
     asked: Vec<(u32, u32)>,
-    /// The replay met something after which UIDs cannot be told.
-    pub(crate) unclear: bool,
+    /// Something was met after which nothing of this can be told, and what.
+    pub(crate) unclear: Option<&'static str>,
 }
 
 impl Table {
@@ -151,14 +155,25 @@ impl Table {
         &self.columns[column].header
     }
 
-    /// Adds an extension of the index; gives its number there.
-    pub(super) fn introduce(&mut self, name: &[u8], reset_id: u32) -> usize {
+    /// Nothing can be told any more of what is asked for of extensions. Whoever asks for none loses nothing by it.
+    pub(super) fn lose_extensions(&mut self, why: &'static str) {
+        if !self.columns.is_empty() {
+            self.unclear.get_or_insert(why);
+        }
+    }
+
+    /// Adds an extension of the index; gives its number there, unless nobody asks for extensions or there are too many.
+    pub(super) fn introduce(&mut self, name: &[u8], reset_id: u32) -> Option<usize> {
+        if self.columns.is_empty() || self.extensions.len() == EXTENSIONS_MAX {
+            self.lose_extensions("more extensions than are looked at");
+            return None;
+        }
         let column = self.columns.iter().position(|column| column.wanted.name.as_bytes() == name);
         if let Some(column) = column {
             self.columns[column].present = true;
         }
         self.extensions.push(Extension { name: name.to_vec(), reset_id, column });
-        self.extensions.len() - 1
+        Some(self.extensions.len() - 1)
     }
 
     /// Adds a message; its UID must be above all others.
@@ -271,7 +286,7 @@ mod tests {
     fn rows_keep_their_cells_when_others_go() {
         let mut table = Table::keeping(&[NUMBER]);
         let extension = table.introduce(b"ref", 0);
-        assert_eq!((extension, table.introduce(b"cache", 0), table.has(0)), (0, 1, true));
+        assert_eq!((extension, table.introduce(b"cache", 0), table.has(0)), (Some(0), Some(1), true));
         for uid in 1..=6 {
             table.push(uid);
             table.columns[0].set(usize::try_from(uid).unwrap() - 1, &[u8::try_from(uid).unwrap(); 4]);
@@ -281,6 +296,18 @@ mod tests {
         let cells: Vec<_> = (0..table.len()).map(|row| table.cell(0, row)).collect();
         assert_eq!(cells, [[1, 1], [4, 4], [6, 6]]);
         assert_eq!((table.row(4), table.row(5)), (Some(1), None));
+    }
+
+    #[test]
+    fn extensions_are_bounded() {
+        let mut table = Table::keeping(&[NUMBER]);
+        for number in 0..EXTENSIONS_MAX {
+            assert_eq!(table.introduce(format!("x{number}").as_bytes(), 0), Some(number));
+        }
+        assert_eq!((table.unclear, table.introduce(b"ref", 0)), (None, None));
+        assert!(table.unclear.is_some());
+        let mut nothing_wanted = Table { extensions: table.extensions, ..Table::default() };
+        assert_eq!((nothing_wanted.introduce(b"ref", 0), nothing_wanted.unclear), (None, None));
     }
 
     #[test]
