@@ -217,6 +217,62 @@ fn guids_of_other_formats_are_compared_by_what_the_index_has_of_them() {
     assert_eq!(mdbox(unknown), [], "a copy whose GUID was not known");
 }
 
+/// What a change to a mailbox of each format makes the verifier say.
+fn outcome(mdbox: bool, change: &dyn Fn(&Path)) -> (Outcome, Vec<Kind>) {
+    let store = Store::new();
+    let place = store.dir.path().join("ex.org/anna");
+    if mdbox {
+        Mdbox::new(&place);
+    } else {
+        Sdbox::new(&place);
+    }
+    change(&place);
+    let (report, findings) = store.verify();
+    (report.verdict.outcome, kinds(&findings))
+}
+
+/// The places of indexes: whether they are of an mdbox, and their paths without `.index`.
+const INDEXES: [(bool, &str); 3] = [
+    (false, "mailboxes/INBOX/dbox-Mails/dovecot"),
+    (true, "mailboxes/INBOX/dbox-Mails/dovecot"),
+    (true, "storage/dovecot.map"),
+];
+
+#[test]
+fn a_directory_in_the_place_of_an_index_is_no_clean_mailbox() {
+    for (mdbox, index) in INDEXES {
+        for name in ["index", "index.log", "index.log.2", "index.cache"] {
+            let covered = |mailbox: &Path| {
+                let path = mailbox.join(format!("{index}.{name}"));
+                fs::remove_file(&path).ok();
+                fs::create_dir(&path).unwrap();
+            };
+            let (outcome, kinds) = outcome(mdbox, &covered);
+            assert_eq!(
+                (outcome, &kinds[..]),
+                (Outcome::Damaged, &[Kind::IndexMalformed][..]),
+                "{index} {name}"
+            );
+        }
+    }
+}
+
+#[test]
+fn an_index_that_cannot_tell_is_no_clean_mailbox() {
+    let unreadable = (Outcome::Unreadable, vec![Kind::FileUnreadable]);
+    for (mdbox, index) in INDEXES {
+        let big_endian = |mailbox: &Path| overwrite(&mailbox.join(format!("{index}.index")), 12, &[0]);
+        assert_eq!(outcome(mdbox, &big_endian), unreadable, "{index}");
+        let log = |record: Vec<u8>| {
+            let log = [log_header(1, 0), record].concat();
+            move |mailbox: &Path| fs::write(mailbox.join(format!("{index}.index.log")), &log).unwrap()
+        };
+        assert_eq!(outcome(mdbox, &log(log_record(0x4000, &[1, 9]))), unreadable, "{index}: other UIDs");
+        let unknown_extension = log_record(0x40, &[77, 0, 0, 0x0002_0002, 0]);
+        assert_eq!(outcome(mdbox, &log(unknown_extension)), unreadable, "{index}: an unknown extension");
+    }
+}
+
 #[test]
 fn marks_of_two_formats_are_no_guess() {
     let store = Store::new();

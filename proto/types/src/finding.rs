@@ -59,7 +59,7 @@ finding_kinds! {
     ZeroBlock = 6, "zero-block", Damage;
     /// A multipart message ends without its closing boundary.
     MimeTruncated = 7, "mime-truncated", Damage;
-    /// A message or index file could not be read (EIO, EACCES and the like).
+    /// A message or index file could not be read (EIO, EACCES and the like), or the only index of a folder cannot be told from.
     FileUnreadable = 8, "file-unreadable", Unreadable;
     /// A directory could not be listed.
     DirectoryUnreadable = 9, "directory-unreadable", Unreadable;

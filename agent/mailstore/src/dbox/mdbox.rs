@@ -18,7 +18,7 @@ use crate::control::Stopped;
 use crate::faults::{directory_fault, error_name, open_fault};
 use crate::fsys::{self, Entry, Kind, Listed, Names};
 use crate::index::file::u32_at;
-use crate::index::place::{FOLDER_INDEX, IndexName, Place};
+use crate::index::place::{FOLDER_INDEX, IndexName, Place, Witness};
 use crate::index::table::{Table, Wanted};
 use crate::mailbox::{Directory, Format, join, state};
 use crate::tools::Tools;
@@ -30,6 +30,7 @@ const MAP_INDEX: IndexName = IndexName {
     file: c"dovecot.map.index",
     log: c"dovecot.map.index.log",
     older_log: c"dovecot.map.index.log.2",
+    cache: c"dovecot.map.index.cache",
 };
 
 /// What the map says of each message: file id, offset and size of 4 bytes each, and the number of references.
@@ -191,8 +192,14 @@ impl Mdbox {
         if notes.depth == Depth::Stat {
             return Ok(());
         }
-        let index = Place { dir: dir.as_fd(), names: &names, path: STORAGE, index: MAP_INDEX };
-        self.map = index.load(&OF_MAP, notes).map(Map::new);
+        let index = Place {
+            dir: dir.as_fd(),
+            names: &names,
+            path: STORAGE,
+            index: MAP_INDEX,
+            witness: Witness::Alone,
+        };
+        self.map = index.load(&OF_MAP, notes)?.map(Map::new);
         let files = files_of(&names);
         if !index.is_there() {
             index.note_missing(&format!("{} files of messages", files.len()), notes);
@@ -393,12 +400,18 @@ impl Mdbox {
     }
 
     fn check_folder(&mut self, place: &Directory<'_>, notes: &mut Notes<'_>) -> Result<(), Stopped> {
-        let index = Place { dir: place.dir, names: place.names, path: place.path, index: FOLDER_INDEX };
+        let index = Place {
+            dir: place.dir,
+            names: place.names,
+            path: place.path,
+            index: FOLDER_INDEX,
+            witness: Witness::Alone,
+        };
         if !index.is_there() {
             index.note_missing("nobody knows which messages are in it", notes);
             return Ok(());
         }
-        let Some(known) = index.load(&OF_FOLDER, notes) else {
+        let Some(known) = index.load(&OF_FOLDER, notes)? else {
             self.uncounted = true;
             return Ok(());
         };

@@ -7,7 +7,7 @@ use super::{ALTERNATIVE, is_files, numbered};
 use crate::control::Stopped;
 use crate::faults::{error_name, open_fault};
 use crate::fsys::{self, Entry, Kind};
-use crate::index::place::{FOLDER_INDEX, Place};
+use crate::index::place::{FOLDER_INDEX, Place, Witness};
 use crate::index::table::{Table, Wanted};
 use crate::mailbox::{Directory, Format, join};
 use crate::tools::Tools;
@@ -53,8 +53,14 @@ impl Sdbox {
         tools: &mut Tools,
         notes: &mut Notes<'_>,
     ) -> Result<(), Stopped> {
-        let index = Place { dir: place.dir, names: place.names, path: place.path, index: FOLDER_INDEX };
-        let known = index.load(&WANTED, notes);
+        let index = Place {
+            dir: place.dir,
+            names: place.names,
+            path: place.path,
+            index: FOLDER_INDEX,
+            witness: Witness::Alone,
+        };
+        let known = index.load(&WANTED, notes)?;
         if known.as_ref().is_some_and(|known| known.has(0)) {
             if !std::mem::replace(&mut self.is_mdbox, true) {
                 let detail = "the folders' indexes are those of an mdbox";

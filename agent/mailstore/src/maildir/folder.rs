@@ -22,7 +22,7 @@ use crate::content::sizes::Sizes;
 use crate::control::Stopped;
 use crate::faults::{error_name, io_name, open_fault};
 use crate::fsys::{self, Entry, Kind, Listed, Names};
-use crate::index::place::{FOLDER_INDEX, Place};
+use crate::index::place::{FOLDER_INDEX, Place, Witness};
 use crate::index::table::{Held, Table};
 use crate::mailbox::{self, join};
 use crate::tools::Tools;
@@ -128,8 +128,14 @@ impl<'a> Folder<'a> {
 
     /// Compares uidlist, index and files.
     fn check_uids(&self, notes: &mut Notes<'_>) -> Result<Listings, Stopped> {
-        let index = Place { dir: self.dir, names: self.names, path: self.path, index: FOLDER_INDEX };
-        let known = index.load(&[], notes);
+        let index = Place {
+            dir: self.dir,
+            names: self.names,
+            path: self.path,
+            index: FOLDER_INDEX,
+            witness: Witness::OfSeveral,
+        };
+        let known = index.load(&[], notes)?;
         match self.find(b"dovecot-uidlist") {
             Some(Kind::File) => self.compare(known.as_ref(), notes),
             Some(kind) => {
