@@ -274,6 +274,28 @@ fn an_index_that_cannot_tell_is_no_clean_mailbox() {
 }
 
 #[test]
+fn a_message_that_is_longer_than_is_looked_at_is_not_called_damaged() {
+    let bytes = 700_u64 << 20;
+    let long = |path: &Path| {
+        let path = path.join("mailboxes/INBOX/dbox-Mails/u.1");
+        let start = [FILE_HEADER, format!("\x01\x02N          {bytes:016X}\n").as_bytes()].concat();
+        fs::write(&path, &start).unwrap();
+        overwrite(&path, start.len() as u64 + bytes, b"\n\x01\x03\nR1\n\n");
+    };
+    assert_eq!(outcome(false, &long), (Outcome::Unreadable, vec![Kind::LimitReached]));
+}
+
+#[test]
+fn a_file_of_headers_alone_is_given_up() {
+    let headers = |m: &Mdbox| {
+        let mut bytes = FILE_HEADER.to_vec();
+        (0..70_000).for_each(|_| bytes.extend(b"\x01\x02N          0000000000000000\n"));
+        fs::write(m.at("m.3"), bytes).unwrap();
+    };
+    assert_eq!(mdbox(headers), [Kind::LimitReached, Kind::UnmappedMessage]);
+}
+
+#[test]
 fn marks_of_two_formats_are_no_guess() {
     let store = Store::new();
     let anna = Sdbox::new(&store.dir.path().join("ex.org/anna"));

@@ -14,11 +14,11 @@ use rientro_types::FindingKind;
 use rustix::io::Errno;
 use sha1::{Digest as _, Sha1};
 
-use super::window::Window;
+use super::window::{WINDOW_BYTES, Window};
 use crate::content::judge::Spot;
 use crate::content::plain::PlainScan;
 use crate::control::{Control, Stopped};
-use crate::faults::error_name;
+use crate::faults::{error_name, open_fault};
 use crate::fsys::{self, Kind};
 use crate::verify::Notes;
 
@@ -193,7 +193,7 @@ enum Fault {
 
 impl AttachmentReader {
     pub(super) fn new() -> Self {
-        Self { window: Window::new(), encoded: String::new() }
+        Self { window: Window::new(WINDOW_BYTES), encoded: String::new() }
     }
 
     /// Hands the attachment to `plain` in the form it had in the message; notes what is wrong with it.
@@ -221,7 +221,7 @@ impl AttachmentReader {
             }
             Fault::Unread(error) => {
                 let detail = format!("attachment: {}: {path}", error_name(error));
-                spot().note(FindingKind::FileUnreadable, &detail, notes);
+                spot().note(open_fault(error), &detail, notes);
                 Inserted::Unread
             }
         })
@@ -234,24 +234,38 @@ impl AttachmentReader {
         control: &Control,
         plain: &mut dyn FnMut(&[u8]),
     ) -> Result<Result<(), Fault>, Stopped> {
-        let (file, bytes) = match open(reference, store) {
-            Ok(opened) => opened,
-            Err(fault) => return Ok(Err(fault)),
-        };
+        match open(reference, store) {
+            Ok((file, bytes)) => self.put_back(&file, bytes, reference, control, plain),
+            Err(fault) => Ok(Err(fault)),
+        }
+    }
+
+    /// Hands on a file that has `bytes` bytes.
+    fn put_back(
+        &mut self,
+        file: &OwnedFd,
+        bytes: u64,
+        reference: &Reference,
+        control: &Control,
+        plain: &mut dyn FnMut(&[u8]),
+    ) -> Result<Result<(), Fault>, Stopped> {
         self.window.reset();
         let mut digest = Sha1::new();
         let mut made = Encoder { line_bytes: reference.line_bytes, crlf: reference.crlf, made: 0 };
         let mut at = 0;
         while at < bytes {
             // Whole lines at a time, so that each piece is encoded on its own.
-            let whole = made.line_bytes.max(1);
-            let piece = match self.window.at(&file, at, whole) {
-                Ok([]) => return Ok(Err(Fault::Damaged("it is shorter than it was stated".to_owned()))),
+            let line = made.line_bytes.max(1);
+            let piece = match self.window.at(file, at, line) {
                 Ok(piece) => piece,
                 Err(error) => return Ok(Err(Fault::Unread(error))),
             };
             let is_end = at + piece.len() as u64 >= bytes;
-            let piece = if is_end { piece } else { &piece[..piece.len() / whole * whole] };
+            if piece.len() < line && !is_end {
+                // It was as long as that when it was stated.
+                return Ok(Err(Fault::Unread(Errno::STALE)));
+            }
+            let piece = if is_end { piece } else { &piece[..piece.len() / line * line] };
             digest.update(piece);
             made.encode(piece, is_end, &mut self.encoded, plain);
             at += piece.len() as u64;
@@ -320,6 +334,22 @@ impl Encoder {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+    use std::fs::File;
+
+    /// A file that lost its end after it was stated, in a line of base64 and where lines are none.
+    #[test]
+    fn a_file_that_got_shorter_ends() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("f"), [b'x'; 100]).unwrap();
+        let file = OwnedFd::from(File::open(dir.path().join("f")).unwrap());
+        for line_bytes in [57, 0] {
+            let reference =
+                Reference { start: 0, bytes: 1_000_000, line_bytes, crlf: false, path: b"a".to_vec() };
+            let mut reader = AttachmentReader::new();
+            let ended = reader.put_back(&file, 200_000, &reference, &Control::default(), &mut |_| ());
+            assert!(matches!(ended, Ok(Err(Fault::Unread(Errno::STALE)))));
+        }
+    }
 
     #[test]
     fn references_as_dovecot_writes_them() {

@@ -5,21 +5,23 @@
 //! and must be referred to as often as it says. A message that no record knows may be left over from a delivery that was cut
 //! short; where folders refer to records that the map does not have, the map is an old one.
 
-use std::ffi::CStr;
-use std::os::fd::{AsFd, BorrowedFd};
+mod file;
+mod map;
+
+use std::os::fd::AsFd;
 
 use rientro_types::FindingKind;
 
-use super::frame::{FileHeader, MESSAGE_HEADER_BYTES, find_header};
-use super::message::{Attachments, DboxFile, DboxReader, Fault, Stored};
+use self::file::Found;
+use self::map::{Map, OF_MAP, Record};
 use super::{ALTERNATIVE, is_files, numbered};
 use crate::content::judge::Spot;
 use crate::control::Stopped;
-use crate::faults::{directory_fault, error_name, open_fault};
+use crate::faults::{directory_fault, error_name};
 use crate::fsys::{self, Entry, Kind, Listed, Names};
 use crate::index::file::u32_at;
 use crate::index::place::{FOLDER_INDEX, IndexName, Place, Witness};
-use crate::index::table::{Table, Wanted};
+use crate::index::table::Wanted;
 use crate::mailbox::{Directory, Format, join, state};
 use crate::tools::Tools;
 use crate::verify::{Depth, Notes};
@@ -32,12 +34,6 @@ const MAP_INDEX: IndexName = IndexName {
     older_log: c"dovecot.map.index.log.2",
     cache: c"dovecot.map.index.cache",
 };
-
-/// What the map says of each message: file id, offset and size of 4 bytes each, and the number of references.
-const OF_MAP: [Wanted; 2] = [
-    Wanted { name: "map", record_bytes: 12, header_bytes: 0 },
-    Wanted { name: "ref", record_bytes: 2, header_bytes: 0 },
-];
 
 /// What a folder's index says of each message: its record in the map, and its GUID.
 const OF_FOLDER: [Wanted; 2] = [
@@ -56,63 +52,6 @@ pub(crate) struct Mdbox {
     unknown: Option<(u64, Vec<u8>)>,
     /// A folder could not be read, so that its references are not counted.
     uncounted: bool,
-}
-
-/// A file of messages that stands in the storage.
-struct Found<'a> {
-    id: u32,
-    dir: BorrowedFd<'a>,
-    name: &'a CStr,
-}
-
-/// The map, and what was met of it.
-struct Map {
-    table: Table,
-    rows: Vec<Row>,
-    /// Rows in the order of file and offset.
-    by_place: Vec<u32>,
-}
-
-#[derive(Clone, Copy, Default)]
-struct Row {
-    guid: Option<[u8; 16]>,
-    /// A message stands where the record says.
-    met: bool,
-    /// Whether one does is not known.
-    unread: bool,
-    references: u32,
-}
-
-impl Map {
-    fn new(table: Table) -> Self {
-        let rows = vec![Row::default(); table.len()];
-        let count = u32::try_from(table.len()).unwrap_or(u32::MAX);
-        let mut by_place: Vec<u32> = (0..count).collect();
-        by_place.sort_unstable_by_key(|row| place_of(&table, *row as usize));
-        Self { table, rows, by_place }
-    }
-
-    /// The record of what stands at `offset` in the file of this id.
-    fn find(&self, file: u32, offset: u64) -> Option<usize> {
-        let wanted = (file, u32::try_from(offset).ok()?);
-        let at = self.by_place.partition_point(|row| place_of(&self.table, *row as usize) < wanted);
-        let row = *self.by_place.get(at)? as usize;
-        (place_of(&self.table, row) == wanted).then_some(row)
-    }
-
-    fn size_of(&self, row: usize) -> u64 {
-        u64::from(u32_at(self.table.cell(0, row), 8))
-    }
-
-    /// References as the map has them.
-    fn counted(&self, row: usize) -> u32 {
-        self.table.cell(1, row).iter().rev().fold(0, |value, byte| value << 8 | u32::from(*byte))
-    }
-}
-
-fn place_of(table: &Table, row: usize) -> (u32, u32) {
-    let cell = table.cell(0, row);
-    (u32_at(cell, 0), u32_at(cell, 4))
 }
 
 impl Format for Mdbox {
@@ -142,17 +81,11 @@ impl Format for Mdbox {
             notes.add(FindingKind::IndexStale, join(STORAGE, MAP_INDEX.file.to_bytes()), detail);
         }
         let Some(map) = self.map.take().filter(|_| !self.uncounted) else { return Ok(()) };
-        let (mut many, mut few) = (0_u64, 0_u64);
-        for (at, row) in map.rows.iter().enumerate() {
-            match map.counted(at).cmp(&row.references) {
-                std::cmp::Ordering::Greater => many += 1,
-                std::cmp::Ordering::Less => few += 1,
-                std::cmp::Ordering::Equal => {}
-            }
-        }
-        if many + few > 0 {
-            let detail =
-                format!("{many} messages have fewer references in folders than in the map, {few} have more");
+        let (fewer, more) = map.miscounted();
+        if fewer + more > 0 {
+            let detail = format!(
+                "{fewer} messages have fewer references in folders than in the map, {more} have more"
+            );
             notes.add(FindingKind::ReferenceMismatch, join(STORAGE, MAP_INDEX.file.to_bytes()), detail);
         }
         Ok(())
@@ -213,159 +146,6 @@ impl Mdbox {
         self.note_unmet(&files, whole && !elsewhere, notes)
     }
 
-    fn check_file(
-        &mut self,
-        found: &Found<'_>,
-        attachments: Attachments<'_>,
-        reader: &mut DboxReader,
-        notes: &mut Notes<'_>,
-    ) -> Result<(), Stopped> {
-        let Found { id, dir, name } = *found;
-        let path = join(STORAGE, name.to_bytes());
-        let (file, meta) = match fsys::open_file(dir, name) {
-            Ok((file, meta)) if meta.kind == Kind::File => (file, meta),
-            Ok(_) => {
-                notes.add(FindingKind::ChangedWhileRead, path, "no longer a regular file");
-                self.leave_unread(id, 0);
-                return Ok(());
-            }
-            Err(error) => {
-                notes.add(open_fault(error), path, error_name(error));
-                self.leave_unread(id, 0);
-                return Ok(());
-            }
-        };
-        if notes.depth < Depth::Structure {
-            return self.trust_file(id, meta.size_bytes, notes);
-        }
-        let header = match reader.file_header(&file) {
-            Ok(Ok(header)) => Some(header),
-            Ok(Err(what)) => {
-                notes.add(FindingKind::FrameMalformed, path.clone(), what);
-                None
-            }
-            Err(error) => {
-                notes.add(open_fault(error), path, error_name(error));
-                self.leave_unread(id, 0);
-                return Ok(());
-            }
-        };
-        let start = header.map(|header| header.bytes as u64);
-        let header = header.unwrap_or(FileHeader::USUAL);
-        let (bytes, several) = (meta.size_bytes, true);
-        let dbox = DboxFile { file: &file, bytes, path: &path, header, several, attachments };
-        let start = start.or_else(|| find_message(reader, &dbox, 0)).unwrap_or(dbox.bytes);
-        let unmapped = self.check_messages(id, &dbox, start, reader, notes)?;
-        if let Some((count, first)) = unmapped.filter(|_| self.map.is_some()) {
-            let detail = format!("{count} messages, the first at {first}");
-            notes.add(FindingKind::UnmappedMessage, path, detail);
-        }
-        Ok(())
-    }
-
-    /// Reads the messages of a file from `at` on; gives how many the map does not know, and where the first is.
-    fn check_messages(
-        &mut self,
-        id: u32,
-        dbox: &DboxFile<'_>,
-        mut at: u64,
-        reader: &mut DboxReader,
-        notes: &mut Notes<'_>,
-    ) -> Result<Option<(u64, u64)>, Stopped> {
-        let mut unmapped = None;
-        let spot = |at| Spot { path: dbox.path.to_vec(), at: Some(at) };
-        while at < dbox.bytes {
-            notes.begin_message();
-            let checked = reader.check(dbox, at, notes)?;
-            let bytes = reader.window.take_read_bytes();
-            let known = self.knows(id, at);
-            if !known {
-                unmapped = unmapped.or(Some((0, at))).map(|(count, first)| (count + 1, first));
-            }
-            let (what, next) = match checked {
-                Ok(stored) => {
-                    self.meet(id, at, &stored, notes, &spot);
-                    notes.end_message(bytes, stored.covered)?;
-                    at = stored.end;
-                    continue;
-                }
-                Err(Fault::Unread(error)) => {
-                    spot(at).note(open_fault(error), &error_name(error), notes);
-                    self.leave_unread(id, at);
-                    notes.end_message(bytes, false)?;
-                    break;
-                }
-                Err(Fault::Header(what)) => (what, at + 1),
-                Err(Fault::Body(what)) => (what, at + dbox.header.message_header_bytes as u64),
-            };
-            if known {
-                spot(at).note(FindingKind::FrameMalformed, what, notes);
-                self.meet_damaged(id, at);
-                notes.end_message(bytes, true)?;
-            } else {
-                // What is left of a delivery that was cut short.
-                notes.end_remark()?;
-            }
-            match find_message(reader, dbox, next) {
-                Some(next) => at = next,
-                None => break,
-            }
-            notes.control.checkpoint(0)?;
-        }
-        Ok(unmapped)
-    }
-
-    /// Whether the map has a record of what stands at `at`, or there is no map to ask.
-    fn knows(&self, id: u32, at: u64) -> bool {
-        self.map.as_ref().is_none_or(|map| map.find(id, at).is_some())
-    }
-
-    /// Takes note of a message.
-    fn meet(&mut self, id: u32, at: u64, stored: &Stored, notes: &mut Notes<'_>, spot: &dyn Fn(u64) -> Spot) {
-        let Some(map) = &mut self.map else { return };
-        let Some(row) = map.find(id, at) else { return };
-        let (mapped, found) = (map.size_of(row), stored.end - at);
-        if mapped != found {
-            let detail = format!("the map has {mapped} bytes, {found} found");
-            spot(at).note(FindingKind::MapMismatch, &detail, notes);
-        }
-        map.rows[row] = Row { guid: stored.guid, met: true, ..map.rows[row] };
-    }
-
-    /// Takes note of a message whose damage was told.
-    fn meet_damaged(&mut self, id: u32, at: u64) {
-        if let Some(map) = &mut self.map
-            && let Some(row) = map.find(id, at)
-        {
-            map.rows[row].met = true;
-        }
-    }
-
-    /// Nothing is known of the messages of a file from `at` on.
-    fn leave_unread(&mut self, id: u32, at: u64) {
-        if let Some(Map { table, rows, .. }) = &mut self.map {
-            for (row, state) in rows.iter_mut().enumerate() {
-                let (file, offset) = place_of(table, row);
-                state.unread |= file == id && u64::from(offset) >= at;
-            }
-        }
-    }
-
-    /// Takes every record that leads into a file for met: nothing was read.
-    fn trust_file(&mut self, id: u32, bytes: u64, notes: &mut Notes<'_>) -> Result<(), Stopped> {
-        let Some(Map { table, rows, .. }) = &mut self.map else { return Ok(()) };
-        for (row, state) in rows.iter_mut().enumerate() {
-            let (file, offset) = place_of(table, row);
-            let end = u64::from(offset) + u64::from(u32_at(table.cell(0, row), 8));
-            if file == id && end <= bytes {
-                state.met = true;
-                notes.begin_message();
-                notes.end_message(0, true)?;
-            }
-        }
-        Ok(())
-    }
-
     /// Notes records that met no message, unless nothing refers to them any more.
     fn note_unmet(
         &mut self,
@@ -374,18 +154,15 @@ impl Mdbox {
         notes: &mut Notes<'_>,
     ) -> Result<(), Stopped> {
         let Some(map) = &self.map else { return Ok(()) };
-        for row in &map.by_place {
-            let row = *row as usize;
-            if map.rows[row].met || map.counted(row) == 0 {
+        for row in map.by_place() {
+            let Record { uid, file, offset, references, .. } = map.record(row);
+            if map.met(row).met || references == 0 {
                 continue;
             }
-            let (file, offset) = place_of(&map.table, row);
-            let is_there = files.iter().any(|(id, _)| *id == file);
-            let uid = map.table.uids()[row];
+            let is_there = files.binary_search_by_key(&file, |(id, _)| *id).is_ok();
             notes.begin_message();
-            let spot =
-                Spot { path: join(STORAGE, format!("m.{file}").as_bytes()), at: Some(u64::from(offset)) };
-            if map.rows[row].unread || !(is_there || whole) {
+            let spot = Spot { path: join(STORAGE, format!("m.{file}").as_bytes()), at: Some(offset) };
+            if map.met(row).unread || !(is_there || whole) {
                 let detail = format!("message {uid} of the map: not looked at");
                 spot.note(FindingKind::FileUnreadable, &detail, notes);
                 notes.end_message(0, false)?;
@@ -419,13 +196,13 @@ impl Mdbox {
         let mut unknown = 0;
         for row in 0..known.len() {
             let map_uid = u32_at(known.cell(0, row), 0);
-            let Some(at) = map.table.row(map_uid) else {
+            let Some(at) = map.row(map_uid) else {
                 unknown += u64::from(!known.is_asked(known.uids()[row]));
                 continue;
             };
-            map.rows[at].references += 1;
+            map.met_mut(at).references += 1;
             let guid = known.cell(1, row);
-            if map.rows[at].guid.is_some_and(|stored| guid != stored && guid != NO_GUID) {
+            if map.met(at).guid.is_some_and(|stored| guid != stored && guid != NO_GUID) {
                 notes.begin_message();
                 let uid = known.uids()[row];
                 let detail =
@@ -449,21 +226,6 @@ fn files_of(names: &Names) -> Vec<(u32, &Entry)> {
         entries.filter_map(|entry| Some((numbered(names.name(entry), b"m.")?, entry))).collect();
     files.sort_unstable_by_key(|(id, _)| *id);
     files
-}
-
-/// Where the next message header stands in a file, at or behind `from`.
-fn find_message(reader: &mut DboxReader, dbox: &DboxFile<'_>, from: u64) -> Option<u64> {
-    let mut at = from;
-    loop {
-        let bytes = reader.window.at(dbox.file, at, MESSAGE_HEADER_BYTES).ok()?;
-        if let Some(found) = find_header(bytes, 0) {
-            return Some(at + found as u64);
-        }
-        if bytes.len() <= MESSAGE_HEADER_BYTES {
-            return None;
-        }
-        at += (bytes.len() - MESSAGE_HEADER_BYTES + 1) as u64;
-    }
 }
 
 /// A folder's path as findings show it.

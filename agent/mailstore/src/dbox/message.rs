@@ -10,7 +10,7 @@ use rustix::io::Errno;
 
 use super::attachment::{AttachmentReader, Parts, Reference, Store, references};
 use super::frame::{FileHeader, METADATA_BYTES_MAX, Metadata, MetadataFault, body_bytes};
-use super::window::Window;
+use super::window::{WINDOW_BYTES, Window};
 use crate::content::decode::{Decoder, Encoding};
 use crate::content::judge::{Judged, Spot, judge, judge_structure};
 use crate::content::plain::PlainScan;
@@ -39,6 +39,8 @@ pub(super) struct DboxFile<'f> {
 /// Reads messages of dbox files, one after the other, with buffers that are kept.
 pub(crate) struct DboxReader {
     pub(super) window: Window,
+    /// On the metadata behind a body that is longer than the window, which then need not be read again.
+    tail: Window,
     scan: Scan,
     again: Decoder,
     attachments: AttachmentReader,
@@ -120,12 +122,22 @@ impl DboxFile<'_> {
                 spot().note(FindingKind::FileUnreadable, why, notes);
                 Err(false)
             }
+            (Ok(references), Attachments::In(..)) if plain_bytes(references) > PLAIN_BYTES_MAX => {
+                let detail = format!("attachments of {} bytes, not read", plain_bytes(references));
+                spot().note(FindingKind::LimitReached, &detail, notes);
+                Err(false)
+            }
             (Ok(references), Attachments::In(dir, suffix)) => {
                 Ok(Parts::new(references, Some(Store { dir, suffix })))
             }
             (Ok(references), Attachments::Unknown(_)) => Ok(Parts::new(references, None)),
         }
     }
+}
+
+/// Bytes that attachments have in their message.
+fn plain_bytes(references: &[Reference]) -> u64 {
+    references.iter().fold(0, |sum, reference| sum.saturating_add(reference.bytes))
 }
 
 /// Why no whole message stands at a place.
@@ -142,7 +154,8 @@ pub(super) enum Fault {
 impl DboxReader {
     pub(crate) fn new() -> Self {
         Self {
-            window: Window::new(),
+            window: Window::new(WINDOW_BYTES),
+            tail: Window::new(METADATA_BYTES),
             scan: Scan::default(),
             again: Decoder::default(),
             attachments: AttachmentReader::new(),
@@ -152,8 +165,14 @@ impl DboxReader {
     /// Reads the file header.
     pub(super) fn file_header(&mut self, file: &OwnedFd) -> Result<Result<FileHeader, &'static str>, Errno> {
         self.window.reset();
+        self.tail.reset();
         // What is asked for holds the header of the first message too.
         self.window.at(file, 0, super::frame::FILE_HEADER_BYTES_MAX).map(FileHeader::parse)
+    }
+
+    /// Bytes read since the last call.
+    pub(super) fn take_read_bytes(&mut self) -> u64 {
+        self.window.take_read_bytes() + self.tail.take_read_bytes()
     }
 
     /// Reads the message at `at` and notes what is wrong with its content; what is wrong with its frame is the answer.
@@ -173,6 +192,11 @@ impl DboxReader {
         };
         let spot = || Spot { path: dbox.path.to_vec(), at: dbox.several.then_some(at) };
         let (guid, end) = (told.guid, extent.end + told.bytes as u64);
+        let body_bytes = extent.end - extent.start;
+        if body_bytes > PLAIN_BYTES_MAX {
+            spot().note(FindingKind::LimitReached, &format!("a body of {body_bytes} bytes, not read"), notes);
+            return Ok(Ok(Stored { guid, end, covered: false }));
+        }
         let mut parts = match dbox.parts(&told, &spot, notes) {
             Ok(parts) => parts,
             Err(covered) => return Ok(Ok(Stored { guid, end, covered })),
@@ -206,9 +230,6 @@ impl DboxReader {
         let start = at + header_bytes as u64;
         let end = start.checked_add(body).filter(|end| *end <= dbox.bytes);
         let end = end.ok_or(Fault::Body("the body leads beyond the end of the file"))?;
-        if body > PLAIN_BYTES_MAX {
-            return Err(Fault::Body("the body is longer than is looked at"));
-        }
         Ok(Extent { start, end })
     }
 
@@ -271,10 +292,12 @@ impl DboxReader {
     }
 
     fn metadata(&mut self, dbox: &DboxFile<'_>, at: u64) -> Result<Told, Fault> {
-        let mut want = METADATA_BYTES;
+        let left = usize::try_from(dbox.bytes - at).unwrap_or(usize::MAX);
+        let mut want = METADATA_BYTES.min(left);
         loop {
-            let bytes = self.window.at(dbox.file, at, want).map_err(Fault::Unread)?;
-            let is_all = bytes.len() < want;
+            let window = if self.window.holds(at, want) { &mut self.window } else { &mut self.tail };
+            let bytes = window.at(dbox.file, at, want).map_err(Fault::Unread)?;
+            let is_all = want == left || bytes.len() < want;
             match Metadata::parse(bytes) {
                 Ok((metadata, bytes)) => {
                     let Metadata { guid, virtual_bytes, plain_bytes, attachments } = metadata;
@@ -284,7 +307,7 @@ impl DboxReader {
                 }
                 Err(MetadataFault::Malformed(what)) => return Err(Fault::Body(what)),
                 Err(MetadataFault::Cut) if is_all => return Err(Fault::Body("the metadata is cut")),
-                Err(MetadataFault::Cut) => want = METADATA_BYTES_MAX * 2,
+                Err(MetadataFault::Cut) => want = (METADATA_BYTES_MAX + 1).min(left),
             }
         }
     }

@@ -164,7 +164,7 @@ fn check_file(
         }
         Ok(Err(what)) => {
             notes.add(FindingKind::FrameMalformed, path, what);
-            return notes.end_message(reader.window.take_read_bytes(), true);
+            return notes.end_message(reader.take_read_bytes(), true);
         }
         Err(error) => {
             notes.add(FindingKind::FileUnreadable, path, error_name(error));
@@ -191,7 +191,7 @@ fn check_file(
             false
         }
     };
-    notes.end_message(reader.window.take_read_bytes(), covered)
+    notes.end_message(reader.take_read_bytes(), covered)
 }
 
 fn hex(bytes: &[u8]) -> String {

@@ -1,4 +1,4 @@
-//! The part of a file that stands in memory, moved along as the file is read.
+//! A part of a file that stands in memory, moved along as the file is read.
 
 use std::os::fd::OwnedFd;
 
@@ -6,12 +6,14 @@ use rustix::io::Errno;
 
 use crate::fsys;
 
-/// Size of the window: most messages are whole in it, and it stays in the core's cache.
-const WINDOW_BYTES: usize = 128 << 10;
+/// Size of a window on messages: most are whole in it, and it stays in the core's cache.
+pub(super) const WINDOW_BYTES: usize = 128 << 10;
 
 /// A window on one file after the other.
 pub(crate) struct Window {
     buffer: Vec<u8>,
+    /// Bytes read at once where no more are asked for.
+    usual: usize,
     /// Position in the file of the first byte in the buffer.
     start: u64,
     len: usize,
@@ -20,8 +22,9 @@ pub(crate) struct Window {
 }
 
 impl Window {
-    pub(crate) fn new() -> Self {
-        Self { buffer: vec![0; WINDOW_BYTES], start: 0, len: 0, read_bytes: 0 }
+    /// A window of this size; it grows where more is asked for at once.
+    pub(crate) fn new(usual: usize) -> Self {
+        Self { buffer: vec![0; usual], usual, start: 0, len: 0, read_bytes: 0 }
     }
 
     /// Turns to another file.
@@ -34,24 +37,34 @@ impl Window {
         std::mem::take(&mut self.read_bytes)
     }
 
+    /// Whether `want` bytes at `at` are in memory.
+    pub(crate) fn holds(&self, at: u64, want: usize) -> bool {
+        self.inside(at, want).is_some()
+    }
+
     /// What stands at `at` in `file`: at least `want` bytes, fewer only where the file ends.
     pub(crate) fn at(&mut self, file: &OwnedFd, at: u64, want: usize) -> Result<&[u8], Errno> {
-        let inside = at.checked_sub(self.start).and_then(|from| usize::try_from(from).ok());
-        if let Some(from) = inside.filter(|from| from + want <= self.len) {
+        if let Some(from) = self.inside(at, want) {
             return Ok(&self.buffer[from..self.len]);
         }
         self.fill(file, at, want)?;
         Ok(&self.buffer[..self.len])
     }
 
+    fn inside(&self, at: u64, want: usize) -> Option<usize> {
+        let from = usize::try_from(at.checked_sub(self.start)?).ok()?;
+        (from.checked_add(want)? <= self.len).then_some(from)
+    }
+
     fn fill(&mut self, file: &OwnedFd, at: u64, want: usize) -> Result<(), Errno> {
-        if self.buffer.len() < want {
-            self.buffer.resize(want, 0);
+        let room = want.max(self.usual);
+        if self.buffer.len() < room {
+            self.buffer.resize(room, 0);
         }
         (self.start, self.len) = (at, 0);
         loop {
             let place = at + self.len as u64;
-            let (count, _) = fsys::read_at(file, &mut self.buffer[self.len..], place)?;
+            let (count, _) = fsys::read_at(file, &mut self.buffer[self.len..room], place)?;
             self.len += count;
             self.read_bytes += count as u64;
             if count == 0 || self.len >= want {
@@ -72,7 +85,7 @@ mod tests {
         let bytes: Vec<u8> = (0..300_000_u32).map(|at| at.to_le_bytes()[0] ^ at.to_le_bytes()[1]).collect();
         std::fs::write(dir.path().join("f"), &bytes).unwrap();
         let file = OwnedFd::from(File::open(dir.path().join("f")).unwrap());
-        let mut window = Window::new();
+        let mut window = Window::new(WINDOW_BYTES);
         for (at, want) in
             [(0, 16), (16, 30), (100, 200_000), (131_000, 400), (5, 1), (299_990, 100), (400_000, 1)]
         {
@@ -81,5 +94,12 @@ mod tests {
             assert!(found.len() >= want.min(rest.len()) && rest.starts_with(found), "{at}");
         }
         assert!(window.take_read_bytes() >= 300_000);
+        assert!(window.holds(400_000, 0) && !window.holds(400_000, 1) && !window.holds(16, 1));
+
+        let mut small = Window::new(512);
+        small.at(&file, 0, 100_000).unwrap();
+        assert_eq!(small.take_read_bytes(), 100_000);
+        small.at(&file, 150_000, 1).unwrap();
+        assert_eq!(small.take_read_bytes(), 512, "what one place asks for is not read at the next");
     }
 }

@@ -108,6 +108,17 @@ impl Table {
         Self { columns: wanted.iter().map(column).collect(), ..Self::default() }
     }
 
+    /// A table with a message from UID 1 on for each of these cells of the first extension.
+    #[cfg(test)]
+    pub(crate) fn of_cells(wanted: &[Wanted], cells: &[Vec<u8>]) -> Self {
+        let mut table = Self::keeping(wanted);
+        for (uid, (row, cell)) in (1..).zip(cells.iter().enumerate()) {
+            table.push(uid);
+            table.columns[0].set(row, cell);
+        }
+        table
+    }
+
     /// The messages that exist and that nobody asked to remove, to be met in the order of their UIDs.
     pub(crate) fn held(&self) -> Held<'_> {
         Held { table: self, at: 0, passed: 0, first: None }

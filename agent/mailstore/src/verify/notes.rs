@@ -156,6 +156,13 @@ impl<'a> Notes<'a> {
         self.hand_on()
     }
 
+    /// Counts bytes that were read for no message in particular.
+    pub(crate) fn count_bytes(&mut self, bytes: u64) {
+        self.tally.bytes += bytes;
+        self.unpublished.bytes += bytes;
+        self.publish_some();
+    }
+
     /// Ends the message.
     fn count_marks(&mut self) {
         self.tally.messages_damaged += u64::from(self.message.damage);
