@@ -16,12 +16,18 @@ mod window;
 
 use std::os::fd::AsFd;
 
+use rientro_types::FindingKind;
+
 pub(crate) use mdbox::Mdbox;
 pub(crate) use message::{AttachmentRoot, DboxReader};
 pub(crate) use sdbox::Sdbox;
 
 use crate::fsys::{self, Kind, Names};
-use crate::mailbox::Directory;
+use crate::mailbox::{Directory, join};
+use crate::verify::Notes;
+
+/// The directory of folders.
+const FOLDERS: &[u8] = b"mailboxes";
 
 /// The directory of a folder's files.
 const FILES: &[u8] = b"dbox-Mails";
@@ -66,6 +72,32 @@ fn numbered(name: &[u8], prefix: &[u8]) -> Option<u32> {
         value.checked_mul(10)?.checked_add(u32::from(b - b'0'))
     };
     if canonical { digits.iter().try_fold(0, digit) } else { None }
+}
+
+/// Notes that a folder's files are gone, where that can be told.
+///
+/// A folder without files may only hold others, or have held some that were removed since. INBOX always has files and cannot be
+/// removed; it is not there before it is first opened, and a folder in it may be made before that.
+fn note_lost_files(place: &Directory<'_>, notes: &mut Notes<'_>) {
+    let in_folder = place.path.starts_with(b"mailboxes/") && !place.path.ends_with(FILES);
+    let is_alone = || place.whole && place.names.entries().iter().all(|entry| entry.kind != Kind::Directory);
+    let detail = match place.names.kind(FILES) {
+        Some(Kind::File) if in_folder => "a file stands in its place",
+        None if place.path == b"mailboxes/INBOX" && is_alone() => "",
+        // Links and special files are named where the folder's own entries are looked at.
+        Some(Kind::File | Kind::Directory | Kind::Link | Kind::Special) | None => return,
+    };
+    notes.add(FindingKind::DirectoryMissing, join(place.path, FILES), detail);
+}
+
+/// Notes that there is no directory of folders.
+fn note_lost_folders(place: &Directory<'_>, notes: &mut Notes<'_>) {
+    let detail = match place.names.kind(FOLDERS) {
+        Some(Kind::File) => "a file stands in its place",
+        None => "",
+        Some(Kind::Directory | Kind::Link | Kind::Special) => return,
+    };
+    notes.add(FindingKind::DirectoryMissing, FOLDERS.to_vec(), detail);
 }
 
 /// Whether this is the directory of a folder's files.

@@ -1,4 +1,4 @@
-//! sdbox and mdbox: clean mailboxes stay clean, and each way of breaking one is seen as what it is (mail.md D2, D3, D7).
+//! sdbox and mdbox: clean mailboxes stay clean, and each way of breaking one is seen as what it is.
 
 #![allow(clippy::unwrap_used, reason = "a fixture that cannot be built fails its test")]
 
@@ -271,6 +271,32 @@ fn an_index_that_cannot_tell_is_no_clean_mailbox() {
         let unknown_extension = log_record(0x40, &[77, 0, 0, 0x0002_0002, 0]);
         assert_eq!(outcome(mdbox, &log(unknown_extension)), unreadable, "{index}: an unknown extension");
     }
+}
+
+/// A folder may only hold others; INBOX has files of its own.
+#[test]
+fn lost_files_of_a_folder_are_seen_where_they_can_be_told() {
+    let files_lost = |path: &Path| fs::remove_dir_all(path.join("mailboxes/INBOX/dbox-Mails")).unwrap();
+    let covered = |path: &Path| {
+        files_lost(path);
+        fs::write(path.join("mailboxes/INBOX/dbox-Mails"), "").unwrap();
+    };
+    let held = |path: &Path| {
+        files_lost(path);
+        fs::create_dir(path.join("mailboxes/INBOX/Held")).unwrap();
+    };
+    let bare = |path: &Path| fs::create_dir_all(path.join("mailboxes/Empty/Held")).unwrap();
+    let missing = (Outcome::Damaged, vec![Kind::DirectoryMissing]);
+    assert_eq!((outcome(false, &files_lost), outcome(false, &covered)), (missing.clone(), missing));
+    assert_eq!((outcome(false, &held).1, outcome(false, &bare).1), (vec![], vec![]));
+    let both = vec![Kind::DirectoryMissing, Kind::ReferenceMismatch];
+    assert_eq!((outcome(true, &files_lost).1, outcome(true, &covered).1), (both.clone(), both.clone()));
+    assert_eq!((outcome(true, &held).1, outcome(true, &bare).1), (vec![Kind::ReferenceMismatch], vec![]));
+    let no_folders = |path: &Path| {
+        fs::remove_dir_all(path.join("mailboxes")).unwrap();
+        fs::write(path.join("mailboxes"), "").unwrap();
+    };
+    assert_eq!(outcome(true, &no_folders).1, both);
 }
 
 #[test]

@@ -43,6 +43,22 @@ impl Imap {
         self.command(&format!("CREATE {folder}")).map(drop)
     }
 
+    /// Gives a folder another name.
+    ///
+    /// # Errors
+    /// When the server refuses.
+    pub fn rename(&mut self, folder: &str, name: &str) -> Result<()> {
+        self.command(&format!("RENAME {folder} {name}")).map(drop)
+    }
+
+    /// Removes a folder.
+    ///
+    /// # Errors
+    /// When the server refuses.
+    pub fn delete(&mut self, folder: &str) -> Result<()> {
+        self.command(&format!("DELETE {folder}")).map(drop)
+    }
+
     /// Selects a folder.
     ///
     /// # Errors

@@ -1,5 +1,5 @@
 //! sdbox and mdbox as a real Dovecot writes them: nothing is found in a clean store, every message is looked at, and each way
-//! of breaking one is seen as what it is (mail.md D7).
+//! of breaking one is seen as what it is.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
@@ -137,6 +137,7 @@ fn faults_of_an_sdbox_are_seen() {
     assert_eq!(found(&|f| flip(&small(f), 16 + 28)), set(&[Kind::FrameMalformed]), "the size field");
     assert_eq!(found(&|f| fs::remove_file(small(f))), set(&[Kind::MessageMissing]));
     assert_eq!(found(&|f| remove_index(f, "dovecot.index")), set(&[Kind::IndexMissing]));
+    assert_eq!(found(&|f| fs::remove_dir_all(f)), set(&[Kind::DirectoryMissing]), "the files of INBOX");
     let newer = |f: &Path| fs::copy(small(f), f.join("u.9999")).map(drop);
     assert_eq!(found(&newer), set(&[Kind::IndexStale]), "an older index");
 }
@@ -167,6 +168,10 @@ fn faults_of_an_mdbox_are_seen() {
     assert_eq!(
         found(&|c| remove_index(&files_of(c, "INBOX"), "dovecot.index")),
         set(&[Kind::IndexMissing, Kind::ReferenceMismatch])
+    );
+    assert_eq!(
+        found(&|c| fs::remove_dir_all(files_of(c, "INBOX"))),
+        set(&[Kind::DirectoryMissing, Kind::ReferenceMismatch])
     );
     let folder_lost = found(&|c| fs::remove_dir_all(c.join("mailboxes/Archive")));
     assert_eq!(folder_lost, set(&[Kind::ReferenceMismatch]));
@@ -212,6 +217,49 @@ fn mailboxes_brought_from_maildir_are_clean() {
     dovecot.stop().expect("Dovecot stops");
     assert_eq!(found_in(&folder.path().join("sdbox")), (6, Vec::new()), "a copy is a file of its own");
     assert_eq!(found_in(&folder.path().join("mdbox")), (5, Vec::new()), "a copy is a reference");
+}
+
+/// Folders that only hold others have no files of their own, also when those they held are gone.
+#[test]
+fn folders_without_files_of_their_own_are_clean() {
+    let folder = tempfile::tempdir().expect("a folder for the stores");
+    for (format, name) in [(Format::Sdbox, "sdbox"), (Format::Mdbox, "mdbox")] {
+        let place = folder.path().join(name).join("d/u");
+        let users = [user("u@d", place.clone(), format), user("v@d", place.with_file_name("v"), format)];
+        let dovecot = Dovecot::start(&users).expect("Dovecot starts");
+        let deliver = |to: &str| {
+            let message = b"From: a@d\nSubject: x\n\nhello\n";
+            dovecot.lmtp().expect("LMTP answers").deliver("a@d", to, message).expect("the message is taken");
+        };
+        // A shard without any message would not be called clean.
+        deliver("v@d");
+        let mut imap = dovecot.imap("u@d").expect("IMAP answers");
+        let check = |at: &str| {
+            assert_eq!(found_in(&folder.path().join(name)).1, Vec::<String>::new(), "{format:?} {at}");
+        };
+        imap.create("INBOX/Held").expect("the folder is made");
+        check("a folder in INBOX");
+        imap.delete("INBOX/Held").expect("the folder is removed");
+        check("none in it");
+        deliver("u@d");
+        for made in
+            ["Empty/", "Holder/", "Holder/Held", "Gone", "Gone/Held", "Left", "Left/Held", "INBOX/Held"]
+        {
+            imap.create(made).expect("the folder is made");
+        }
+        for gone in ["Gone", "Gone/Held", "Left"] {
+            imap.delete(gone).expect("the folder is removed");
+        }
+        imap.rename("INBOX", "Moved").expect("the messages are moved");
+        check("INBOX was renamed");
+        imap.select("INBOX").expect("INBOX is there again");
+        check("and made again");
+        imap.logout().expect("the session ends");
+        dovecot.stop().expect("Dovecot stops");
+        let files = |name: &str| place.join("mailboxes").join(name).join("dbox-Mails").exists();
+        assert_eq!(["Moved", "Empty", "Gone", "Left"].map(files), [true, false, false, false]);
+        assert_eq!(found_in(&folder.path().join(name)), (2, Vec::new()), "{format:?}");
+    }
 }
 
 /// In a mailbox whose messages are compressed, what the streams show is seen as well.

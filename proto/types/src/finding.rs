@@ -63,13 +63,13 @@ finding_kinds! {
     FileUnreadable = 8, "file-unreadable", Unreadable;
     /// A directory could not be listed.
     DirectoryUnreadable = 9, "directory-unreadable", Unreadable;
-    /// `cur`, `new` or `tmp` is missing in a folder, or `storage` or `mailboxes` in an mdbox.
+    /// `cur`, `new` or `tmp` is missing in a folder, `storage` or `mailboxes` in an mdbox, or the files of a dbox's INBOX.
     DirectoryMissing = 10, "directory-missing", Damage;
     /// A mailbox that was expected is not there.
     MailboxMissing = 11, "mailbox-missing", Damage;
     /// Something stands where a mailbox should be and is none of any known format.
     MailboxUnrecognised = 12, "mailbox-unrecognised", Unreadable;
-    /// The uidlist and the index, or the map of an mdbox, know the message, and it is not there.
+    /// The uidlist and the index, the index of an sdbox, or the map of an mdbox, know the message, and it is not there.
     MessageMissing = 13, "message-missing", Damage;
     /// `dovecot-uidlist` is missing where an index exists with messages in it or beside it: all UIDs would change.
     UidlistMissing = 14, "uidlist-missing", Damage;

@@ -14,7 +14,7 @@ use rientro_types::FindingKind;
 
 use self::file::Found;
 use self::map::{Map, OF_MAP, Record};
-use super::{ALTERNATIVE, is_files, numbered};
+use super::{ALTERNATIVE, is_files, note_lost_files, note_lost_folders, numbered};
 use crate::content::judge::Spot;
 use crate::control::Stopped;
 use crate::faults::{directory_fault, error_name};
@@ -63,13 +63,16 @@ impl Format for Mdbox {
     ) -> Result<&'static [&'static [u8]], Stopped> {
         if place.path.is_empty() {
             self.check_storage(place, tools, notes)?;
-            if notes.depth > Depth::Stat && place.names.kind(b"mailboxes").is_none() {
-                notes.add(FindingKind::DirectoryMissing, b"mailboxes".to_vec(), "");
+            if notes.depth > Depth::Stat {
+                note_lost_folders(place, notes);
             }
             return Ok(&[STORAGE]);
         }
-        if notes.depth > Depth::Stat && is_files(place.path) {
-            self.check_folder(place, notes)?;
+        if notes.depth > Depth::Stat {
+            note_lost_files(place, notes);
+            if is_files(place.path) {
+                self.check_folder(place, notes)?;
+            }
         }
         Ok(&[])
     }

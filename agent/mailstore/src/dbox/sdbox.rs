@@ -3,7 +3,7 @@
 use rientro_types::FindingKind;
 
 use super::message::{Attachments, DboxFile, DboxReader, Fault};
-use super::{ALTERNATIVE, is_files, numbered};
+use super::{ALTERNATIVE, is_files, note_lost_files, numbered};
 use crate::control::Stopped;
 use crate::faults::{error_name, open_fault};
 use crate::fsys::{self, Entry, Kind};
@@ -39,8 +39,11 @@ impl Format for Sdbox {
         if place.path.is_empty() {
             self.alternative = place.names.kind(ALTERNATIVE).is_some();
         }
-        if notes.depth > Depth::Stat && is_files(place.path) {
-            self.check(place, tools, notes)?;
+        if notes.depth > Depth::Stat {
+            note_lost_files(place, notes);
+            if is_files(place.path) {
+                self.check(place, tools, notes)?;
+            }
         }
         Ok(&[])
     }
