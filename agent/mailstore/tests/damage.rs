@@ -1,4 +1,4 @@
-//! One damaged store for each kind of finding, and clean ones that must stay clean (mail.md D1, D7, D8).
+//! One damaged store for each kind of finding, and clean ones that must stay clean.
 
 #![allow(clippy::unwrap_used, reason = "a fixture that cannot be built fails its test")]
 
@@ -111,7 +111,7 @@ fn compressed_mail_is_clean() {
     });
 }
 
-/// mail.md D7 "4K block zeroed": the sizes and the run both tell.
+/// A block of 4 KiB that reads as zeros: the sizes and the run both tell.
 #[test]
 fn a_zeroed_block() {
     let (store, anna) = Store::with_anna();
@@ -160,7 +160,7 @@ fn line_ends_that_differ() {
     );
 }
 
-/// mail.md D7 "gz: bit flip, truncation, zero block": the stream tells of each.
+/// A flipped bit, a lost end or a zeroed block of a gzip stream: the stream tells of each.
 #[test]
 fn a_broken_compressed_stream() {
     for (change, expected) in [
@@ -220,7 +220,7 @@ fn a_multipart_without_its_end() {
     );
 }
 
-/// mail.md D7 "file lost": listed and in the index. An expunged one is in the uidlist only.
+/// A lost file is listed and in the index. An expunged one is in the uidlist only.
 #[test]
 fn a_lost_file_is_told_from_an_expunged_one() {
     let expunged = |anna: &store::Maildir| {
@@ -439,7 +439,7 @@ fn two_content_types_are_clean() {
     damaged(put(multipart), &[Kind::MimeTruncated]);
 }
 
-/// mail.md D7 "uidlist one step old".
+/// A uidlist from before the last deliveries.
 #[test]
 fn an_old_uidlist() {
     damaged(
