@@ -70,6 +70,30 @@ fn a_damaged_mailbox_is_damaged() {
     assert!(objects.iter().any(|object| object["kind"] == "size-mismatch"));
 }
 
+/// Attachments stand below a tree of mailboxes, and beside one mailbox that is verified by its own path.
+#[test]
+fn attachments_are_found_where_the_help_says() {
+    let dir = tempfile::tempdir().unwrap();
+    let mailbox = dir.path().join("anna");
+    fs::create_dir_all(mailbox.join("storage")).unwrap();
+    fs::create_dir_all(mailbox.join("mailboxes")).unwrap();
+    fs::create_dir_all(dir.path().join("apart/aa/bb")).unwrap();
+    fs::write(dir.path().join("apart/aa/bb/kept"), "hello").unwrap();
+    // A message of 26 bytes with 5 line ends, of which the attachment is stored apart from the other 21.
+    let (body, metadata) = ("Subject: x\n\nsee\n\nend\n", "R1\nZ1a\nV1f\nX16 5 - aa/bb/kept\n\n");
+    let message = format!("2 M1e C1\n\x01\x02N          {:016X}\n{body}\n\x01\x03\n{metadata}", body.len());
+    fs::write(mailbox.join("storage/m.1"), message).unwrap();
+    for path in [dir.path(), &mailbox] {
+        let (_, out, err) = agent(&["verify"], path);
+        assert!(out.contains("no directory of attachments is set up"), "{out}{err}");
+        let (_, out, err) = agent(&["verify", "--attachments", "apart"], path);
+        assert!(out.contains("(0 of 1 messages,") && !out.contains("attachment"), "{out}{err}");
+    }
+    let (_, help, _) = agent(&["verify", "--help"], dir.path());
+    let help = help.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(help.contains("where PATH is one mailbox, below the directory that PATH is in"), "{help}");
+}
+
 /// A mailbox is verified by its own path whatever bytes its name has; none of them reaches the terminal as it is.
 #[test]
 fn a_mailbox_with_an_odd_name_is_verified_by_its_path() {

@@ -42,7 +42,8 @@ pub(super) struct VerifyArgs {
     /// File with a path below PATH for each mailbox that must be there.
     #[arg(long)]
     expected: Option<PathBuf>,
-    /// Directory below PATH in which attachments are stored apart from their messages (Dovecot's mail_attachment_dir).
+    /// Directory in which attachments are stored apart from their messages (Dovecot's mail_attachment_dir): its path below PATH,
+    /// or, where PATH is one mailbox, below the directory that PATH is in.
     #[arg(long)]
     attachments: Option<String>,
     /// Files read at once.
