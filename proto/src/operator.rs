@@ -120,6 +120,8 @@ pub enum FindingsGap {
     Forgotten,
     /// The node did not answer in time.
     TimedOut,
+    /// What the node sent is not what its verification found. Pages of this shard that came before are not to be relied on.
+    Altered,
 }
 
 /// Part of the findings.
@@ -294,7 +296,7 @@ pub fn join_forecast(waves: &mut Vec<WaveForecast>, piece: WaveForecast) {
     }
 }
 
-choices!(v1::FindingsGap => FindingsGap { NodeOffline, Forgotten, TimedOut });
+choices!(v1::FindingsGap => FindingsGap { NodeOffline, Forgotten, TimedOut, Altered });
 
 message!(v1::GetCellResponse => CellAnswer {
     cell,

@@ -163,29 +163,14 @@ impl Fetch {
                 FindingsPart::End { findings_total } => {
                     // Each node counts its own, and nothing bounds what it says.
                     self.total = self.total.saturating_add(findings_total);
+                    // The digest is of all findings, as they stand on the agent's disk: of others nothing can be compared.
                     let is_all = self.with_addresses && self.kinds.bits() == 0 && findings_total <= asked;
                     let differ = is_all && hasher.finish() != kept.digest;
-                    return if differ || sent < findings_total.min(asked) {
-                        Err(kept.altered())
-                    } else {
-                        Ok(None)
-                    };
+                    let altered = differ || sent < findings_total.min(asked);
+                    return Ok(altered.then_some(FindingsGap::Altered));
                 }
             }
         }
-    }
-}
-
-impl Kept {
-    /// What its agent sends is not what the verification was told to have found. Told only of what can be compared: the digest is of
-    /// all findings, as they stand on the agent's disk.
-    fn altered(&self) -> Ended {
-        let Self { shard, node, attempt, digest: _ } = self;
-        let what = format!(
-            "the findings that node {node} sent are not those of attempt {attempt} of shard {shard}, whose digest is in the journal"
-        );
-        let next = "look at the state directory of that agent, and verify the shard again";
-        Ended::Failed(advised(Code::DataLoss, what, next))
     }
 }
 

@@ -373,6 +373,16 @@ async fn findings_that_cannot_be_shown_are_said_and_fail() {
         assert_eq!((json.code, &error["error"]["code"]), (1, &"refused".into()));
         assert!(error["error"]["what"].as_str().expect("a text").contains("vol-11 cannot be shown"));
     }
+    let mut altered = findings;
+    altered[0] = FindingsAnswer::Missing {
+        shard: fixtures::shard_id("vol-11"),
+        node: fixtures::node_id("n3"),
+        gap: FindingsGap::Altered,
+    };
+    let cell = Cell::new(Canned { findings: altered, ..Canned::default() }).await;
+    let gap = cell.run(&["findings", "list", "--all"]).await;
+    assert_eq!(gap.code, 1);
+    assert!(gap.stderr.contains("n3 sent others than its verification found"), "{}", gap.stderr);
     let cut = Cell::new(Canned { findings: Vec::new(), ..Canned::default() }).await;
     assert_eq!(
         cut.run(&["findings", "list", "--all"]).await.code,

@@ -1,11 +1,11 @@
 //! Findings on their way from an agent to a reader.
 
 use rientro_types::{Finding, FindingKind, LocatedFinding, MailboxId};
-use rientro_wire::operator::{FindingsAnswer, FindingsQuery};
+use rientro_wire::operator::{FindingsAnswer, FindingsGap, FindingsQuery};
+use rientro_wire::v1;
 use rientro_wire::v1::agent_service_client::AgentServiceClient;
-use rientro_wire::{advice, v1};
 use tokio::task::JoinSet;
-use tonic::{Code, Status};
+use tonic::Code;
 
 use crate::agent::{Agent, Manner, asked_for_findings, channel, claim, find_damage, shard};
 use crate::cell::{Cell, Operator, within};
@@ -24,30 +24,34 @@ fn finding(no: u8) -> LocatedFinding {
     LocatedFinding { mailbox_id: Some(MailboxId::from_raw([1; 16])), address, finding }
 }
 
-/// Asks for findings, has the agent answer with these, and reads to the end.
+/// Asks for findings, has the agent answer with these, and reads to the end; gives how many were shown, and what was not.
 async fn fetched(
     operator: &Operator,
     agent: &Agent,
     last: &mut Option<u64>,
     query: FindingsQuery,
     findings: Vec<LocatedFinding>,
-) -> Result<u64, Status> {
+) -> (u64, Option<FindingsGap>) {
     let request = v1::StreamFindingsRequest::from(query);
     let mut answers = within(operator.client.clone().stream_findings(request)).await.unwrap().into_inner();
     let request_id = asked_for_findings(agent, *last).await;
     *last = Some(request_id);
     assert!(agent.upload(request_id, shard("a"), findings).await.unwrap());
+    let mut missing = None;
     loop {
-        let answer = within(answers.message()).await?.expect("the stream has an end");
-        if let FindingsAnswer::End { findings_shown, .. } = answer.try_into().unwrap() {
-            return Ok(findings_shown);
+        let answer = within(answers.message()).await.unwrap().expect("the stream has an end");
+        match answer.try_into().unwrap() {
+            FindingsAnswer::Page { .. } => {}
+            FindingsAnswer::Missing { gap, .. } => missing = Some(gap),
+            FindingsAnswer::End { findings_shown, .. } => return (findings_shown, missing),
         }
     }
 }
 
-/// Findings that pass whole are those whose digest the agent told with its result, or the stream ends with an error.
+/// Findings that pass whole are those whose digest the agent told with its result, or it is told that they are others. The stream
+/// goes on to its end, so that those of other shards are shown.
 #[tokio::test(flavor = "multi_thread")]
-async fn findings_that_are_not_those_of_the_verification_are_an_error() {
+async fn findings_that_are_not_those_of_the_verification_are_a_gap() {
     let cell = Cell::start().await;
     let agent = Agent::connect(cell.address(), "n1", Manner::Slow).await;
     agent.report(vec![claim("a")]).await.unwrap();
@@ -58,18 +62,18 @@ async fn findings_that_are_not_those_of_the_verification_are_an_error() {
     let whole = FindingsQuery { with_addresses: true, ..FindingsQuery::default() };
     let mut last = None;
     let shown = fetched(&operator, &agent, &mut last, whole.clone(), found.clone()).await;
-    assert_eq!(shown.unwrap(), 2);
+    assert_eq!(shown, (2, None));
     for altered in [vec![finding(1), finding(3)], vec![finding(2), finding(1)], vec![finding(1)], Vec::new()]
     {
-        let refused = fetched(&operator, &agent, &mut last, whole.clone(), altered).await.unwrap_err();
-        assert_eq!(refused.code(), Code::DataLoss, "{refused}");
-        assert!(advice(&refused).unwrap().contains("verify the shard again"), "{refused}");
+        let count = altered.len() as u64;
+        let shown = fetched(&operator, &agent, &mut last, whole.clone(), altered).await;
+        assert_eq!(shown, (count, Some(FindingsGap::Altered)));
     }
     // What is cut short, or without addresses, cannot be compared.
     let first = FindingsQuery { max: 1, ..whole };
-    assert_eq!(fetched(&operator, &agent, &mut last, first, found.clone()).await.unwrap(), 1);
+    assert_eq!(fetched(&operator, &agent, &mut last, first, found.clone()).await, (1, None));
     let bare = FindingsQuery::default();
-    assert_eq!(fetched(&operator, &agent, &mut last, bare, found).await.unwrap(), 2);
+    assert_eq!(fetched(&operator, &agent, &mut last, bare, found).await, (2, None));
 }
 
 /// Uploads of findings, which go as fast as people read, take no place of what nodes report.

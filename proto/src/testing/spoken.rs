@@ -101,7 +101,7 @@ generate_enum! {
     MailboxQuery { Address(address = path().prop_filter("is empty", |path| !path.is_empty())), Mailbox(mailbox) }
     ForecastPart { Problems(problems = some()), Wave(wave) }
     ActAnswer { Receipt(receipt), Refusal(refusal) }
-    FindingsGap { NodeOffline, Forgotten, TimedOut }
+    FindingsGap { NodeOffline, Forgotten, TimedOut, Altered }
     FindingsAnswer {
         Page { shard, node, attempt, findings },
         Missing { shard, node, gap },

@@ -139,6 +139,9 @@ fn gap_words(gap: FindingsGap, node: rientro_types::NodeId) -> String {
             format!("node {node} no longer keeps them; retry the shard to find them again")
         }
         FindingsGap::TimedOut => format!("node {node} did not answer in time"),
+        FindingsGap::Altered => format!(
+            "node {node} sent others than its verification found, so that those listed of it cannot be relied on; look at the state directory of its agent, and retry the shard"
+        ),
     }
 }
 
