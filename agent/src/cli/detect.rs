@@ -1,7 +1,7 @@
 //! Finds out where mailboxes stand below a path, when that can be said without guessing.
 //!
-//! A directory with at least two of `cur`, `new` and `tmp` is taken for a Maildir, one with `mailboxes` in it, or with an mdbox's
-//! `storage`, for a dbox. The path is a mailbox, or all mailboxes found below it stand equally deep: then each level is a
+//! A directory with at least two of `cur`, `new` and `tmp` is taken for a Maildir, one with `mailboxes` in it that holds no
+//! mailboxes, or with an mdbox's `storage`, for a dbox. The path is a mailbox, or all mailboxes found below it stand equally deep: then each level is a
 //! variable, but for a last one of the same usual name everywhere, such as `Maildir`. Anything else is for the operator to say: a wrong layout would pass over mailboxes in silence. A directory that cannot be listed is said
 //! and passed over here; the verification counts it.
 
@@ -24,6 +24,8 @@ const UNREADABLE_SAID_MAX: usize = 5;
 pub(super) const SHARD: &str = "offline";
 /// Names that mailboxes have inside their users' homes.
 const USUAL_NAMES: [&str; 4] = ["Maildir", "mdbox", "sdbox", "mail"];
+/// Directory of a dbox's folders.
+const FOLDERS: &str = "mailboxes";
 /// Variables of the levels above a mailbox, the nearest last.
 const VARIABLES: [&str; DEPTH_MAX] = ["{group}", "{part}", "{shard}", "{domain}", "{user}"];
 
@@ -114,10 +116,7 @@ impl Seen {
         for entry in entries {
             let name = entry.file_name();
             let hidden = name.as_bytes().starts_with(b".") || name == "lost+found";
-            if hidden
-                || !entry.file_type().is_ok_and(|kind| kind.is_dir())
-                || self.directories >= DIRECTORIES_MAX
-            {
+            if hidden || !is_directory(&entry) || self.directories >= DIRECTORIES_MAX {
                 continue;
             }
             self.directories += 1;
@@ -149,9 +148,54 @@ impl Seen {
 }
 
 fn is_mailbox(path: &Path) -> bool {
-    let maildir = ["cur", "new", "tmp"].iter().filter(|place| path.join(place).is_dir()).count() >= 2;
-    let dbox = path.join("mailboxes").is_dir() || path.join("storage/dovecot.map.index.log").is_file();
-    maildir || dbox
+    is_maildir(path) || has_map(path) || is_dbox(path)
+}
+
+fn is_maildir(path: &Path) -> bool {
+    ["cur", "new", "tmp"].iter().filter(|place| path.join(place).is_dir()).count() >= 2
+}
+
+fn has_map(path: &Path) -> bool {
+    path.join("storage/dovecot.map.index.log").is_file()
+}
+
+/// Whether the directory `mailboxes` in it is that of a dbox's folders: another one of this name holds mailboxes.
+fn is_dbox(path: &Path) -> bool {
+    let folders = path.join(FOLDERS);
+    folders.is_dir() && first_mark(&folders, 0, &mut 0) != Some(Mark::Mailbox)
+}
+
+/// What a directory is told by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Mark {
+    /// It is a folder of a dbox.
+    Folder,
+    /// It is a mailbox.
+    Mailbox,
+}
+
+/// The first mark that is met below a directory; `looked` counts what was looked at.
+fn first_mark(path: &Path, depth: usize, looked: &mut usize) -> Option<Mark> {
+    let mut inside: Vec<PathBuf> =
+        fs::read_dir(path).ok()?.flatten().filter(is_directory).map(|e| e.path()).collect();
+    inside.sort();
+    let marked = |path: &PathBuf| {
+        if path.join("dbox-Mails").is_dir() {
+            Some(Mark::Folder)
+        } else {
+            (is_maildir(path) || has_map(path) || path.join(FOLDERS).is_dir()).then_some(Mark::Mailbox)
+        }
+    };
+    *looked += inside.len();
+    if let Some(mark) = inside.iter().find_map(marked) {
+        return Some(mark);
+    }
+    let further = depth + 1 < DEPTH_MAX && *looked < DIRECTORIES_MAX;
+    if further { inside.iter().find_map(|path| first_mark(path, depth + 1, looked)) } else { None }
+}
+
+fn is_directory(entry: &fs::DirEntry) -> bool {
+    entry.file_type().is_ok_and(|kind| kind.is_dir())
 }
 
 #[cfg(test)]
@@ -174,11 +218,22 @@ mod tests {
         assert_eq!(text(&["ex.org/anna", "b.org/carl"], "").unwrap(), "{domain}/{user}");
         assert_eq!(text(&["s1/ex.org/anna/Maildir"], "").unwrap(), "{shard}/{domain}/{user}/Maildir");
         assert_eq!(text(&["anna/Maildir", "anna/Maildir/.Sent"], "").unwrap(), "{user}/Maildir");
+        assert_eq!(text(&["mailboxes/anna", "mailboxes/bert"], "").unwrap(), "{domain}/{user}");
+        assert_eq!(
+            text(&["mailboxes/ex.org/anna/Maildir"], "").unwrap(),
+            "{shard}/{domain}/{user}/Maildir",
+            "a directory that is called as a dbox's"
+        );
         let dbox = tempfile::tempdir().unwrap();
         for user in ["anna", "bert"] {
             fs::create_dir_all(dbox.path().join(user).join("mdbox/mailboxes/INBOX")).unwrap();
         }
         assert_eq!(layout(dbox.path(), None).unwrap().text, "{user}/mdbox");
+        assert_eq!(layout(&dbox.path().join("anna/mdbox"), None).unwrap().text, "mdbox");
+        // A folder may be called as a Maildir's directories are, or as that of folders.
+        for folder in ["INBOX/dbox-Mails", "cur/new", "cur/cur", "mailboxes/dbox-Mails"] {
+            fs::create_dir_all(dbox.path().join("anna/mdbox/mailboxes").join(folder)).unwrap();
+        }
         assert_eq!(layout(&dbox.path().join("anna/mdbox"), None).unwrap().text, "mdbox");
     }
 
