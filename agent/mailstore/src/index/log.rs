@@ -402,6 +402,9 @@ pub(crate) mod tests {
             .collect();
         push(&mut log, EXTENSION_INTRO, &body);
         assert!(replayed(&log, 0).unwrap().unclear.is_some());
+        let mut nothing_wanted = Table::default();
+        replay(&mut nothing_wanted, &log, &header(&log).unwrap(), 0).unwrap();
+        assert_eq!((nothing_wanted.extensions.len(), nothing_wanted.unclear), (0, None));
 
         let mut log = build_header(5, 1, 0);
         push_append(&mut log, &(1..=100_000).collect::<Vec<_>>());
