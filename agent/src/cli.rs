@@ -2,8 +2,10 @@
 
 mod detect;
 mod inventory;
+mod manifest;
 mod report;
 mod run;
+mod source;
 mod verify;
 mod volume;
 
@@ -31,6 +33,9 @@ enum Command {
     Run(run::RunArgs),
     /// Verify mail on this machine. Exit codes: 0 clean, 1 damaged, 2 could not tell.
     Verify(verify::VerifyArgs),
+    /// Write, show or export baselines.
+    #[command(subcommand)]
+    Manifest(manifest::ManifestCommand),
     /// Show or enrol volumes.
     #[command(subcommand)]
     Volume(volume::VolumeCommand),
@@ -44,6 +49,7 @@ pub fn main() -> ExitCode {
     match Cli::parse().command {
         Command::Run(args) => run::run(args),
         Command::Verify(args) => verify::run(&args),
+        Command::Manifest(command) => manifest::run(&command),
         Command::Volume(command) => answer(volume::run(&command)),
         Command::Inventory(args) => answer(inventory::run(&args)),
     }

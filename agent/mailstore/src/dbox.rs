@@ -22,8 +22,12 @@ pub(crate) use mdbox::Mdbox;
 pub(crate) use message::{AttachmentRoot, DboxReader};
 pub(crate) use sdbox::Sdbox;
 
+use crate::control::Stopped;
 use crate::fsys::{self, Kind, Names};
+use crate::index::place::Place;
+use crate::index::table::Table;
 use crate::mailbox::{Directory, join};
+use crate::manifest::{FileOrder, Known};
 use crate::verify::Notes;
 
 /// The directory of folders.
@@ -61,6 +65,33 @@ fn holds_storage(place: &Directory<'_>) -> bool {
             let name = names.name(entry);
             name.starts_with(b"dovecot.map.index") || numbered(name, b"m.").is_some()
         })
+}
+
+/// Begins to gather a folder.
+fn begin_folder(path: &[u8], known: Option<&Table>, notes: &mut Notes<'_>) {
+    if let Some(census) = notes.census() {
+        let (uidvalidity, next_uid) = known.map_or((0, 0), |known| (known.uidvalidity, known.next_uid));
+        census.begin_place(path, FileOrder::Number);
+        census.name_folder(folder_name(path), uidvalidity, next_uid);
+    }
+}
+
+/// Ends the gathering of a folder with what its index knows.
+fn end_folder(index: &Place<'_>, known: Option<Table>, notes: &mut Notes<'_>) -> Result<(), Stopped> {
+    if notes.census().is_none() {
+        return Ok(());
+    }
+    let removals = index.removals(notes.control)?;
+    if let Some(census) = notes.census() {
+        census.know(Known { index: known, removals });
+    }
+    Ok(())
+}
+
+/// Name of the folder whose files are in the directory at `path`.
+fn folder_name(path: &[u8]) -> &[u8] {
+    let name = path.strip_prefix(b"mailboxes/").unwrap_or(path);
+    name.strip_suffix(FILES).and_then(|name| name.strip_suffix(b"/")).unwrap_or(name)
 }
 
 /// The number in a name such as `u.12`.
@@ -117,6 +148,7 @@ mod tests {
         for name in [&b"u."[..], b"u.0", b"u.01", b"u.1x", b"u.4294967296", b"m.1"] {
             assert_eq!(numbered(name, b"u."), None, "{name:?}");
         }
+        assert_eq!(folder_name(b"mailboxes/Archive/2020/dbox-Mails"), b"Archive/2020");
         assert!(is_files(b"mailboxes/INBOX/dbox-Mails") && is_files(b"mailboxes/a/b/dbox-Mails"));
         assert!(
             !is_files(b"dbox-Mails")

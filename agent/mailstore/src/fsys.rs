@@ -66,6 +66,7 @@ pub(crate) struct Meta {
     pub(crate) mtime_ns: u64,
     pub(crate) ctime_secs: i64,
     pub(crate) ctime_ns: u64,
+    pub(crate) inode: u64,
 }
 
 impl Meta {
@@ -77,6 +78,7 @@ impl Meta {
             mtime_ns: stat.st_mtime_nsec,
             ctime_secs: stat.st_ctime,
             ctime_ns: stat.st_ctime_nsec,
+            inode: stat.st_ino,
         }
     }
 }

@@ -6,4 +6,5 @@
 pub(crate) mod file;
 pub(crate) mod log;
 pub(crate) mod place;
+pub(crate) mod removals;
 pub(crate) mod table;

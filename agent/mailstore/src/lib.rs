@@ -4,9 +4,10 @@
 //! of the path makes a shard. [`inventory()`] lists the mailboxes of a shard. [`verify()`] looks at all of them, hands out
 //! findings in a fixed order and returns a [`Report`]; [`stat_walk()`] tells later whether anything has changed since.
 //! A [`Control`] is the handle on work under way.
+//! [`write_baseline()`] makes a [`Manifest`] of a healthy shard, and [`verify_against()`] compares with it.
 //!
 //! What is read is untrusted: every parser is bounded, links are not followed, and nothing but directories and regular files
-//! is opened. The one function that writes is [`volume::enrol`], for an operator's command.
+//! is opened. The one function that writes into a volume is [`volume::enrol`], for an operator's command.
 //!
 //! Every kind of finding comes from here; [`FindingKind::VolumeWrong`](rientro_types::FindingKind::VolumeWrong) and
 //! [`FindingKind::MailboxMissing`](rientro_types::FindingKind::MailboxMissing) only when the [`Task`] says what to expect.
@@ -21,6 +22,7 @@ mod inventory;
 mod layout;
 mod mailbox;
 mod maildir;
+mod manifest;
 mod tools;
 mod verify;
 pub mod volume;
@@ -29,4 +31,8 @@ pub use control::{Control, Pace, Progress, READERS_MAX};
 pub use inventory::{Inventory, Mailbox, inventory};
 pub use layout::{COMPONENTS_MAX, Layout, LayoutError, SHARDS_MAX, Shard, Shards, TemplateError};
 pub use maildir::ahead::OPEN_FILES_MAX;
-pub use verify::{DAMAGED_PATHS_MAX, Expected, Report, StatWalkError, Task, stat_walk, verify};
+pub use manifest::{Comparison, Exported, Manifest, ManifestError, Target, Totals};
+pub use verify::{
+    Baseline, Compared, DAMAGED_PATHS_MAX, Expected, Report, StatWalkError, Task, Written, stat_walk, verify,
+    verify_against, write_baseline,
+};

@@ -11,6 +11,7 @@
 pub(crate) mod ahead;
 mod folder;
 mod keywords;
+mod listing;
 pub(crate) mod message;
 mod name;
 mod uidlist;

@@ -15,6 +15,8 @@
 //! Findings come in the order of mailboxes, folders and names, whatever the number of readers, so their digest is the same in
 //! every run over an unchanged shard.
 
+mod baseline;
+mod job;
 mod notes;
 mod pool;
 mod roll;
@@ -29,8 +31,11 @@ use rientro_types::{
 
 use crate::control::Control;
 use crate::layout::Layout;
+use crate::manifest::{Comparison, Part};
 use crate::volume;
 
+pub use baseline::{Baseline, Compared, Written, verify_against, write_baseline};
+use job::Job;
 pub(crate) use notes::{Depth, Notes};
 pub use roll::Expected;
 
@@ -83,7 +88,8 @@ pub enum StatWalkError {
 
 /// Verifies a shard and hands every finding to `sink`, in order. Writes nothing into the store.
 ///
-/// Level [`Level::Presence`] lists and states; [`Level::Structure`] reads every message. [`Level::Baseline`] is unknown here.
+/// Level [`Level::Presence`] lists and states; [`Level::Structure`] reads every message. [`Level::Baseline`] is unknown here:
+/// [`verify_against()`] has the baseline it needs.
 /// Runs on threads of its own, as many as `control` says; `sink` is called on the caller's thread.
 pub fn verify(task: &Task<'_>, level: Level, control: &Control, sink: &mut dyn FnMut(Finding)) -> Report {
     let depth = match level {
@@ -91,6 +97,23 @@ pub fn verify(task: &Task<'_>, level: Level, control: &Control, sink: &mut dyn F
         Level::Structure => Depth::Structure,
         Level::Baseline => return unavailable(level),
     };
+    conduct(task, level, &Job::Look(depth), control, sink).report
+}
+
+/// What a run over a shard gave.
+struct Conducted {
+    report: Report,
+    comparison: Comparison,
+    parts: Vec<Part>,
+}
+
+fn conduct(
+    task: &Task<'_>,
+    level: Level,
+    job: &Job<'_>,
+    control: &Control,
+    sink: &mut dyn FnMut(Finding),
+) -> Conducted {
     let mut summary = Summary::default();
     let mut hasher = FindingsHasher::default();
     let mut take = |finding: Finding, summary: &mut Summary| {
@@ -99,13 +122,15 @@ pub fn verify(task: &Task<'_>, level: Level, control: &Control, sink: &mut dyn F
         sink(finding);
     };
     if volume_is_right(task, &mut summary, &mut take) {
-        pool::run(task, depth, control, &mut summary, &mut take);
+        pool::run(task, job, control, &mut summary, &mut take);
         if !control.is_cancelled() {
             volume_is_right(task, &mut summary, &mut take);
         }
     }
     let expected_empty = task.expected.is_some_and(Expected::is_empty);
-    summary.report(level, expected_empty, control.is_cancelled(), hasher.finish())
+    let (comparison, parts) = (summary.comparison, std::mem::take(&mut summary.parts));
+    let report = summary.report(level, expected_empty, control.is_cancelled(), hasher.finish());
+    Conducted { report, comparison, parts }
 }
 
 /// Digest over path, kind, size and times of modification and change of everything in the shard, without reading any file.
@@ -122,7 +147,7 @@ pub fn stat_walk(task: &Task<'_>, control: &Control) -> Result<Digest, StatWalkE
         return Err(StatWalkError::Volume { root: task.root.display().to_string(), detail });
     }
     let mut summary = Summary::default();
-    pool::run(task, Depth::Stat, control, &mut summary, &mut |_, _| ());
+    pool::run(task, &Job::Look(Depth::Stat), control, &mut summary, &mut |_, _| ());
     if control.is_cancelled() { Err(StatWalkError::Cancelled) } else { Ok(summary.stat_walk) }
 }
 
@@ -138,6 +163,9 @@ struct Summary {
     unreadable: bool,
     stat_walk: Digest,
     damaged: Vec<Vec<u8>>,
+    comparison: Comparison,
+    /// Parts of a manifest, in the order of mailboxes.
+    parts: Vec<Part>,
 }
 
 impl Default for Summary {
@@ -151,6 +179,8 @@ impl Default for Summary {
             unreadable: false,
             stat_walk: Digest::ZERO,
             damaged: Vec::new(),
+            comparison: Comparison::default(),
+            parts: Vec::new(),
         }
     }
 }

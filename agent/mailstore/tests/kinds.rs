@@ -8,13 +8,15 @@ use std::ffi::OsStr;
 use std::fs::{self, File, Permissions};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{PermissionsExt, symlink};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use rientro_mailstore::{Control, Report, Task, verify};
+use rientro_mailstore::{
+    Baseline, Control, Manifest, Report, Target, Task, verify, verify_against, write_baseline,
+};
 use rientro_types::{Finding, FindingKind as Kind, Level, Severity, VolumeId};
 use rustix::fs::{CWD, Mode, mkfifoat};
 use store::dbox::{ATTACHMENT, Mdbox, Sdbox};
-use store::{Store, changed_midway, gzip, message, overwrite, stem, unprivileged};
+use store::{Maildir, Store, changed_midway, gzip, message, overwrite, stem, unprivileged};
 
 /// Kinds of what was found, and how many mailboxes are broken.
 fn told((report, findings): (Report, Vec<Finding>)) -> (Vec<Kind>, u64) {
@@ -22,7 +24,7 @@ fn told((report, findings): (Report, Vec<Finding>)) -> (Vec<Kind>, u64) {
 }
 
 /// Kinds of damage that is of a message, and breaks no mailbox.
-const OF_MESSAGES: [Kind; 15] = [
+const OF_MESSAGES: [Kind; 18] = [
     Kind::SizeMismatch,
     Kind::VirtualSizeMismatch,
     Kind::CompressedStream,
@@ -38,6 +40,9 @@ const OF_MESSAGES: [Kind; 15] = [
     Kind::GuidMismatch,
     Kind::AttachmentMissing,
     Kind::AttachmentDamaged,
+    Kind::MessageAltered,
+    Kind::MessageTruncated,
+    Kind::GuidChanged,
 ];
 
 /// A store that must hold these mailboxes.
@@ -122,8 +127,54 @@ fn seen(kind: Kind) -> (Vec<Kind>, u64) {
         Kind::AttachmentMissing => fs::remove_file(attachment(&mut store)).unwrap(),
         Kind::AttachmentDamaged => overwrite(&attachment(&mut store), 500, b"y"),
         Kind::LimitReached => fs::create_dir_all(at(&"d/".repeat(40))).unwrap(),
+        Kind::MessageAltered
+        | Kind::MessageTruncated
+        | Kind::MessageGone
+        | Kind::FolderGone
+        | Kind::UidChanged
+        | Kind::GuidChanged
+        | Kind::BaselineUnreadable => return since_baseline(kind, &store, &anna),
     }
     told(store.verify())
+}
+
+/// Writes a baseline, and breaks it or what it was written of in the way of this kind; gives what is seen then.
+fn since_baseline(kind: Kind, store: &Store, anna: &Maildir) -> (Vec<Kind>, u64) {
+    let (apart, control) = (tempfile::tempdir().unwrap(), Control::default());
+    let (path, uidlist) = (apart.path().join("baseline"), anna.0.join("dovecot-uidlist"));
+    let sent = anna.folder(".Sent");
+    sent.deliver(7, &message(7));
+    let target = Target { path: &path, previous: None, now_ms: 0 };
+    write_baseline(&store.task(), target, &control, &mut |_| ()).unwrap();
+    if kind == Kind::MessageAltered {
+        overwrite(&anna.file(1), 9_000, b"X");
+    } else if kind == Kind::MessageTruncated {
+        File::options().write(true).open(anna.file(1)).unwrap().set_len(10_000).unwrap();
+    } else if kind == Kind::MessageGone {
+        fs::remove_file(anna.file(3)).unwrap();
+        anna.write_uids(&[1, 2]);
+        edit(&uidlist, " N3 ", " N4 ");
+    } else if kind == Kind::FolderGone {
+        fs::remove_dir_all(&sent.0).unwrap();
+    } else if kind == Kind::BaselineUnreadable {
+        overwrite(&path, 40, &[0; 8]);
+    } else {
+        fs::remove_file(anna.0.join("dovecot.index")).unwrap();
+        fs::remove_file(anna.0.join("dovecot.index.log")).unwrap();
+        let (uids, guid) = (("3 V77", "3 V78"), ("\n2 :", "\n2 G00112233445566778899aabbccddeeff :"));
+        let (from, to) = if kind == Kind::UidChanged { uids } else { guid };
+        edit(&uidlist, from, to);
+    }
+    let (manifest, mut findings) = (Manifest::open(&path).unwrap(), Vec::new());
+    let baseline = Baseline { manifest: &manifest, scratch: apart.path() };
+    let compared = verify_against(&store.task(), &baseline, &control, &mut |finding| findings.push(finding));
+    told((compared.report, findings))
+}
+
+fn edit(path: &Path, from: &str, to: &str) {
+    let text = fs::read_to_string(path).unwrap();
+    assert!(text.contains(from), "{text}");
+    fs::write(path, text.replace(from, to)).unwrap();
 }
 
 /// A kind that is added without a way to break a store for it does not compile; one that is not seen fails here.

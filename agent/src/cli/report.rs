@@ -9,8 +9,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use anyhow::Result;
-use rientro_mailstore::Control;
+use anyhow::{Context, Result};
+use rientro_mailstore::{Comparison, Control};
 use rientro_types::{ByteSize, Finding, Outcome, Ppm, Severity, Tally, UnknownCause, Verdict, is_plain};
 use serde_json::json;
 
@@ -111,11 +111,11 @@ impl<'s> Report<'s> {
         Self { output, screen, headed: false }
     }
 
-    /// Says what is verified, to people.
-    pub(super) fn begin(&self, path: &Path, layout: &str) -> Result<()> {
+    /// Says what is done with which mail, to people.
+    pub(super) fn begin(&self, doing: &str, path: &Path, layout: &str) -> Result<()> {
         if self.output == Output::Table {
             self.screen.above(|| {
-                super::say(&format!("verifying {} with layout {layout}", shown(path.as_os_str().as_bytes())));
+                super::say(&format!("{doing} {} with layout {layout}", shown(path.as_os_str().as_bytes())));
                 Ok(())
             })?;
         }
@@ -144,20 +144,93 @@ impl<'s> Report<'s> {
     }
 }
 
-/// Writes the verdict, with its level and coverage.
-pub(super) fn verdict(output: Output, verdict: &Verdict) -> Result<()> {
+/// Takes findings until one cannot be written: a reader that went away, as `head` does, ends the work.
+pub(super) struct Sink<'r, 's> {
+    report: &'r mut Report<'s>,
+    control: &'r Control,
+    written: Result<()>,
+}
+
+impl<'r, 's> Sink<'r, 's> {
+    pub(super) fn new(report: &'r mut Report<'s>, control: &'r Control) -> Self {
+        Self { report, control, written: Ok(()) }
+    }
+
+    pub(super) fn take(&mut self, finding: &Finding) {
+        if self.written.is_ok() {
+            self.written = self.report.finding(finding).context("write a finding");
+            if self.written.is_err() {
+                self.control.cancel();
+            }
+        }
+    }
+
+    /// Whether all could be written.
+    pub(super) fn end(self) -> Result<()> {
+        self.written
+    }
+}
+
+/// Writes the verdict, with its level and coverage, and what became of the messages of the baseline.
+pub(super) fn verdict(output: Output, verdict: &Verdict, comparison: Option<&Comparison>) -> Result<()> {
     let text = match output {
-        Output::Json => format!("{}\n", verdict_as_json(verdict)),
+        Output::Json => {
+            let mut json = verdict_as_json(verdict);
+            if let Some(comparison) = comparison {
+                json["comparison"] = comparison_as_json(comparison);
+            }
+            format!("{json}\n")
+        }
         Output::Table => {
             let covered = if verdict.coverage == Ppm::ONE { ", 100% covered" } else { "" };
             let Tally { mailboxes, messages, bytes, findings, .. } = verdict.tally;
             let read = ByteSize::from_bytes(bytes);
-            format!(
+            let mut text = format!(
                 "{verdict}{covered}: {messages} messages in {mailboxes} mailboxes, {read} read, {findings} findings\n"
-            )
+            );
+            if let Some(comparison) = comparison {
+                writeln!(text, "of the baseline: {}", in_words(comparison))?;
+            }
+            text
         }
     };
     super::write_out(&text)
+}
+
+/// What is none is left out, but for what is intact.
+fn in_words(comparison: &Comparison) -> String {
+    let Comparison { intact, altered, truncated, moved, expunged, missing, gone, new } = *comparison;
+    let mut text = format!("{intact} intact");
+    for (count, words) in [
+        (altered - truncated, "altered"),
+        (truncated, "truncated"),
+        (moved, "moved"),
+        (expunged, "removed by their owner"),
+        (missing, "lost"),
+        (gone, "gone, nobody knows why"),
+    ] {
+        if count > 0 {
+            text.push_str(&format!(", {count} {words}"));
+        }
+    }
+    if new > 0 {
+        text.push_str(&format!("; {new} came since"));
+    }
+    text
+}
+
+fn comparison_as_json(comparison: &Comparison) -> serde_json::Value {
+    let Comparison { intact, altered, truncated, moved, expunged, missing, gone, new } = comparison;
+    json!({
+        "intact": intact,
+        "altered": altered,
+        "truncated": truncated,
+        "moved": moved,
+        "expunged": expunged,
+        "missing": missing,
+        "gone": gone,
+        "new": new,
+    })
 }
 
 fn as_json(finding: &Finding) -> serde_json::Value {

@@ -5,12 +5,13 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
-use rientro_mailstore::{Control, Expected, Pace, READERS_MAX, Task, verify};
-use rientro_types::{ByteSize, Level, Outcome};
+use rientro_mailstore::{Baseline, Control, Expected, Manifest, Task, verify, verify_against};
+use rientro_types::{Level, Outcome};
 use serde_json::json;
 
-use super::report::{Report, Screen};
-use super::{COULD_NOT_TELL, detect};
+use super::COULD_NOT_TELL;
+use super::report::{Report, Screen, Sink};
+use super::source::Source;
 use crate::roots::expected_below;
 
 /// Exit code when something is damaged.
@@ -28,30 +29,21 @@ pub(super) enum Output {
 /// Verify mail on this machine. Exit codes: 0 clean, 1 damaged, 2 could not tell.
 #[derive(Debug, Args)]
 pub(super) struct VerifyArgs {
-    /// A mailbox, or a directory with mailboxes below it.
-    path: PathBuf,
-    /// Where mailboxes stand below the path, such as '{domain}/{user}/Maildir'; seen by itself where that is plain.
+    #[command(flatten)]
+    source: Source,
+    /// How deep to look: presence (everything can be stated), structure (everything is read) or baseline (and compared with
+    /// --baseline). Without it as deep as can be.
     #[arg(long)]
-    layout: Option<String>,
-    /// How deep to look: presence (everything can be stated) or structure (everything is read).
-    #[arg(long, default_value = "structure")]
-    level: Level,
+    level: Option<Level>,
+    /// A manifest to compare with, as 'manifest write' makes it.
+    #[arg(long, value_name = "MANIFEST")]
+    baseline: Option<PathBuf>,
     /// How results are written.
     #[arg(long, value_enum, default_value = "table")]
     output: Output,
     /// File with a path below PATH for each mailbox that must be there.
     #[arg(long)]
     expected: Option<PathBuf>,
-    /// Directory in which attachments are stored apart from their messages (Dovecot's mail_attachment_dir): its path below PATH,
-    /// or, where PATH is one mailbox, below the directory that PATH is in.
-    #[arg(long)]
-    attachments: Option<String>,
-    /// Files read at once.
-    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=READERS_MAX as i64))]
-    readers: Option<u16>,
-    /// Most bytes read a second, such as '50 MiB'.
-    #[arg(long)]
-    rate: Option<ByteSize>,
 }
 
 pub(super) fn run(args: &VerifyArgs) -> ExitCode {
@@ -72,13 +64,12 @@ pub(super) fn run(args: &VerifyArgs) -> ExitCode {
 
 fn outcome(args: &VerifyArgs) -> Result<Outcome> {
     super::raise_file_limit();
-    let mut found = detect::layout(&args.path, args.layout.as_deref())?;
-    if let Some(attachments) = &args.attachments {
-        found.layout = found.layout.with_attachments(attachments)?;
-    }
-    let expected =
-        args.expected.as_deref().map(|list| expected(list, &args.path, &found.root)).transpose()?;
-    let control = Control::new(pace(args));
+    let level = level(args.level, args.baseline.is_some())?;
+    let manifest = args.baseline.as_deref().map(Manifest::open).transpose()?;
+    let path = &args.source.path;
+    let found = args.source.find()?;
+    let expected = args.expected.as_deref().map(|list| expected(list, path, &found.root)).transpose()?;
+    let control = Control::new(args.source.pace());
     let task = Task {
         root: &found.root,
         layout: &found.layout,
@@ -88,30 +79,37 @@ fn outcome(args: &VerifyArgs) -> Result<Outcome> {
     };
     let screen = Screen::new(args.output == Output::Table, &control);
     let mut report = Report::new(args.output, &screen);
-    report.begin(&args.path, &found.text)?;
-    let mut failed = None;
-    let verified = verify(&task, args.level, &control, &mut |finding| {
-        // A reader that went away, as `head` does, ends the work.
-        if failed.is_none()
-            && let Err(error) = report.finding(&finding)
-        {
-            failed = Some(error);
-            control.cancel();
+    report.begin("verifying", path, &found.text)?;
+    let mut sink = Sink::new(&mut report, &control);
+    let (verified, comparison) = match manifest.as_ref().filter(|_| level == Level::Baseline) {
+        Some(manifest) => {
+            let baseline = Baseline { manifest, scratch: &std::env::temp_dir() };
+            let compared = verify_against(&task, &baseline, &control, &mut |finding| sink.take(&finding));
+            (compared.report, Some(compared.comparison))
         }
-    });
+        None => (verify(&task, level, &control, &mut |finding| sink.take(&finding)), None),
+    };
+    let written = sink.end();
     screen.end();
-    if let Some(error) = failed {
-        return Err(error).context("write a finding");
-    }
-    super::report::verdict(args.output, &verified.verdict)?;
+    written?;
+    super::report::verdict(args.output, &verified.verdict, comparison.as_ref())?;
     Ok(verified.verdict.outcome)
 }
 
-fn pace(args: &VerifyArgs) -> Pace {
-    let default = Pace::default();
-    Pace {
-        readers: args.readers.map_or(default.readers, usize::from),
-        bytes_per_second: args.rate.map_or(0, ByteSize::bytes),
+/// The level that was asked for, or the deepest that there is.
+fn level(asked: Option<Level>, has_baseline: bool) -> Result<Level> {
+    match asked {
+        Some(Level::Baseline) if !has_baseline => {
+            bail!("level baseline needs the manifest to compare with; name it with --baseline")
+        }
+        Some(level @ (Level::Presence | Level::Structure)) if has_baseline => {
+            bail!(
+                "--baseline is compared at level baseline, and --level asks for {}; leave one of them out",
+                level.name()
+            )
+        }
+        Some(level) => Ok(level),
+        None => Ok(if has_baseline { Level::Baseline } else { Level::Structure }),
     }
 }
 

@@ -22,7 +22,8 @@ choices!(v1::FindingKind => FindingKind {
     MessageMissing, UidlistMissing, UidlistMalformed, UidlistStale, IndexMalformed, DuplicateName, StrayFile,
     SymbolicLink, SpecialFile, NameNotUtf8, VolumeEmpty, VolumeWrong, ChangedWhileRead, LimitReached,
     FrameMalformed, IndexMissing, IndexStale, MapMismatch, UnmappedMessage, ReferenceMismatch, GuidMismatch,
-    AttachmentMissing, AttachmentDamaged,
+    AttachmentMissing, AttachmentDamaged, MessageAltered, MessageTruncated, MessageGone, FolderGone, UidChanged,
+    GuidChanged, BaselineUnreadable,
 });
 
 message!(v1::Actor => Actor { kind, id in 1..=ACTOR_ID_BYTES_MAX, authentication });

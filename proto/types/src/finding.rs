@@ -69,7 +69,8 @@ finding_kinds! {
     MailboxMissing = 11, "mailbox-missing", Damage;
     /// Something stands where a mailbox should be and is none of any known format.
     MailboxUnrecognised = 12, "mailbox-unrecognised", Unreadable;
-    /// The uidlist and the index, the index of an sdbox, or the map of an mdbox, know the message, and it is not there.
+    /// The uidlist and the index, the index of an sdbox, or the map of an mdbox, know the message, and it is not there; or it was in
+    /// the baseline, and nobody asked to remove it.
     MessageMissing = 13, "message-missing", Damage;
     /// `dovecot-uidlist` is missing where an index exists with messages in it or beside it: all UIDs would change.
     UidlistMissing = 14, "uidlist-missing", Damage;
@@ -116,6 +117,20 @@ finding_kinds! {
     AttachmentMissing = 34, "attachment-missing", Damage;
     /// An attachment that is stored apart is not what its name and its message say.
     AttachmentDamaged = 35, "attachment-damaged", Damage;
+    /// The message is not the one of the baseline.
+    MessageAltered = 36, "message-altered", Damage;
+    /// The message is shorter than that of the baseline.
+    MessageTruncated = 37, "message-truncated", Damage;
+    /// A message of the baseline is not there, and nothing tells whether its owner removed it.
+    MessageGone = 38, "message-gone", Unreadable;
+    /// A folder of the baseline is not there, and nothing tells whether its owner removed it.
+    FolderGone = 39, "folder-gone", Unreadable;
+    /// Messages, or a folder as a whole, have other UIDs than in the baseline: clients fetch all of it anew.
+    UidChanged = 40, "uid-changed", Damage;
+    /// The message of the baseline has another GUID.
+    GuidChanged = 41, "guid-changed", Damage;
+    /// The baseline of the mailbox, or of the shard, cannot be used.
+    BaselineUnreadable = 42, "baseline-unreadable", Unreadable;
 }
 
 impl FindingKind {

@@ -49,10 +49,7 @@ impl Decoder {
     /// Takes the next piece of a message and hands plain bytes to `plain`; gives how the message is stored. The first piece
     /// must hold the first bytes of the stream. What follows a fault is passed over.
     pub(crate) fn feed(&mut self, piece: &[u8], plain: &mut dyn FnMut(&[u8])) -> Encoding {
-        let encoding = match self.encoding {
-            Some(encoding) => encoding,
-            None => self.begin(piece),
-        };
+        let encoding = self.encoding(piece);
         let fed = match (encoding, &mut self.gzip, &mut self.zstd) {
             (Encoding::Gzip, Some(gzip), _) => gzip.feed(piece, plain),
             (Encoding::Zstd, _, Some(zstd)) => zstd.feed(piece, plain),
@@ -64,6 +61,14 @@ impl Decoder {
         };
         self.fault = self.fault.or(fed.err());
         encoding
+    }
+
+    /// How the message is stored of which this is the next piece.
+    pub(crate) fn encoding(&mut self, piece: &[u8]) -> Encoding {
+        match self.encoding {
+            Some(encoding) => encoding,
+            None => self.begin(piece),
+        }
     }
 
     fn begin(&mut self, piece: &[u8]) -> Encoding {

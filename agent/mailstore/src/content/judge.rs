@@ -13,6 +13,7 @@ use super::scan::Pass;
 use super::sizes::Sizes;
 use super::stream::StreamFault;
 use super::structure::StructureFacts;
+use crate::control::Stopped;
 use crate::verify::Notes;
 
 /// Where a message stands, as findings name it.
@@ -32,6 +33,19 @@ impl Spot {
             None => detail.to_owned(),
         };
         notes.add(kind, self.path, detail);
+    }
+
+    /// Notes a finding about the message after it was looked at; `marked` when damage of it is counted already.
+    pub(crate) fn remark(
+        self,
+        kind: FindingKind,
+        detail: &str,
+        marked: bool,
+        notes: &mut Notes<'_>,
+    ) -> Result<(), Stopped> {
+        notes.begin_message();
+        self.note(kind, detail, notes);
+        if marked { notes.end_repeated_remark() } else { notes.end_remark() }
     }
 }
 

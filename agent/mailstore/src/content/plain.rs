@@ -2,6 +2,7 @@
 
 use memchr::{memchr, memchr_iter};
 
+use super::identity::{Hashes, IdentityHasher};
 use super::nul::{NulRuns, NulScan};
 
 /// How many bytes of the beginning are kept to judge whether text stands there.
@@ -21,22 +22,39 @@ pub(crate) struct PlainFacts {
     pub(crate) nuls: NulRuns,
     /// Whether the beginning holds bytes no header can have.
     pub(crate) head_binary: bool,
+    /// Its hashes, if they were asked for.
+    pub(crate) hashes: Option<Hashes>,
 }
 
 /// Gathers [`PlainFacts`] from a stream that comes in pieces.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct PlainScan {
     size_bytes: u64,
     bare_lf: u64,
     ends_in_cr: bool,
     head: Vec<u8>,
     nuls: NulScan,
+    identity: Option<Box<IdentityHasher>>,
 }
 
 impl PlainScan {
     /// Makes ready for a message that stands at `offset` in its file, as far as it is stored as it is.
     pub(crate) fn begin(&mut self, offset: u64) {
         self.nuls.begin(offset);
+    }
+
+    /// Has messages hashed, or not, from the next one on.
+    pub(crate) fn hash(&mut self, wanted: bool) {
+        if wanted != self.identity.is_some() {
+            self.identity = wanted.then(Box::default);
+        }
+    }
+
+    /// Takes a piece of a packed message as it is stored, before the plain bytes that are in it.
+    pub(crate) fn feed_packed(&mut self, piece: &[u8]) {
+        if let Some(identity) = &mut self.identity {
+            identity.feed_packed(piece);
+        }
     }
 
     pub(crate) fn feed(&mut self, piece: &[u8]) {
@@ -47,6 +65,9 @@ impl PlainScan {
         self.bare_lf += memchr_iter(b'\n', piece).count() as u64 - self.crlf_in(piece);
         self.size_bytes += piece.len() as u64;
         self.nuls.feed(piece);
+        if let Some(identity) = &mut self.identity {
+            identity.feed(piece);
+        }
     }
 
     fn crlf_in(&mut self, piece: &[u8]) -> u64 {
@@ -67,6 +88,7 @@ impl PlainScan {
             virtual_bytes: self.size_bytes + self.bare_lf,
             nuls: self.nuls.finish(),
             head_binary: is_binary(&self.head),
+            hashes: self.identity.as_mut().map(|identity| identity.finish()),
         };
         self.head.clear();
         (self.size_bytes, self.bare_lf, self.ends_in_cr) = (0, 0, false);

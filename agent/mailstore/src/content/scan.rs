@@ -33,6 +33,11 @@ impl Scan {
         self.stored.begin(offset);
     }
 
+    /// Has messages hashed, or not, from the next one on.
+    pub(crate) fn hash(&mut self, wanted: bool) {
+        self.plain.hash(wanted);
+    }
+
     /// Takes the next piece; gives how the message is stored.
     pub(crate) fn feed(&mut self, piece: &[u8]) -> Encoding {
         self.feed_through(piece, &mut |plain, scan| scan.feed(plain))
@@ -44,11 +49,12 @@ impl Scan {
         piece: &[u8],
         through: &mut dyn FnMut(&[u8], &mut PlainScan),
     ) -> Encoding {
-        let encoding = self.decoder.feed(piece, &mut |plain| through(plain, &mut self.plain));
+        let encoding = self.decoder.encoding(piece);
         if encoding != Encoding::Plain {
             self.stored.feed(piece);
+            self.plain.feed_packed(piece);
         }
-        encoding
+        self.decoder.feed(piece, &mut |plain| through(plain, &mut self.plain))
     }
 
     /// Ends the message and makes ready for the next one.

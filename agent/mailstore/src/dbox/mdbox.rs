@@ -13,16 +13,17 @@ use std::os::fd::AsFd;
 use rientro_types::FindingKind;
 
 use self::file::Found;
-use self::map::{Map, OF_MAP, Record};
-use super::{ALTERNATIVE, is_files, note_lost_files, note_lost_folders, numbered};
+use self::map::{Gathered, Map, OF_MAP, Record};
+use super::{ALTERNATIVE, begin_folder, end_folder, is_files, note_lost_files, note_lost_folders, numbered};
 use crate::content::judge::Spot;
 use crate::control::Stopped;
 use crate::faults::{directory_fault, error_name};
 use crate::fsys::{self, Entry, Kind, Listed, Names};
 use crate::index::file::u32_at;
 use crate::index::place::{FOLDER_INDEX, IndexName, Place, Witness};
-use crate::index::table::Wanted;
+use crate::index::table::{Table, Wanted};
 use crate::mailbox::{Directory, Format, join, state};
+use crate::manifest::{Content, FileOrder, Row};
 use crate::tools::Tools;
 use crate::verify::{Depth, Notes};
 
@@ -136,6 +137,9 @@ impl Mdbox {
             witness: Witness::Alone,
         };
         self.map = index.load(&OF_MAP, notes)?.map(Map::new);
+        if let Some(census) = notes.census() {
+            census.begin_place(STORAGE, FileOrder::Number);
+        }
         let files = files_of(&names);
         if !index.is_there() {
             index.note_missing(&format!("{} files of messages", files.len()), notes);
@@ -195,6 +199,18 @@ impl Mdbox {
             self.uncounted = true;
             return Ok(());
         };
+        begin_folder(place.path, Some(&known), notes);
+        self.check_references(place, &known, notes)?;
+        end_folder(&index, Some(known), notes)
+    }
+
+    /// Looks at the records of the map that a folder refers to.
+    fn check_references(
+        &mut self,
+        place: &Directory<'_>,
+        known: &Table,
+        notes: &mut Notes<'_>,
+    ) -> Result<(), Stopped> {
         let Some(map) = &mut self.map else { return Ok(()) };
         let mut unknown = 0;
         for row in 0..known.len() {
@@ -204,6 +220,21 @@ impl Mdbox {
                 continue;
             };
             map.met_mut(at).references += 1;
+            if let (Some(gathered), Some(census)) = (map.gathered(at), notes.census()) {
+                let Gathered { content, file_at, marked } = *gathered;
+                let Content { guid, identity, plain_bytes, offset } = content;
+                let (folder, uid) = (census.folder(), known.uids()[row]);
+                census.add_message(&Row {
+                    folder,
+                    guid,
+                    identity,
+                    plain_bytes,
+                    file_at,
+                    offset,
+                    uid,
+                    marked,
+                });
+            }
             let guid = known.cell(1, row);
             if map.met(at).guid.is_some_and(|stored| guid != stored && guid != NO_GUID) {
                 notes.begin_message();

@@ -12,6 +12,7 @@ use super::attachment::{AttachmentReader, Parts, Reference, Store, references};
 use super::frame::{FileHeader, METADATA_BYTES_MAX, Metadata, MetadataFault, body_bytes};
 use super::window::{WINDOW_BYTES, Window};
 use crate::content::decode::{Decoder, Encoding};
+use crate::content::identity::Hashes;
 use crate::content::judge::{Judged, Spot, judge, judge_structure};
 use crate::content::plain::PlainScan;
 use crate::content::scan::{Pass, Scan};
@@ -54,6 +55,8 @@ pub(super) struct Stored {
     pub(super) end: u64,
     /// All of it was looked at.
     pub(super) covered: bool,
+    /// What it is, where that was asked for and could be told.
+    pub(super) hashes: Option<Hashes>,
 }
 
 /// Where a body begins and ends.
@@ -162,6 +165,12 @@ impl DboxReader {
         }
     }
 
+    /// Has files and messages hashed, or not, from the next file on.
+    pub(super) fn hash(&mut self, wanted: bool) {
+        self.window.hash(wanted);
+        self.scan.hash(wanted);
+    }
+
     /// Reads the file header.
     pub(super) fn file_header(&mut self, file: &OwnedFd) -> Result<Result<FileHeader, &'static str>, Errno> {
         self.window.reset();
@@ -195,11 +204,11 @@ impl DboxReader {
         let body_bytes = extent.end - extent.start;
         if body_bytes > PLAIN_BYTES_MAX {
             spot().note(FindingKind::LimitReached, &format!("a body of {body_bytes} bytes, not read"), notes);
-            return Ok(Ok(Stored { guid, end, covered: false }));
+            return Ok(Ok(Stored { guid, end, covered: false, hashes: None }));
         }
         let mut parts = match dbox.parts(&told, &spot, notes) {
             Ok(parts) => parts,
-            Err(covered) => return Ok(Ok(Stored { guid, end, covered })),
+            Err(covered) => return Ok(Ok(Stored { guid, end, covered, hashes: None })),
         };
         let pass = match self.read_body(dbox, extent, &mut parts, &spot, notes)? {
             Ok(pass) => pass,
@@ -218,7 +227,8 @@ impl DboxReader {
                 }
             }
         };
-        Ok(Ok(Stored { guid, end, covered }))
+        let hashes = pass.facts.hashes.filter(|_| covered && !parts.is_broken());
+        Ok(Ok(Stored { guid, end, covered, hashes }))
     }
 
     /// Where the body of the message at `at` is, by its header.

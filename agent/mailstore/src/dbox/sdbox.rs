@@ -3,13 +3,14 @@
 use rientro_types::FindingKind;
 
 use super::message::{Attachments, DboxFile, DboxReader, Fault};
-use super::{ALTERNATIVE, is_files, note_lost_files, numbered};
+use super::{ALTERNATIVE, begin_folder, end_folder, is_files, note_lost_files, numbered};
 use crate::control::Stopped;
 use crate::faults::{error_name, open_fault};
-use crate::fsys::{self, Entry, Kind};
+use crate::fsys::{self, Entry, Kind, Meta};
 use crate::index::place::{FOLDER_INDEX, Place, Witness};
 use crate::index::table::{Table, Wanted};
 use crate::mailbox::{Directory, Format, join};
+use crate::manifest::{Census, Content, FileRecord, Row, Stamp};
 use crate::tools::Tools;
 use crate::verify::{Depth, Notes};
 
@@ -79,11 +80,12 @@ impl Sdbox {
             self.compare(place, known, &files, notes)?;
         }
         let guid = known.as_ref().filter(|known| known.has(1)).map(|known| hex(&known.header(1)[4..20]));
+        begin_folder(place.path, known.as_ref(), notes);
         for (uid, entry) in files {
             notes.begin_message();
             if notes.depth < Depth::Structure {
                 notes.end_message(0, true)?;
-            } else {
+            } else if !is_taken_over(place, uid, entry, notes) {
                 let suffix = guid.as_ref().map(|guid| format!("-{guid}-{uid}"));
                 let (reader, attachments) = tools.dbox();
                 let attachments = match suffix.as_ref() {
@@ -92,10 +94,12 @@ impl Sdbox {
                         "the GUID of its folder is unknown, by which its attachments are named",
                     ),
                 };
-                check_file(place, entry, attachments, reader, notes)?;
+                check_file(place, (uid, entry), attachments, reader, notes)?;
+            } else {
+                notes.end_message(0, false)?;
             }
         }
-        Ok(())
+        end_folder(&index, known, notes)
     }
 
     /// Compares the index with the files.
@@ -140,9 +144,29 @@ fn files_of<'n>(place: &Directory<'n>) -> Vec<(u32, &'n Entry)> {
     files
 }
 
+/// Takes over what was known of a file, if nothing of it has changed.
+fn is_taken_over(place: &Directory<'_>, uid: u32, entry: &Entry, notes: &mut Notes<'_>) -> bool {
+    let Some(census) = notes.census().filter(|census| census.has_previous()) else { return false };
+    let path = join(place.path, place.names.name(entry));
+    let Ok(meta) = fsys::stat(place.dir, place.names.c_name(entry)) else { return false };
+    let Some(known) = census.unchanged(&path, &meta) else { return false };
+    add(&known, uid, (0, false), census);
+    true
+}
+
+/// Adds the message of a file, of which so many bytes were read; and whether damage was noted about it.
+fn add(file: &FileRecord, uid: u32, (read_bytes, marked): (u64, bool), census: &mut Census<'_>) {
+    let file_at = census.add_file(file, read_bytes);
+    for Content { guid, identity, plain_bytes, .. } in file.messages.iter().copied() {
+        // It fills its file, whose frame is no part of where it is.
+        let (folder, offset) = (census.folder(), 0);
+        census.add_message(&Row { folder, guid, identity, plain_bytes, file_at, offset, uid, marked });
+    }
+}
+
 fn check_file(
     place: &Directory<'_>,
-    entry: &Entry,
+    (uid, entry): (u32, &Entry),
     attachments: Attachments<'_>,
     reader: &mut DboxReader,
     notes: &mut Notes<'_>,
@@ -159,6 +183,7 @@ fn check_file(
             return notes.end_message(0, false);
         }
     };
+    reader.hash(notes.census().is_some());
     let header = match reader.file_header(&file) {
         Ok(Ok(header)) => header,
         Ok(Err(_)) if meta.size_bytes == 0 => {
@@ -183,6 +208,12 @@ fn check_file(
                 let detail = format!("{} bytes behind the message", dbox.bytes.saturating_sub(stored.end));
                 notes.add(FindingKind::FrameMalformed, path.clone(), detail);
             }
+            if let Some(hashes) = stored.hashes {
+                let guid = stored.guid.unwrap_or_default();
+                let message =
+                    Content { guid, identity: hashes.plain, plain_bytes: hashes.plain_bytes, offset: 0 };
+                gather(&dbox, &meta, uid, message, reader, notes)?;
+            }
             stored.covered
         }
         Err(Fault::Header(what) | Fault::Body(what)) => {
@@ -195,6 +226,26 @@ fn check_file(
         }
     };
     notes.end_message(reader.take_read_bytes(), covered)
+}
+
+/// Adds the message that was read.
+fn gather(
+    dbox: &DboxFile<'_>,
+    meta: &Meta,
+    uid: u32,
+    message: Content,
+    reader: &mut DboxReader,
+    notes: &mut Notes<'_>,
+) -> Result<(), Stopped> {
+    // What cannot be read for it was read well a moment ago, and is told by the next look.
+    let Ok(stored) = reader.window.finish_hash(dbox.file, dbox.bytes, notes.control)? else { return Ok(()) };
+    let marked = notes.is_marked();
+    if let Some(census) = notes.census() {
+        let file =
+            FileRecord { path: dbox.path.to_vec(), stamp: Stamp::of(meta), stored, messages: vec![message] };
+        add(&file, uid, (dbox.bytes, marked), census);
+    }
+    Ok(())
 }
 
 fn hex(bytes: &[u8]) -> String {

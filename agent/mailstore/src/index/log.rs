@@ -18,8 +18,8 @@ pub(crate) const LOG_BYTES_MAX: u64 = 16 << 20;
 const RESETS_MAX: u32 = 256;
 
 /// Kinds of record (Dovecot's `mail-transaction-log.h`).
-const TYPE_MASK: u32 = 0x0fff_ffff;
-const EXTERNAL: u32 = 0x1000_0000;
+pub(super) const TYPE_MASK: u32 = 0x0fff_ffff;
+pub(super) const EXTERNAL: u32 = 0x1000_0000;
 const APPEND: u32 = 0x2;
 const HEADER_UPDATE: u32 = 0x20;
 const EXTENSION_INTRO: u32 = 0x40;
@@ -30,8 +30,8 @@ const KEYWORD_UPDATE: u32 = 0x400;
 const EXTENSION_INCREASE: u32 = 0x1000;
 const UID_UPDATE: u32 = 0x4000;
 const EXTENSION_HEADER_32: u32 = 0x1_0000;
-const EXPUNGE: u32 = 0xcd90 | 0x1;
-const EXPUNGE_GUID: u32 = 0xcd90 | 0x2000;
+pub(super) const EXPUNGE: u32 = 0xcd90 | 0x1;
+pub(super) const EXPUNGE_GUID: u32 = 0xcd90 | 0x2000;
 
 /// The header of a log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,17 +85,38 @@ pub(crate) fn replay(
         return Err("index is ahead of its log");
     }
     let mut replay = Replay { table, extension: None, resets: 0, gone: Vec::new() };
-    while at < log.len() {
-        let Some(size) = log.get(at..at + 4).and_then(committed_size) else { break };
-        if size < 8 || size > log.len() - at {
-            return Err("a record of the log is cut");
-        }
-        let kind = u32_at(log, at + 4);
-        replay.apply(kind, &log[at + 8..at + size])?;
-        at += size;
+    while let Some((record, next)) = record_at(log, at)? {
+        replay.apply(record.kind, record.body)?;
+        at = next;
     }
     replay.table.settle(&mut replay.gone);
     Ok(())
+}
+
+/// A record of a log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Record<'l> {
+    pub(super) kind: u32,
+    pub(super) body: &'l [u8],
+}
+
+/// The records of a log, up to the first one that was not committed or is cut.
+pub(super) fn records<'l>(log: &'l [u8], header: &LogHeader) -> impl Iterator<Item = Record<'l>> {
+    let mut at = header.header_bytes as usize;
+    std::iter::from_fn(move || {
+        let (record, next) = record_at(log, at).ok()??;
+        at = next;
+        Some(record)
+    })
+}
+
+/// The record at `at`, and where the next one is; `None` at the end of what counts.
+fn record_at(log: &[u8], at: usize) -> Result<Option<(Record<'_>, usize)>, &'static str> {
+    let Some(size) = log.get(at..at + 4).and_then(committed_size) else { return Ok(None) };
+    if size < 8 || size > log.len() - at {
+        return Err("a record of the log is cut");
+    }
+    Ok(Some((Record { kind: u32_at(log, at + 4), body: &log[at + 8..at + size] }, at + size)))
 }
 
 /// A replay under way.

@@ -15,6 +15,7 @@ use rientro_types::FindingKind;
 
 use super::file::{self, Index, IndexFault};
 use super::log::{self, LogHeader, Position};
+use super::removals::Removals;
 use super::table::{Table, Wanted};
 use crate::control::{Control, Stopped};
 use crate::faults::{error_name, io_name, open_fault};
@@ -129,6 +130,24 @@ impl Place<'_> {
         if self.witness == Witness::Alone {
             notes.add(FindingKind::FileUnreadable, join(self.path, name.to_bytes()), why);
         }
+    }
+
+    /// The removals in its logs, as far back as they reach. What is wrong with a log is told where the index is loaded.
+    pub(crate) fn removals(&self, control: &Control) -> Result<Removals, Stopped> {
+        let mut removals = Removals::default();
+        for name in [self.index.older_log, self.index.log] {
+            let Ok((file, meta)) = fsys::open_file(self.dir, name) else { continue };
+            if meta.kind != Kind::File {
+                continue;
+            }
+            let (mut bytes, mut input) = (Vec::new(), Paced::new(file, control));
+            let read = (&mut input).take(log::LOG_BYTES_MAX).read_to_end(&mut bytes);
+            input.end()?;
+            if let (Ok(_), Ok(header)) = (read, log::header(&bytes)) {
+                removals.add(&bytes, &header);
+            }
+        }
+        Ok(removals.settle())
     }
 
     fn join_log(

@@ -126,8 +126,7 @@ impl Table {
 
     /// Whether somebody asked to remove the message of this UID.
     pub(crate) fn is_asked(&self, uid: u32) -> bool {
-        let begun = self.asked.partition_point(|(first, _)| *first <= uid);
-        begun.checked_sub(1).is_some_and(|at| uid <= self.asked[at].1)
+        contains(&self.asked, uid)
     }
 
     /// The UIDs that exist, ascending, those included whose removal was asked for.
@@ -273,7 +272,7 @@ impl Held<'_> {
 }
 
 /// The same UIDs in ascending ranges of which none touches another.
-fn merged(mut ranges: Vec<(u32, u32)>) -> Vec<(u32, u32)> {
+pub(super) fn merged(mut ranges: Vec<(u32, u32)>) -> Vec<(u32, u32)> {
     ranges.retain(|(first, last)| first <= last);
     ranges.sort_unstable();
     ranges.dedup_by(|next, kept| {
@@ -284,6 +283,12 @@ fn merged(mut ranges: Vec<(u32, u32)>) -> Vec<(u32, u32)> {
         touches
     });
     ranges
+}
+
+/// Whether one of these ranges, which are in order, has this UID.
+pub(super) fn contains(ranges: &[(u32, u32)], uid: u32) -> bool {
+    let begun = ranges.partition_point(|(first, _)| *first <= uid);
+    begun.checked_sub(1).is_some_and(|at| uid <= ranges[at].1)
 }
 
 #[cfg(test)]

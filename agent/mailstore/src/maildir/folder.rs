@@ -4,7 +4,6 @@
 //! index: about 90 MiB for a million messages with names of 70 bytes, and a few KiB for a usual folder. The uidlist and all
 //! messages are streamed.
 
-use std::collections::BTreeMap;
 use std::ffi::CStr;
 use std::fs::File;
 use std::io::Read;
@@ -15,16 +14,17 @@ use rustix::io::Errno;
 
 use super::ahead::Ahead;
 use super::keywords;
+use super::listing::{Listings, folder_name};
 use super::message::Message;
 use super::name;
 use super::uidlist::{Uidlist, UidlistFault};
-use crate::content::sizes::Sizes;
 use crate::control::Stopped;
 use crate::faults::{error_name, io_name, open_fault};
 use crate::fsys::{self, Entry, Kind, Listed, Names};
 use crate::index::place::{FOLDER_INDEX, Place, Witness};
 use crate::index::table::{Held, Table};
 use crate::mailbox::{self, join};
+use crate::manifest::{FileOrder, Known};
 use crate::tools::Tools;
 use crate::verify::{Depth, Notes};
 
@@ -42,9 +42,6 @@ const KEPT: [&[u8]; 5] = [
     b"dovecot.index.log",
     b"dovecot.index.log.2",
 ];
-
-/// What the uidlist adds to names: sizes they do not hold, or that an odd name is a message all the same.
-type Listings = BTreeMap<usize, Sizes>;
 
 /// A folder that is being looked at.
 pub(crate) struct Folder<'a> {
@@ -73,7 +70,7 @@ impl<'a> Folder<'a> {
         }
         self.messages.sort();
         self.check_tmp(tools, notes);
-        let mut listings = Listings::new();
+        let mut listings = Listings::default();
         if notes.depth > Depth::Stat {
             listings = self.check_uids(notes)?;
             self.check_keywords(notes);
@@ -136,21 +133,40 @@ impl<'a> Folder<'a> {
             witness: Witness::OfSeveral,
         };
         let known = index.load(&[], notes)?;
+        let listings = self.check_uidlist(&index, known.as_ref(), notes)?;
+        if notes.census().is_none() {
+            return Ok(listings);
+        }
+        let removals = index.removals(notes.control)?;
+        if let Some(census) = notes.census() {
+            census.begin_place(self.path, FileOrder::Maildir);
+            census.name_folder(&folder_name(self.path), listings.uidvalidity, listings.next_uid);
+            census.know(Known { index: known, removals });
+        }
+        Ok(listings)
+    }
+
+    fn check_uidlist(
+        &self,
+        index: &Place<'_>,
+        known: Option<&Table>,
+        notes: &mut Notes<'_>,
+    ) -> Result<Listings, Stopped> {
         match self.find(b"dovecot-uidlist") {
-            Some(Kind::File) => self.compare(known.as_ref(), notes),
+            Some(Kind::File) => self.compare(known, notes),
             Some(kind) => {
                 // Links and special files are named where the folder's own entries are looked at.
                 if kind == Kind::Directory {
                     let path = join(self.path, b"dovecot-uidlist");
                     notes.add(FindingKind::UidlistMalformed, path, "a directory stands in its place");
                 }
-                Ok(Listings::new())
+                Ok(Listings::default())
             }
             None => {
                 if index.is_there() {
-                    self.note_missing_uidlist(known.as_ref(), notes);
+                    self.note_missing_uidlist(known, notes);
                 }
-                Ok(Listings::new())
+                Ok(Listings::default())
             }
         }
     }
@@ -191,11 +207,16 @@ impl<'a> Folder<'a> {
 
     fn compare(&self, known: Option<&Table>, notes: &mut Notes<'_>) -> Result<Listings, Stopped> {
         let path = join(self.path, b"dovecot-uidlist");
-        let mut listings = Listings::new();
+        let mut listings = Listings::default();
+        if notes.census().is_some() {
+            listings.gather(self.messages.entries().len());
+        }
         let opened = fsys::open_file(self.dir, c"dovecot-uidlist");
         let opened = opened.map(|(file, _)| Uidlist::open(File::from(file)));
         let end = match opened {
             Ok(Ok(mut list)) => {
+                (listings.uidvalidity, listings.next_uid) =
+                    (list.header().uidvalidity, list.header().next_uid);
                 let known = known.filter(|known| self.same_validity(list.header().uidvalidity, known, notes));
                 let mut held = known.map(Table::held);
                 let end = self.compare_lines(&mut list, held.as_mut(), &mut listings, notes)?;
@@ -267,8 +288,9 @@ impl<'a> Folder<'a> {
                 // An expunged file that was put back rightly has a later UID as well.
                 listed[at] |= is_held.unwrap_or(true);
                 if line.sizes.any() || !name::is_delivered(line.stem) {
-                    listings.insert(at, line.sizes);
+                    listings.sizes.insert(at, line.sizes);
                 }
+                listings.note(at, line.uid, line.guid);
             } else if !self.partial && is_held == Some(true) {
                 notes.begin_message();
                 let detail = format!("UID {}: in uidlist and index, no file", line.uid);
@@ -303,8 +325,7 @@ impl<'a> Folder<'a> {
             let depth = tools.maildir.waits.depth(notes.control);
             ahead.fill(at, depth, entries.len(), |at| self.open_ahead(at, listings));
             self.note_twin(at, notes)?;
-            let listing = listings.get(&at).copied();
-            self.check_message(entry, listing, ahead.take(at), tools, notes)?;
+            self.check_message(at, listings, ahead.take(at), tools, notes)?;
         }
         Ok(())
     }
@@ -326,7 +347,7 @@ impl<'a> Folder<'a> {
     fn is_message(&self, at: usize, listings: &Listings) -> bool {
         let entry = &self.messages.entries()[at];
         entry.kind == Kind::File
-            && (listings.contains_key(&at) || name::is_delivered(self.messages.stem(entry)))
+            && (listings.sizes.contains_key(&at) || name::is_delivered(self.messages.stem(entry)))
     }
 
     fn open_ahead(&self, at: usize, listings: &Listings) -> Option<OwnedFd> {
@@ -350,26 +371,57 @@ impl<'a> Folder<'a> {
 
     fn check_message(
         &self,
-        entry: &Entry,
-        listing: Option<Sizes>,
+        at: usize,
+        listings: &Listings,
         opened: Option<OwnedFd>,
         tools: &mut Tools,
         notes: &mut Notes<'_>,
     ) -> Result<(), Stopped> {
-        let at = usize::from(entry.source);
-        let Some(dir) = &self.places[at] else { return Ok(()) };
-        let name = self.messages.name(entry);
-        mailbox::note_name(&self.paths[at], name, notes);
+        let entry = &self.messages.entries()[at];
+        let source = usize::from(entry.source);
+        let Some(dir) = &self.places[source] else { return Ok(()) };
+        let (name, place) = (self.messages.name(entry), &self.paths[source][..]);
+        mailbox::note_name(place, name, notes);
         if notes.depth < Depth::Structure {
             notes.begin_message();
-            let stated = mailbox::state_known(dir.as_fd(), &self.paths[at], &self.messages, entry, notes);
+            let stated = mailbox::state_known(dir.as_fd(), place, &self.messages, entry, notes);
             notes.control.checkpoint(0)?;
             return notes.end_message(0, stated);
         }
-        let sizes = name::sizes(self.messages.stem(entry)).or(listing.unwrap_or_default());
-        let message =
-            Message { dir: dir.as_fd(), name: self.messages.c_name(entry), place: &self.paths[at], sizes };
-        tools.maildir.check(&message, opened, notes)
+        if self.is_taken_over(at, dir, listings, notes)? {
+            return Ok(());
+        }
+        let sizes = listings.sizes.get(&at).copied().unwrap_or_default();
+        let sizes = name::sizes(self.messages.stem(entry)).or(sizes);
+        let message = Message { dir: dir.as_fd(), name: self.messages.c_name(entry), place, sizes };
+        let seen = tools.maildir.check(&message, opened, notes)?;
+        if let (Some(seen), Some(census)) = (seen, notes.census()) {
+            let stem = self.messages.stem(entry);
+            let file = listings.record(at, stem, join(place, name), &seen);
+            listings.add(at, stem, &file, Some(&seen), census);
+        }
+        Ok(())
+    }
+
+    /// Takes over what was known of a file, if nothing of it has changed.
+    fn is_taken_over(
+        &self,
+        at: usize,
+        dir: &OwnedFd,
+        listings: &Listings,
+        notes: &mut Notes<'_>,
+    ) -> Result<bool, Stopped> {
+        let entry = &self.messages.entries()[at];
+        let (name, place) = (self.messages.name(entry), &self.paths[usize::from(entry.source)][..]);
+        let Some(census) = notes.census().filter(|census| census.has_previous()) else { return Ok(false) };
+        let Ok(meta) = fsys::stat(dir.as_fd(), self.messages.c_name(entry)) else { return Ok(false) };
+        let Some(file) = census.unchanged(&join(place, name), &meta) else { return Ok(false) };
+        listings.add(at, self.messages.stem(entry), &file, None, census);
+        notes.begin_message();
+        notes.stated(place, name, &meta);
+        notes.control.checkpoint(0)?;
+        notes.end_message(0, false)?;
+        Ok(true)
     }
 }
 

@@ -8,6 +8,7 @@ use rustix::io::Errno;
 
 use super::ahead::Waits;
 use crate::content::decode::{Decoder, Encoding};
+use crate::content::identity::Hashes;
 use crate::content::judge::{Judged, Spot, judge, judge_structure};
 use crate::content::scan::{Pass, Scan};
 use crate::content::sizes::Sizes;
@@ -51,6 +52,15 @@ pub(crate) struct MessageReader {
     pub(crate) waits: Waits,
 }
 
+/// What a message is.
+pub(crate) struct Seen {
+    pub(crate) meta: Meta,
+    pub(crate) hashes: Hashes,
+    pub(crate) read_bytes: u64,
+    /// Damage was noted about it.
+    pub(crate) marked: bool,
+}
+
 /// What reading a file once gave.
 struct Read {
     stored_bytes: u64,
@@ -70,7 +80,7 @@ impl MessageReader {
         }
     }
 
-    /// Reads a message and notes what is wrong with it.
+    /// Reads a message and notes what is wrong with it; gives what it is, where that is gathered and could be told.
     ///
     /// `opened` is its file, if it was opened ahead.
     pub(crate) fn check(
@@ -78,7 +88,7 @@ impl MessageReader {
         message: &Message<'_>,
         opened: Option<OwnedFd>,
         notes: &mut Notes<'_>,
-    ) -> Result<(), Stopped> {
+    ) -> Result<Option<Seen>, Stopped> {
         notes.begin_message();
         let opened = match opened {
             Some(file) => fsys::state(&file).map(|meta| (file, meta)),
@@ -88,21 +98,25 @@ impl MessageReader {
             Ok(opened) => opened,
             Err(error) => {
                 notes.add(open_fault(error), message.path(), error_name(error));
-                return notes.end_message(0, false);
+                return notes.end_message(0, false).map(|()| None);
             }
         };
         notes.stated(message.place, message.name.to_bytes(), &meta);
         if meta.kind != Kind::File {
             notes.add(FindingKind::ChangedWhileRead, message.path(), "no longer a regular file");
-            return notes.end_message(0, false);
+            return notes.end_message(0, false).map(|()| None);
         }
         if let Some((kind, detail)) = not_worth_reading(meta.size_bytes, &message.sizes) {
             notes.add(kind, message.path(), detail);
-            return notes.end_message(0, false);
+            return notes.end_message(0, false).map(|()| None);
         }
+        self.scan.hash(notes.census().is_some());
         let read = self.read_through(&file, meta.size_bytes, notes.control)?;
         let covered = self.judge(message, &file, &meta, &read, notes)?;
-        notes.end_message(read.stored_bytes, covered)
+        let hashes = read.pass.facts.hashes.filter(|_| covered);
+        let marked = notes.is_marked();
+        notes.end_message(read.stored_bytes, covered)?;
+        Ok(hashes.map(|hashes| Seen { meta, hashes, read_bytes: read.stored_bytes, marked }))
     }
 
     fn read_through(&mut self, file: &OwnedFd, size_bytes: u64, control: &Control) -> Result<Read, Stopped> {

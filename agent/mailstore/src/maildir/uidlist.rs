@@ -30,6 +30,8 @@ pub(crate) struct Line<'a> {
     pub(crate) uid: u32,
     /// Sizes written here because the name does not hold them.
     pub(crate) sizes: Sizes,
+    /// Its GUID, where that is not its name.
+    pub(crate) guid: Option<&'a [u8]>,
     /// Name without the colon and what follows it.
     pub(crate) stem: &'a [u8],
 }
@@ -142,13 +144,14 @@ fn parse_line(line: &[u8], version: u8) -> Result<Line<'_>, &'static str> {
     let space = memchr::memchr(b' ', line).ok_or("no blank after the UID")?;
     let uid = uid(&line[..space]).filter(|uid| *uid > 0).ok_or("no UID")?;
     let mut rest = &line[space + 1..];
-    let mut sizes = Sizes::default();
+    let (mut sizes, mut guid) = (Sizes::default(), None);
     if version == 3 {
         while rest.first() != Some(&b':') {
             let end = memchr::memchr(b' ', rest).ok_or("no name")?;
             match &rest[..end] {
                 [b'S', digits @ ..] => sizes.plain_bytes = number(digits),
                 [b'W', digits @ ..] => sizes.virtual_bytes = number(digits),
+                [b'G', text @ ..] => guid = Some(text).filter(|text| !text.is_empty()),
                 [] => return Err("empty key"),
                 _ => {}
             }
@@ -163,7 +166,7 @@ fn parse_line(line: &[u8], version: u8) -> Result<Line<'_>, &'static str> {
     if stem.len() > NAME_BYTES_MAX {
         return Err("name is too long");
     }
-    Ok(Line { uid, sizes, stem })
+    Ok(Line { uid, sizes, guid, stem })
 }
 
 fn uid(digits: &[u8]) -> Option<u32> {

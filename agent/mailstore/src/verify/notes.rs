@@ -5,6 +5,7 @@ use rientro_types::{DETAIL_BYTES_MAX, Digest, Finding, FindingKind, PATH_BYTES_M
 use super::stat_walk::{self, StatWalk};
 use crate::control::{Control, Progress, Stopped};
 use crate::fsys::Meta;
+use crate::manifest::Census;
 
 /// Findings gathered before they are handed on; bounds what a mailbox full of damage keeps in memory.
 pub(crate) const FINDINGS_GATHERED: usize = 128;
@@ -48,6 +49,7 @@ pub(crate) struct Notes<'a> {
     /// Severities seen in the mailbox.
     marks: Marks,
     unpublished: Progress,
+    census: Option<Census<'a>>,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -97,6 +99,7 @@ impl<'a> Notes<'a> {
             broken: false,
             marks: Marks::default(),
             unpublished: Progress::default(),
+            census: None,
         }
     }
 
@@ -161,6 +164,37 @@ impl<'a> Notes<'a> {
         self.tally.bytes += bytes;
         self.unpublished.bytes += bytes;
         self.publish_some();
+    }
+
+    /// Ends what is said about a message whose damage is counted already.
+    pub(crate) fn end_repeated_remark(&mut self) -> Result<(), Stopped> {
+        self.in_message = false;
+        self.hand_on()
+    }
+
+    /// Whether damage was noted about the message at hand.
+    pub(crate) fn is_marked(&self) -> bool {
+        self.message.damage
+    }
+
+    /// Takes back that so many messages were looked at to the depth asked for.
+    pub(crate) fn uncover(&mut self, messages: u64) {
+        self.covered = self.covered.saturating_sub(messages);
+    }
+
+    /// Where what the mailbox holds is gathered, if it is.
+    pub(crate) fn census(&mut self) -> Option<&mut Census<'a>> {
+        self.census.as_mut()
+    }
+
+    /// Gathers what the mailbox holds.
+    pub(crate) fn gather(&mut self, census: Census<'a>) {
+        self.census = Some(census);
+    }
+
+    /// Ends the gathering.
+    pub(crate) fn take_census(&mut self) -> Option<Census<'a>> {
+        self.census.take()
     }
 
     /// Ends the message.

@@ -12,7 +12,8 @@ use std::time::Duration;
 
 use rientro_types::{Finding, FindingKind};
 
-use super::notes::{Depth, Harvest, Notes, finding};
+use super::job::{Job, Look, Looked};
+use super::notes::{Depth, Harvest, finding};
 use super::roll::{Call, Roll};
 use super::stat_walk::StatWalk;
 use super::{Summary, Task};
@@ -34,7 +35,7 @@ pub(super) type Take<'a> = dyn FnMut(Finding, &mut Summary) + 'a;
 
 struct Pool<'t> {
     task: &'t Task<'t>,
-    depth: Depth,
+    job: &'t Job<'t>,
     control: &'t Control,
     shard: OwnedFd,
     roll: Mutex<(u64, Roll<'t>)>,
@@ -57,14 +58,14 @@ struct Queue {
 }
 
 enum Done {
-    Mailbox(Vec<u8>, Harvest),
+    Mailbox(Vec<u8>, Box<Looked>),
     Aside(Finding, u64),
 }
 
 /// Looks into every mailbox of the shard; on return `summary` holds what they add up to.
 pub(super) fn run(
     task: &Task<'_>,
-    depth: Depth,
+    job: &Job<'_>,
     control: &Control,
     summary: &mut Summary,
     take: &mut Take<'_>,
@@ -73,11 +74,11 @@ pub(super) fn run(
         .and_then(|root| Roll::open(&root, task.shard, task.layout, task.expected));
     let (roll, shard) = match opened {
         Ok(opened) => opened,
-        Err(error) => return unopened(error, depth, summary, take),
+        Err(error) => return unopened(error, job.depth(), summary, take),
     };
     let pool = Pool {
         task,
-        depth,
+        job,
         control,
         shard,
         roll: Mutex::new((0, roll)),
@@ -184,8 +185,11 @@ impl<'t> Pool<'t> {
                 summary.note_mailboxes(mailboxes, &finding.mailbox, finding.kind.severity());
                 take(finding, summary);
             }
-            Done::Mailbox(path, harvest) => {
+            Done::Mailbox(path, looked) => {
+                let Looked { harvest, comparison, part } = *looked;
                 let Harvest { findings, tally, covered, unseen, digest } = harvest;
+                summary.comparison.add(&comparison);
+                summary.parts.extend(part);
                 summary.tally.add(&tally);
                 summary.covered += covered;
                 summary.unseen += unseen;
@@ -212,7 +216,7 @@ impl<'t> Pool<'t> {
             let done = match call {
                 Call::Aside(finding, mailboxes) => Done::Aside(finding, mailboxes),
                 Call::Mailbox(path) => match self.inspect(&mut inspector, ticket, &path) {
-                    Ok(harvest) => Done::Mailbox(path, harvest),
+                    Ok(looked) => Done::Mailbox(path, Box::new(looked)),
                     Err(Stopped) => break,
                 },
             };
@@ -257,11 +261,16 @@ impl<'t> Pool<'t> {
         self.control.aside(|| self.wait(|queue| open(queue, next))).ok()
     }
 
-    fn inspect(&self, inspector: &mut Inspector, ticket: u64, path: &[u8]) -> Result<Harvest, Stopped> {
+    fn inspect(&self, inspector: &mut Inspector, ticket: u64, path: &[u8]) -> Result<Looked, Stopped> {
         let mut outlet = |findings| self.hand_on(ticket, findings);
-        let mut notes = Notes::new(self.depth, self.control, path, &mut outlet);
-        inspector.inspect(self.shard.as_fd(), path, &mut notes)?;
-        Ok(notes.finish())
+        let mut look = Look {
+            shard: self.shard.as_fd(),
+            mailbox: path,
+            control: self.control,
+            inspector,
+            outlet: &mut outlet,
+        };
+        look.act(self.job)
     }
 
     /// Hands findings of an unfinished mailbox on, once it is this mailbox's turn.

@@ -6,15 +6,17 @@ use std::os::fd::BorrowedFd;
 use rientro_types::FindingKind;
 use rustix::io::Errno;
 
-use super::map::OFFSETS_END;
+use super::map::{Gathered, OFFSETS_END};
 use super::{Mdbox, STORAGE};
+use crate::content::identity::Hashes;
 use crate::content::judge::Spot;
 use crate::control::{Control, Stopped};
 use crate::dbox::frame::{FileHeader, MESSAGE_HEADER_BYTES, find_header};
 use crate::dbox::message::{Attachments, DboxFile, DboxReader, Fault, Stored};
 use crate::faults::{error_name, open_fault};
-use crate::fsys::{self, Kind};
+use crate::fsys::{self, Kind, Meta};
 use crate::mailbox::join;
+use crate::manifest::{Content, FileRecord, Stamp};
 use crate::verify::{Depth, Notes};
 
 /// Most places of a file that are no message and behind which the next one is looked for. Each costs the metadata of the longest
@@ -36,6 +38,8 @@ struct Course<'f> {
     unmapped: Option<(u64, u64)>,
     /// Places that are no message.
     faults: u32,
+    /// Messages that are gathered, and whether damage was noted about each.
+    contents: Vec<(Content, bool)>,
 }
 
 impl Mdbox {
@@ -65,6 +69,10 @@ impl Mdbox {
         if notes.depth < Depth::Structure {
             return self.trust_file(id, meta.size_bytes, notes);
         }
+        if let Some(known) = notes.census().and_then(|census| census.unchanged(&path, &meta)) {
+            return self.take_over(id, &known, notes);
+        }
+        reader.hash(notes.census().is_some());
         let header = match reader.file_header(&file) {
             Ok(Ok(header)) => Some(header),
             Ok(Err(what)) => {
@@ -81,7 +89,7 @@ impl Mdbox {
         let header = header.unwrap_or(FileHeader::USUAL);
         let (bytes, several) = (meta.size_bytes, true);
         let dbox = DboxFile { file: &file, bytes, path: &path, header, several, attachments };
-        let mut course = Course { id, dbox, unmapped: None, faults: 0 };
+        let mut course = Course { id, dbox, unmapped: None, faults: 0, contents: Vec::new() };
         let mut next = match start {
             Some(start) => Some(start),
             None => self.seek(&course, 0, reader, notes)?,
@@ -89,6 +97,7 @@ impl Mdbox {
         while let Some(at) = next.filter(|at| *at < bytes.min(OFFSETS_END)) {
             next = self.check_message(&mut course, at, reader, notes)?;
         }
+        self.gather(&course, &meta, reader, notes)?;
         notes.count_bytes(reader.take_read_bytes());
         if let Some((count, first)) = course.unmapped.filter(|_| self.map.is_some()) {
             let detail = format!("{count} messages, the first at {first}");
@@ -105,7 +114,7 @@ impl Mdbox {
         reader: &mut DboxReader,
         notes: &mut Notes<'_>,
     ) -> Result<Option<u64>, Stopped> {
-        let Course { id, dbox, unmapped, faults } = course;
+        let Course { id, dbox, unmapped, faults, contents } = course;
         notes.begin_message();
         let checked = reader.check(dbox, at, notes)?;
         let bytes = reader.take_read_bytes();
@@ -117,6 +126,11 @@ impl Mdbox {
         let (what, behind) = match checked {
             Ok(stored) => {
                 self.meet(*id, at, &stored, &spot, notes);
+                if let Some(Hashes { plain, plain_bytes, .. }) = stored.hashes {
+                    let guid = stored.guid.unwrap_or_default();
+                    let content = Content { guid, identity: plain, plain_bytes, offset: at };
+                    contents.push((content, notes.is_marked()));
+                }
                 notes.end_message(bytes, stored.covered)?;
                 return Ok(Some(stored.end));
             }
@@ -146,6 +160,50 @@ impl Mdbox {
             return Ok(None);
         }
         self.seek(course, behind, reader, notes)
+    }
+
+    /// Adds the file that was read, with its messages.
+    fn gather(
+        &mut self,
+        course: &Course<'_>,
+        meta: &Meta,
+        reader: &mut DboxReader,
+        notes: &mut Notes<'_>,
+    ) -> Result<(), Stopped> {
+        if notes.census().is_none() {
+            return Ok(());
+        }
+        let dbox = &course.dbox;
+        // What cannot be read for it was read well a moment ago, and is told by the next look.
+        let Ok(stored) = reader.window.finish_hash(dbox.file, dbox.bytes, notes.control)? else {
+            return Ok(());
+        };
+        let messages = course.contents.iter().map(|(content, _)| *content).collect();
+        let file = FileRecord { path: dbox.path.to_vec(), stamp: Stamp::of(meta), stored, messages };
+        let file_at = notes.census().map_or(0, |census| census.add_file(&file, dbox.bytes));
+        if let Some(map) = &mut self.map {
+            for &(content, marked) in &course.contents {
+                map.gather(course.id, Gathered { content, file_at, marked });
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes over what was known of a file that has not changed.
+    fn take_over(&mut self, id: u32, file: &FileRecord, notes: &mut Notes<'_>) -> Result<(), Stopped> {
+        let file_at = notes.census().map_or(0, |census| census.add_file(file, 0));
+        for &content in &file.messages {
+            if let Some(map) = &mut self.map
+                && let Some(row) = map.find(id, content.offset)
+            {
+                let met = map.met_mut(row);
+                (met.met, met.guid) = (true, Some(content.guid));
+                map.gather(id, Gathered { content, file_at, marked: false });
+            }
+            notes.begin_message();
+            notes.end_message(0, false)?;
+        }
+        Ok(())
     }
 
     /// Where the next message header stands at or behind `from`; what cannot be read is noted.

@@ -2,6 +2,7 @@
 
 use crate::index::file::u32_at;
 use crate::index::table::{Table, Wanted};
+use crate::manifest::Content;
 
 /// What the map says of each message: file id, offset and size of 4 bytes each, and the number of references.
 pub(super) const OF_MAP: [Wanted; 2] = [
@@ -18,6 +19,18 @@ pub(super) struct Map {
     rows: Vec<Row>,
     /// Rows in the order of file and offset.
     by_place: Vec<u32>,
+    /// What was gathered of each row; empty where nothing is.
+    gathered: Vec<Option<Gathered>>,
+}
+
+/// A message that was read, or is known from before.
+#[derive(Clone, Copy)]
+pub(super) struct Gathered {
+    pub(super) content: Content,
+    /// Where its file stands among those that are gathered.
+    pub(super) file_at: u64,
+    /// Damage was noted about it.
+    pub(super) marked: bool,
 }
 
 /// What was met of a record.
@@ -49,7 +62,7 @@ impl Map {
         let count = u32::try_from(table.len()).unwrap_or(u32::MAX);
         let mut by_place: Vec<u32> = (0..count).collect();
         by_place.sort_unstable_by_key(|row| place_of(&table, *row as usize));
-        Self { table, rows, by_place }
+        Self { table, rows, by_place, gathered: Vec::new() }
     }
 
     /// The row of this UID of the map.
@@ -89,6 +102,18 @@ impl Map {
     /// The same, to be changed.
     pub(super) fn met_mut(&mut self, row: usize) -> &mut Row {
         &mut self.rows[row]
+    }
+
+    /// Takes note of what stands in a file.
+    pub(super) fn gather(&mut self, file: u32, gathered: Gathered) {
+        let Some(row) = self.find(file, gathered.content.offset) else { return };
+        self.gathered.resize(self.rows.len(), None);
+        self.gathered[row] = Some(gathered);
+    }
+
+    /// What was gathered of a row.
+    pub(super) fn gathered(&self, row: usize) -> Option<&Gathered> {
+        self.gathered.get(row)?.as_ref()
     }
 
     /// Nothing is known of the messages of a file from `offset` on.

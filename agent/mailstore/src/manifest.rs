@@ -1,0 +1,30 @@
+//! Baselines: what a shard held while it was healthy, and what became of it.
+//!
+//! A manifest has of every message the folder, the GUID and the identity: the hash of its plain form, which survives changes of
+//! flags, moves between `new` and `cur`, and another format. Of every file it has the hash and a stamp, by which the next
+//! manifest is made without reading what has not changed. All lists are in order, so that comparing two is a merge, and memory
+//! does not grow with what is compared.
+
+mod bytes;
+mod census;
+mod compare;
+mod export;
+mod file;
+mod merkle;
+mod record;
+mod row;
+mod section;
+mod sort;
+mod spool;
+mod write;
+
+pub(crate) use census::{Census, FileOrder, Known, Room};
+pub use compare::Comparison;
+pub(crate) use compare::{Interrupted, compare};
+pub use export::Exported;
+pub use file::{Manifest, ManifestError, Totals};
+pub(crate) use record::{Content, FileRecord, Stamp};
+pub(crate) use row::Row;
+pub(crate) use section::Section;
+pub use write::Target;
+pub(crate) use write::{Part, Writer};

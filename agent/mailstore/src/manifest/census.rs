@@ -1,0 +1,321 @@
+//! What a mailbox holds, gathered while it is looked at: its files, its messages in order, its places.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::Path;
+
+use rientro_types::Digest;
+
+use super::merkle::Tree;
+use super::record::{FileRecord, Place, Stamp};
+use super::row::{FolderId, Order, Row};
+use super::section::{Files, Section};
+use super::sort::{Sorted, Sorter, key};
+use super::spool::Spool;
+use crate::fsys::Meta;
+use crate::index::removals::Removals;
+use crate::index::table::Table;
+
+/// How much of a mailbox is kept in memory; the rest of it goes to files without names.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Room<'d> {
+    /// Where those are made.
+    pub(crate) scratch: &'d Path,
+    /// Bytes of files' records.
+    pub(crate) files_bytes: usize,
+    /// Rows of each list that is put in order.
+    pub(crate) rows: usize,
+}
+
+/// Memory that all readers together use for what they gather.
+const GATHERED_BYTES: usize = 32 << 20;
+
+/// A reader has one list of files, and while it compares three lists of rows.
+const LISTS: usize = 4;
+
+impl<'d> Room<'d> {
+    /// The room of each of so many readers.
+    pub(crate) fn of(scratch: &'d Path, readers: usize) -> Self {
+        let each = GATHERED_BYTES / readers.max(1) / LISTS;
+        Self { scratch, files_bytes: each, rows: each / super::row::ROW_BYTES }
+    }
+}
+
+/// In which order the files of a place are looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum FileOrder {
+    /// By name up to the colon, `new` before `cur`, then by the whole name.
+    Maildir,
+    /// By the number behind the dot.
+    Number,
+}
+
+impl FileOrder {
+    fn compare(self, a: &[u8], b: &[u8]) -> std::cmp::Ordering {
+        match self {
+            Self::Maildir => maildir_key(a).cmp(&maildir_key(b)),
+            Self::Number => (a.len(), a).cmp(&(b.len(), b)),
+        }
+    }
+}
+
+fn maildir_key(path: &[u8]) -> (&[u8], bool, &[u8]) {
+    let slash = memchr::memrchr(b'/', path).map_or(0, |at| at + 1);
+    let name = &path[slash..];
+    let stem = &name[..memchr::memchr(b':', name).unwrap_or(name.len())];
+    (stem, path[..slash].ends_with(b"cur/"), name)
+}
+
+/// What the index of a folder and its logs know of messages that are not there.
+#[derive(Debug, Default)]
+pub(crate) struct Known {
+    /// The messages of the index, where it can tell.
+    pub(crate) index: Option<Table>,
+    pub(crate) removals: Removals,
+}
+
+impl Known {
+    /// What became of a message that is not where it was.
+    pub(crate) fn fate(&self, uid: u32) -> Fate {
+        if self.removals.is_asked(uid) || self.index.as_ref().is_some_and(|index| index.is_asked(uid)) {
+            Fate::Removed
+        } else if self.index.as_ref().is_some_and(|index| index.row(uid).is_some()) {
+            Fate::Held
+        } else if self.removals.is_vanished(uid) {
+            Fate::Vanished
+        } else {
+            Fate::Unknown
+        }
+    }
+}
+
+/// What became of a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fate {
+    /// Somebody asked to remove it.
+    Removed,
+    /// The index still has it.
+    Held,
+    /// It was found to be gone, and nobody had asked for that.
+    Vanished,
+    /// Nothing tells: the logs do not reach back.
+    Unknown,
+}
+
+/// Gathers one mailbox.
+pub(crate) struct Census<'d> {
+    files: Spool<'d>,
+    rows: Sorter<'d>,
+    places: Vec<Place>,
+    /// The folder at hand.
+    folder: FolderId,
+    indexes: BTreeMap<FolderId, Known>,
+    previous: Option<Previous<'d>>,
+    bytes: u64,
+    /// A record in the making.
+    record: Vec<u8>,
+    /// Whether more can be gathered; what failed is told in the end.
+    state: io::Result<()>,
+}
+
+/// What was gathered.
+pub(crate) struct Gathered<'d> {
+    pub(super) files: Spool<'d>,
+    pub(super) rows: Sorted,
+    pub(super) places: Vec<Place>,
+    /// Of each folder what its index says, where it can tell.
+    pub(super) indexes: BTreeMap<FolderId, Known>,
+    pub(super) bytes: u64,
+}
+
+impl<'d> Census<'d> {
+    /// Begins a mailbox. Files that are unchanged since `previous` need not be read.
+    pub(crate) fn new(room: Room<'d>, previous: Option<Section<'d>>) -> Self {
+        let opened =
+            previous.map(|section| section.places().map(|places| Previous { section, places, files: None }));
+        let (previous, state) = match opened.transpose() {
+            Ok(previous) => (previous, Ok(())),
+            Err(error) => (None, Err(error)),
+        };
+        Self {
+            files: Spool::new(room.scratch, room.files_bytes),
+            rows: Sorter::new(room.scratch, Order::Place, room.rows),
+            places: Vec::new(),
+            folder: FolderId::of(b""),
+            indexes: BTreeMap::new(),
+            previous,
+            bytes: 0,
+            record: Vec::new(),
+            state,
+        }
+    }
+
+    /// Begins a place; files that come stand in it, in this order.
+    pub(crate) fn begin_place(&mut self, path: &[u8], order: FileOrder) {
+        self.end_place();
+        self.places.push(Place {
+            path: path.to_vec(),
+            name: Vec::new(),
+            uidvalidity: 0,
+            next_uid: 0,
+            files_at: self.files.bytes(),
+            files_bytes: 0,
+        });
+        if let Some(previous) = &mut self.previous {
+            previous.enter(path, order);
+        }
+    }
+
+    fn end_place(&mut self) {
+        if let Some(place) = self.places.last_mut() {
+            place.files_bytes = self.files.bytes() - place.files_at;
+        }
+    }
+
+    /// The place at hand is a folder of this name.
+    pub(crate) fn name_folder(&mut self, name: &[u8], uidvalidity: u32, next_uid: u32) {
+        self.folder = FolderId::of(name);
+        if let Some(place) = self.places.last_mut() {
+            (place.name, place.uidvalidity, place.next_uid) = (name.to_vec(), uidvalidity, next_uid);
+        }
+    }
+
+    /// What the index of the folder at hand knows.
+    pub(crate) fn know(&mut self, known: Known) {
+        self.indexes.insert(self.folder, known);
+    }
+
+    /// The folder at hand.
+    pub(crate) fn folder(&self) -> FolderId {
+        self.folder
+    }
+
+    /// Whether files need not be read that have not changed.
+    pub(crate) fn has_previous(&self) -> bool {
+        self.previous.is_some()
+    }
+
+    /// What was known of a file before, if nothing of it has changed. Files are asked for in the order of their place.
+    pub(crate) fn unchanged(&mut self, path: &[u8], meta: &Meta) -> Option<FileRecord> {
+        let previous = self.previous.as_mut()?;
+        match previous.find(path, Stamp::of(meta)) {
+            Ok(found) => found,
+            Err(error) => {
+                self.fail(error);
+                None
+            }
+        }
+    }
+
+    /// Adds a file of which so many bytes were read; gives where it stands.
+    pub(crate) fn add_file(&mut self, file: &FileRecord, read_bytes: u64) -> u64 {
+        let at = self.files.bytes();
+        self.record.clear();
+        file.encode(&mut self.record);
+        self.bytes += read_bytes;
+        if let Err(error) = self.files.push(&self.record) {
+            self.fail(error);
+        }
+        at
+    }
+
+    /// Adds a message in a folder.
+    pub(crate) fn add_message(&mut self, row: &Row) {
+        if let Err(error) = self.rows.push(row) {
+            self.fail(error);
+        }
+    }
+
+    fn fail(&mut self, error: io::Error) {
+        if self.state.is_ok() {
+            self.state = Err(error);
+        }
+    }
+
+    /// Ends the mailbox.
+    pub(crate) fn finish(mut self) -> io::Result<Gathered<'d>> {
+        self.end_place();
+        self.state?;
+        let Self { files, rows, places, indexes, bytes, .. } = self;
+        Ok(Gathered { files, rows: rows.finish()?, places, indexes, bytes })
+    }
+}
+
+impl Gathered<'_> {
+    /// Messages in its folders.
+    pub(crate) fn messages(&self) -> u64 {
+        self.rows.len()
+    }
+
+    /// Root over its rows.
+    pub(super) fn root(&self) -> io::Result<Digest> {
+        let mut tree = Tree::default();
+        let mut rows = self.rows.read()?;
+        while let Some(row) = rows.next_raw()? {
+            tree.push(key(&row));
+        }
+        Ok(tree.root())
+    }
+
+    /// Path of the file whose record stands at `file_at`.
+    pub(super) fn path_at(&self, file_at: u64) -> io::Result<Vec<u8>> {
+        let mut length = [0; 2];
+        self.files.read_exact_at(&mut length, file_at)?;
+        let mut path = vec![0; usize::from(u16::from_le_bytes(length))];
+        self.files.read_exact_at(&mut path, file_at + 2)?;
+        Ok(path)
+    }
+}
+
+/// The mailbox as it was before, read along.
+struct Previous<'m> {
+    section: Section<'m>,
+    places: Vec<Place>,
+    files: Option<Along<'m>>,
+}
+
+/// The files of a place, read along.
+struct Along<'m> {
+    order: FileOrder,
+    files: Files<'m>,
+    next: Option<FileRecord>,
+}
+
+impl Previous<'_> {
+    fn enter(&mut self, path: &[u8], order: FileOrder) {
+        let place = self.places.iter().find(|place| place.path == path);
+        self.files = place.map(|place| Along { order, files: self.section.files(place), next: None });
+    }
+
+    fn find(&mut self, path: &[u8], stamp: Stamp) -> io::Result<Option<FileRecord>> {
+        let Some(Along { order, files, next }) = &mut self.files else { return Ok(None) };
+        loop {
+            let Some(file) = next.take().map_or_else(|| files.next(), |file| Ok(Some(file)))? else {
+                return Ok(None);
+            };
+            match order.compare(&file.path, path) {
+                std::cmp::Ordering::Less => {}
+                std::cmp::Ordering::Equal => {
+                    return Ok(Some(file).filter(|file| file.path == path && file.stamp == stamp));
+                }
+                std::cmp::Ordering::Greater => {
+                    *next = Some(file);
+                    return Ok(None);
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_come_in_the_order_of_their_listing() {
+        let order = FileOrder::Maildir;
+        let paths: [&[u8]; 5] = [b"new/a", b"cur/a:2,S", b"x/new/b:1", b"x/new/b:2,", b"x/cur/b"];
+        assert!(paths.windows(2).all(|pair| order.compare(pair[0], pair[1]).is_lt()));
+        assert!(FileOrder::Number.compare(b"u.9", b"u.10").is_lt());
+    }
+}

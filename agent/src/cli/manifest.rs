@@ -1,0 +1,204 @@
+//! `rientro-agent manifest`: baselines of mail on this machine. Mail is only read.
+
+use std::io::{BufWriter, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context, Result, anyhow, bail};
+use clap::{Args, Subcommand};
+use rientro_mailstore::{
+    Control, Exported, Manifest, ManifestError, Target, Task, Totals, Written, write_baseline,
+};
+use rientro_types::{ByteSize, Outcome};
+use serde_json::json;
+
+use super::COULD_NOT_TELL;
+use super::report::{Report, Screen, Sink};
+use super::source::Source;
+use super::verify::Output;
+
+/// Exit code when what was read is damaged.
+const DAMAGED: u8 = 1;
+
+#[derive(Debug, Subcommand)]
+pub(super) enum ManifestCommand {
+    /// Write the baseline of mail that is healthy. Exit codes: 0 written, 1 written of damaged mail, 2 not written.
+    Write(WriteArgs),
+    /// Show what a manifest adds up to.
+    Show(ShowArgs),
+    /// Write the files of a manifest as a list.
+    Export(ExportArgs),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct WriteArgs {
+    #[command(flatten)]
+    source: Source,
+    /// Where the manifest is; not below PATH. What is unchanged since the one that is there is not read again.
+    #[arg(long, value_name = "MANIFEST")]
+    to: PathBuf,
+    /// Read everything, whatever is there.
+    #[arg(long)]
+    anew: bool,
+    /// How results are written.
+    #[arg(long, value_enum, default_value = "table")]
+    output: Output,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ShowArgs {
+    /// A manifest.
+    manifest: PathBuf,
+    /// How it is written.
+    #[arg(long, value_enum, default_value = "table")]
+    output: Output,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ExportArgs {
+    /// A manifest.
+    manifest: PathBuf,
+    /// As 'b3sum --check' reads it, in the directory that the manifest was written of.
+    #[arg(long, required = true)]
+    b3sum: bool,
+}
+
+pub(super) fn run(command: &ManifestCommand) -> ExitCode {
+    let done = match command {
+        ManifestCommand::Write(args) => write(args),
+        ManifestCommand::Show(args) => show(args).map(|()| ExitCode::SUCCESS),
+        ManifestCommand::Export(args) => export(args).map(|()| ExitCode::SUCCESS),
+    };
+    done.unwrap_or_else(|error| {
+        super::say(&format!("rientro-agent: {error:#}"));
+        COULD_NOT_TELL.into()
+    })
+}
+
+fn write(args: &WriteArgs) -> Result<ExitCode> {
+    super::raise_file_limit();
+    let found = args.source.find()?;
+    refuse_inside(&args.to, &found.root)?;
+    let previous = match args.to.try_exists() {
+        Ok(true) if !args.anew => Some(previous(&args.to)?),
+        _ => None,
+    };
+    let control = Control::new(args.source.pace());
+    let task = Task { root: &found.root, layout: &found.layout, shard: b"", volume: None, expected: None };
+    let screen = Screen::new(args.output == Output::Table, &control);
+    let mut report = Report::new(args.output, &screen);
+    report.begin("writing the baseline of", &args.source.path, &found.text)?;
+    let mut sink = Sink::new(&mut report, &control);
+    let target = Target { path: &args.to, previous: previous.as_ref(), now_ms: now_ms() };
+    let written = write_baseline(&task, target, &control, &mut |finding| sink.take(&finding));
+    let told = sink.end();
+    screen.end();
+    told?;
+    let written = written?;
+    super::print(&match args.output {
+        Output::Table => written_in_words(&written, &args.to, control.progress().bytes),
+        Output::Json => {
+            let mut json = totals_as_json(&written.totals);
+            json["changed"] = json!(written.changed);
+            json["bytes_read"] = json!(control.progress().bytes);
+            format!("{json}\n")
+        }
+    })?;
+    Ok(match written.report.verdict.outcome {
+        Outcome::Damaged | Outcome::Unreadable => DAMAGED.into(),
+        Outcome::Clean | Outcome::Unknown(_) => ExitCode::SUCCESS,
+    })
+}
+
+/// What is there already.
+fn previous(path: &Path) -> Result<Manifest> {
+    Manifest::open(path).map_err(|error| match error {
+        ManifestError::Malformed { .. } | ManifestError::Version { .. } => anyhow!("{error} with --anew"),
+        other @ (ManifestError::Io { .. } | ManifestError::Unfinished(_)) => other.into(),
+    })
+}
+
+/// A baseline in the store that it is of would be lost with it.
+fn refuse_inside(to: &Path, root: &Path) -> Result<()> {
+    let dir = to.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let dir = dir.canonicalize().with_context(|| format!("find {}", dir.display()))?;
+    if dir.starts_with(root) {
+        bail!(
+            "{} is below {}, which it is to be the baseline of, and nothing is written there; name another place with --to",
+            to.display(),
+            root.display()
+        );
+    }
+    Ok(())
+}
+
+fn written_in_words(written: &Written, to: &Path, read: u64) -> String {
+    let Totals { mailboxes, messages, .. } = written.totals;
+    let read = ByteSize::from_bytes(read);
+    let what = if written.changed { "written" } else { "nothing has changed, it stays as it is" };
+    let mut text = format!(
+        "{}: {what}: {messages} messages in {mailboxes} mailboxes, {read} read\nroot {}\n",
+        to.display(),
+        written.totals.root
+    );
+    if written.totals.findings > 0 {
+        text.push_str(&format!(
+            "{} findings are in what it was written of: damage that was there is not seen by it later\n",
+            written.totals.findings
+        ));
+    }
+    text
+}
+
+fn show(args: &ShowArgs) -> Result<()> {
+    let manifest = Manifest::open(&args.manifest)?;
+    let totals = manifest.totals();
+    super::print(&match args.output {
+        Output::Json => format!("{}\n", totals_as_json(totals)),
+        Output::Table => {
+            let Totals { mailboxes, messages, bytes, findings, written_ms, root, .. } = totals;
+            let (bytes, written) = (ByteSize::from_bytes(*bytes), moment(*written_ms));
+            format!(
+                "written    {written}\nmailboxes  {mailboxes}\nmessages   {messages}\nread       {bytes}\nfindings   {findings}\nroot       {root}\n"
+            )
+        }
+    })
+}
+
+fn export(args: &ExportArgs) -> Result<()> {
+    let manifest = Manifest::open(&args.manifest)?;
+    let mut out = BufWriter::new(std::io::stdout().lock());
+    let Exported { files, left_out } = manifest.export_b3sum(&mut out)?;
+    out.flush().context("write the list")?;
+    super::say(&format!("{files} files"));
+    if left_out > 0 {
+        super::say(&format!("{left_out} files are left out: b3sum has no way to write their names"));
+    }
+    Ok(())
+}
+
+fn totals_as_json(totals: &Totals) -> serde_json::Value {
+    let Totals { mailboxes, messages, bytes, findings, written_ms, root, shard: _ } = totals;
+    json!({
+        "type": "manifest",
+        "mailboxes": mailboxes,
+        "messages": messages,
+        "bytes": bytes,
+        "findings": findings,
+        "written_ms": written_ms,
+        "root": root.to_string(),
+    })
+}
+
+/// A time as people write it.
+fn moment(ms: u64) -> String {
+    let at = i64::try_from(ms).ok().and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok());
+    at.map_or_else(|| format!("{ms} ms after 1970"), |at| at.strftime("%Y-%m-%d %H:%M:%S UTC").to_string())
+}
+
+#[allow(clippy::disallowed_methods, reason = "a baseline says when it was written")]
+fn now_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,124 @@
+//! Baselines on the command line.
+
+#![allow(clippy::unwrap_used, reason = "what cannot be set up fails its test")]
+
+mod support;
+
+use std::fs::{self, File};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use rientro_types::Digest;
+use support::volume::Volume;
+
+struct Case {
+    mail: tempfile::TempDir,
+    apart: tempfile::TempDir,
+}
+
+impl Case {
+    /// Three messages in two mailboxes.
+    fn new() -> Self {
+        let mail = tempfile::tempdir().unwrap();
+        let volume = Volume::enrolled(mail.path(), 1);
+        volume.mailbox("ex.org/anna", 2);
+        volume.mailbox("ex.org/bert", 1);
+        Self { mail, apart: tempfile::tempdir().unwrap() }
+    }
+
+    fn manifest(&self) -> PathBuf {
+        self.apart.path().join("baseline")
+    }
+
+    /// Runs the agent; exit code, standard output and standard error, with names for the paths.
+    fn agent(&self, args: &[&str]) -> (Option<i32>, String, String) {
+        let (mail, manifest) =
+            (self.mail.path().display().to_string(), self.manifest().display().to_string());
+        let args = args.iter().map(|arg| arg.replace("MAIL", &mail).replace("BASE", &manifest));
+        let Output { status, stdout, stderr } =
+            Command::new(env!("CARGO_BIN_EXE_rientro-agent")).args(args).output().unwrap();
+        let text =
+            |bytes| String::from_utf8(bytes).unwrap().replace(&mail, "MAIL").replace(&manifest, "BASE");
+        (status.code(), text(stdout), text(stderr))
+    }
+
+    fn write(&self) -> String {
+        let (code, out, err) = self.agent(&["manifest", "write", "MAIL", "--to", "BASE"]);
+        assert_eq!(
+            (code, &err[..]),
+            (Some(0), "writing the baseline of MAIL with layout {domain}/{user}\n"),
+            "{out}"
+        );
+        out
+    }
+
+    fn first_message(&self) -> PathBuf {
+        first_file(&self.mail.path().join("ex.org/anna/cur"))
+    }
+}
+
+fn first_file(dir: &Path) -> PathBuf {
+    fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path()).min().unwrap()
+}
+
+#[test]
+fn a_baseline_is_written_once_and_tells_what_nothing_else_does() {
+    let case = Case::new();
+    assert!(case.write().starts_with("BASE: written: 3 messages in 2 mailboxes, 5.1 KiB read\nroot "));
+    assert!(
+        case.write().starts_with(
+            "BASE: nothing has changed, it stays as it is: 3 messages in 2 mailboxes, 0 B read\n"
+        )
+    );
+    File::options().write(true).open(case.first_message()).unwrap().write_all_at(b"X", 200).unwrap();
+    assert_eq!(case.agent(&["verify", "MAIL"]).0, Some(0), "its structure is whole");
+    let (code, out, _) = case.agent(&["verify", "MAIL", "--baseline", "BASE"]);
+    assert_eq!(code, Some(1));
+    assert!(
+        out.contains("damage      message-altered ")
+            && out.ends_with("of the baseline: 2 intact, 1 altered\n"),
+        "{out}"
+    );
+    let (_, out, _) = case.agent(&["verify", "MAIL", "--baseline", "BASE", "--output", "json"]);
+    let verdict: serde_json::Value = serde_json::from_str(out.lines().last().unwrap()).unwrap();
+    assert_eq!((&verdict["level"], &verdict["comparison"]["altered"]), (&"baseline".into(), &1.into()));
+}
+
+#[test]
+fn a_manifest_is_shown_and_listed() {
+    let case = Case::new();
+    case.write();
+    let (code, out, _) = case.agent(&["manifest", "show", "BASE"]);
+    assert_eq!(code, Some(0));
+    assert!(out.contains("mailboxes  2\nmessages   3\n") && out.starts_with("written    20"), "{out}");
+    let (code, out, err) = case.agent(&["manifest", "export", "--b3sum", "BASE"]);
+    assert_eq!((code, &err[..], out.lines().count()), (Some(0), "3 files\n", 3));
+    let file = case.first_message();
+    let hash = Digest::of(&fs::read(&file).unwrap()).to_string();
+    let path = file.strip_prefix(case.mail.path()).unwrap().display().to_string();
+    assert!(out.contains(&format!("{hash}  {path}\n")), "{out}");
+}
+
+#[test]
+fn what_cannot_be_done_says_what_to_do() {
+    let case = Case::new();
+    fs::write(case.manifest(), b"not a manifest").unwrap();
+    for (args, said) in [
+        (&["manifest", "write", "MAIL", "--to", "MAIL/base"][..], "MAIL/base is below MAIL"),
+        (
+            &["manifest", "write", "MAIL", "--to", "BASE"],
+            "BASE is no whole manifest (it is too short); write a new one with --anew",
+        ),
+        (&["manifest", "show", "BASE"], "BASE is no whole manifest"),
+        (&["verify", "MAIL", "--baseline", "MAIL/none"], "open MAIL/none: No such file"),
+        (&["verify", "MAIL", "--level", "baseline"], "name it with --baseline"),
+        (&["verify", "MAIL", "--level", "presence", "--baseline", "BASE.none"], "leave one of them out"),
+    ] {
+        let (code, out, err) = case.agent(args);
+        assert_eq!((code, &out[..]), (Some(2), ""), "{args:?}");
+        assert!(err.contains(said), "{args:?}: {err}");
+    }
+    let (code, _, _) = case.agent(&["manifest", "write", "MAIL", "--to", "BASE", "--anew"]);
+    assert_eq!(code, Some(0));
+}
