@@ -39,7 +39,8 @@ step() {
 }
 
 bring_all() {
-    "$scripts_folder/protoc.sh" && "$scripts_folder/dovecot.sh" && "$scripts_folder/samples.sh"
+    "$scripts_folder/protoc.sh" && "$scripts_folder/dovecot.sh" && "$scripts_folder/samples.sh" &&
+        "$scripts_folder/b3sum.sh"
 } >&2
 
 say "== what tests need"

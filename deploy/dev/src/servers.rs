@@ -21,6 +21,14 @@ pub fn samples() -> Result<PathBuf> {
     bring("samples.sh")
 }
 
+/// The program `b3sum`.
+///
+/// # Errors
+/// When the script cannot bring it; what it said is on stderr.
+pub fn b3sum() -> Result<PathBuf> {
+    Ok(bring("b3sum.sh")?.join("usr/bin/b3sum"))
+}
+
 /// Folder of the workspace.
 ///
 /// # Panics
