@@ -112,7 +112,9 @@ impl File {
             self.require_room(0)?;
         }
         let opened = on(file);
-        if is_empty && opened.is_err() {
+        // A file that another process has locked is for that one to fill.
+        let is_mine = !matches!(opened, Err(redb::Error::DatabaseAlreadyOpen));
+        if is_empty && is_mine && opened.is_err() {
             // What was begun is no directory, and would not be taken for an empty file either. The error is the one above.
             let _emptied = options.open(&self.path).and_then(|file| file.set_len(0));
         }
