@@ -15,6 +15,7 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::baselines::Baselines;
 use crate::bulk::{InventoryReport, Told, are_owed};
 use crate::core::{Core, Effect, Input, RunNo};
 use crate::durable;
@@ -57,8 +58,12 @@ pub async fn run(settings: Settings, stop: CancellationToken) -> Result<()> {
     let (scanned_to, scanned) = mpsc::channel(1);
     let scribe = Scribe::start(&state, ledger, facts.clone(), settings.state_space_min, written_to)
         .context("start the thread that writes")?;
-    let work =
-        Work { roots: Arc::clone(&roots), findings: findings.clone(), readers_default: settings.readers };
+    let work = Work {
+        roots: Arc::clone(&roots),
+        findings: findings.clone(),
+        baselines: Baselines::new(settings.baselines.clone()),
+        readers_default: settings.readers,
+    };
     let dialer = Dialer {
         endpoints: settings.endpoints.clone(),
         node: settings.node,

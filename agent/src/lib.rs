@@ -4,10 +4,12 @@
 //! orchestrator. It never writes into a mail store; enrolling a volume is an operator's own command.
 //!
 //! - [`core`]: what is decided, without IO. [`state`]: what is durable, and [`scribe`], which makes it so.
-//! - [`runner`]: tasks at work, and [`hung`], for those that do not end. [`roots`] and [`inventory`]: where shards are, and [`question`], for disks that hang. [`findings`]: what was seen, on disk.
+//! - [`runner`]: tasks at work, and [`hung`], for those that do not end. [`roots`] and [`inventory`]: where shards are, and [`question`], for disks that hang. [`findings`]: what was seen,
+//!   on disk, and [`baselines`]: what shards are compared with.
 //! - [`session`] and [`bulk`]: the two lines to the orchestrator. [`daemon`]: the loop that ties it all together.
 //! - [`cli`]: the command line, with the same work offline.
 
+pub mod baselines;
 pub mod bulk;
 pub mod cli;
 pub mod core;

@@ -15,6 +15,7 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::baselines::Baselines;
 use crate::core::{Job, RunNo, problem};
 use crate::findings::FindingsStore;
 use crate::hung::{Hung, Run};
@@ -50,6 +51,8 @@ pub struct Work {
     pub roots: Arc<Roots>,
     /// Where findings go.
     pub findings: FindingsStore,
+    /// What shards are compared with.
+    pub baselines: Baselines,
     /// Readers of a task whose plan names none.
     pub readers_default: usize,
 }
@@ -238,7 +241,10 @@ impl Work {
             }
         };
         let store_task = StoreTask { expected: expected.as_ref(), ..store_task(task, place) };
-        let report = verify(&store_task, level, control, &mut sink);
+        let report = match level {
+            Level::Presence | Level::Structure => verify(&store_task, level, control, &mut sink),
+            Level::Baseline => self.baselines.verify(task.shard, &store_task, control, &mut sink),
+        };
         if let Some(error) = unwritten {
             return Err(here("write the findings file", error));
         }

@@ -45,6 +45,8 @@ pub struct Settings {
     pub state: PathBuf,
     /// Where volumes are mounted.
     pub roots: Vec<Root>,
+    /// The directory of baselines.
+    pub baselines: PathBuf,
     /// Verifications at once, and confirmations at once.
     pub tasks_max: usize,
     /// Readers of a task whose plan names none.
@@ -74,6 +76,7 @@ struct FileSettings {
     node: Option<String>,
     state: Option<PathBuf>,
     endpoints: Option<Vec<String>>,
+    baselines: Option<PathBuf>,
     tasks_max: Option<usize>,
     readers: Option<usize>,
     rescan: Option<String>,
@@ -100,6 +103,7 @@ const KEYS: &[&str] = &[
     "node",
     "state",
     "endpoints",
+    "baselines",
     "tasks_max",
     "readers",
     "rescan",
@@ -185,10 +189,12 @@ pub enum SettingsError {
         max: usize,
     },
     /// What the agent keeps would stand among mail.
-    #[error("`state` {state} is below root {root}; put it elsewhere: the agent writes nothing among mail")]
-    StateInRoot {
-        /// The state directory.
-        state: PathBuf,
+    #[error("`{key}` {path} is below root {root}; put it elsewhere: the agent writes nothing among mail")]
+    InRoot {
+        /// The setting.
+        key: &'static str,
+        /// The directory.
+        path: PathBuf,
         /// The root.
         root: PathBuf,
     },
@@ -242,15 +248,16 @@ impl Settings {
     pub fn load(file: Option<&Path>, over: Overrides) -> Result<Self, SettingsError> {
         let file = file.map_or_else(|| Ok(FileSettings::default()), read)?;
         let settings = validate(file, over)?;
-        apart(&settings.state, &settings.roots)?;
+        apart("state", &settings.state, &settings.roots)?;
+        apart("baselines", &settings.baselines, &settings.roots)?;
         Ok(settings)
     }
 }
 
-/// The state directory is in no root. By their names alone: a disk that hangs keeps no agent from starting.
-fn apart(state: &Path, roots: &[Root]) -> Result<(), SettingsError> {
-    match roots.iter().find(|root| state.starts_with(&root.path)) {
-        Some(root) => Err(SettingsError::StateInRoot { state: state.to_owned(), root: root.path.clone() }),
+/// A directory is in no root. By their names alone: a disk that hangs keeps no agent from starting.
+fn apart(key: &'static str, path: &Path, roots: &[Root]) -> Result<(), SettingsError> {
+    match roots.iter().find(|root| path.starts_with(&root.path)) {
+        Some(root) => Err(SettingsError::InRoot { key, path: path.to_owned(), root: root.path.clone() }),
         None => Ok(()),
     }
 }
@@ -296,12 +303,16 @@ fn validate(file: FileSettings, over: Overrides) -> Result<Settings, SettingsErr
     }
     bounded("endpoints", endpoints.len(), 1, ENDPOINTS_MAX)?;
     bounded("labels", file.labels.len(), 0, LABELS_MAX)?;
+    let state = absolute("state", state)?;
+    let baselines =
+        file.baselines.map_or_else(|| Ok(state.join("baselines")), |path| absolute("baselines", path))?;
     Ok(Settings {
         node: NodeId::new(&node).map_err(|source| SettingsError::Name { key: "node".to_owned(), source })?,
         labels: file.labels.into_iter().map(label).collect::<Result<_, _>>()?,
         endpoints: endpoints.into_iter().map(endpoint).collect::<Result<_, _>>()?,
-        state: absolute("state", state)?,
+        state,
         roots: roots(file.roots)?,
+        baselines,
         tasks_max: bounded("tasks_max", file.tasks_max.unwrap_or(8), 1, TASKS_MAX)?,
         readers: bounded(
             "readers",

@@ -33,6 +33,6 @@ pub use layout::{COMPONENTS_MAX, Layout, LayoutError, SHARDS_MAX, Shard, Shards,
 pub use maildir::ahead::OPEN_FILES_MAX;
 pub use manifest::{Comparison, Exported, Manifest, ManifestError, Target, Totals};
 pub use verify::{
-    Baseline, Compared, DAMAGED_PATHS_MAX, Expected, Report, StatWalkError, Task, Written, stat_walk, verify,
-    verify_against, write_baseline,
+    Baseline, Compared, DAMAGED_PATHS_MAX, Expected, Renewal, Report, StatWalkError, Task, Written,
+    stat_walk, verify, verify_against, without_baseline, write_baseline,
 };

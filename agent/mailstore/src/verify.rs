@@ -34,7 +34,7 @@ use crate::layout::Layout;
 use crate::manifest::{Comparison, Part};
 use crate::volume;
 
-pub use baseline::{Baseline, Compared, Written, verify_against, write_baseline};
+pub use baseline::{Baseline, Compared, Renewal, Written, verify_against, without_baseline, write_baseline};
 use job::Job;
 pub(crate) use notes::{Depth, Notes};
 pub use roll::Expected;

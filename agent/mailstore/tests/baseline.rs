@@ -9,8 +9,8 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use rientro_mailstore::{
-    Baseline, Compared, Comparison, Control, Manifest, ManifestError, Pace, Target, Written, verify_against,
-    write_baseline,
+    Baseline, Compared, Comparison, Control, Manifest, ManifestError, Pace, Renewal, Target, Written,
+    verify_against, write_baseline,
 };
 use rientro_types::{Finding, FindingKind as Kind, Outcome, Ppm, UnknownCause};
 use store::dbox::{Mdbox, Sdbox};
@@ -41,7 +41,7 @@ impl Kept {
     fn with_baseline() -> Self {
         let kept = Self::new();
         let written = kept.write(None);
-        assert!(written.changed && written.totals.messages == 4, "{written:?}");
+        assert!(written.renewal == Renewal::Written && written.totals.messages == 4, "{written:?}");
         kept
     }
 
@@ -61,7 +61,7 @@ impl Kept {
     fn write_counting(&self, previous: Option<&Manifest>) -> (Written, u64) {
         let control = Control::new(Pace { readers: 3, bytes_per_second: 0 });
         let path = self.path();
-        let target = Target { path: &path, previous, now_ms: 1_700_000_000_000 };
+        let target = Target { path: &path, previous, damaged_too: false, now_ms: 1_700_000_000_000 };
         let written = write_baseline(&self.store.task(), target, &control, &mut |_| ()).unwrap();
         (written, control.progress().bytes)
     }
@@ -286,7 +286,7 @@ fn an_unchanged_shard_is_neither_read_nor_written_again() {
     let kept = Kept::with_baseline();
     let before = fs::read(kept.path()).unwrap();
     let (written, read) = kept.write_counting(Some(&kept.manifest()));
-    assert_eq!((written.changed, read, written.totals), (false, 0, *kept.manifest().totals()));
+    assert_eq!((written.renewal, read, written.totals), (Renewal::Unchanged, 0, *kept.manifest().totals()));
     assert_eq!(written.report.verdict.coverage, Ppm::ZERO, "nothing was read, so nothing is said of it");
     assert!(
         fs::read(kept.path()).unwrap() == before && fs::read_dir(kept.apart.path()).unwrap().count() == 1
@@ -299,12 +299,13 @@ fn only_what_changed_is_read_and_the_result_is_that_of_a_whole_reading() {
     let bert = kept.store.maildir("ex.org/bert");
     bert.deliver(5, &message(5));
     bert.write_uids(&[5]);
-    overwrite(&kept.anna.file(2), 9_000, b"X");
+    let flagged = kept.anna.file(2);
+    fs::rename(&flagged, flagged.to_str().unwrap().replace(":2,S", ":2,FS")).unwrap();
     kept.anna.deliver(4, &message(4));
     kept.anna.write_uids(&[1, 2, 3, 4]);
     let (written, read) = kept.write_counting(Some(&kept.manifest()));
     let lengths = [5, 2, 4].map(|number| message(number).len() as u64);
-    assert_eq!((written.changed, read), (true, lengths.iter().sum()));
+    assert_eq!((written.renewal, read), (Renewal::Written, lengths.iter().sum()));
     let by_parts = *kept.manifest().totals();
     let whole = kept.write(None);
     assert_eq!((by_parts.root, by_parts.messages), (whole.totals.root, 6));
@@ -320,7 +321,7 @@ fn a_write_that_hides_is_read_again() {
     overwrite(&file, 9_000, b"X");
     File::options().write(true).open(&file).unwrap().set_modified(time).unwrap();
     let (written, read) = kept.write_counting(Some(&kept.manifest()));
-    assert_eq!((written.changed, read), (true, message(1).len() as u64));
+    assert_eq!((written.renewal, read), (Renewal::Withheld, message(1).len() as u64));
 }
 
 #[test]
@@ -340,7 +341,10 @@ fn a_manifest_that_lost_bytes_is_refused_and_a_damaged_section_says_nothing() {
     assert_eq!(kept.compare().0.report.verdict.coverage, Ppm::ZERO);
     // What is damaged is not taken over.
     let (written, read) = kept.write_counting(Some(&kept.manifest()));
-    assert_eq!((written.changed, read), (true, [1, 2, 3, 7].map(|n| message(n).len() as u64).iter().sum()));
+    assert_eq!(
+        (written.renewal, read),
+        (Renewal::Written, [1, 2, 3, 7].map(|n| message(n).len() as u64).iter().sum())
+    );
     assert_eq!(fs::read(kept.path()).unwrap(), whole);
 }
 
@@ -351,7 +355,7 @@ fn a_cancelled_writing_leaves_the_baseline_before_in_its_place() {
     kept.anna.deliver(4, &message(4));
     let (control, path) = (Control::default(), kept.path());
     control.cancel();
-    let target = Target { path: &path, previous: None, now_ms: 0 };
+    let target = Target { path: &path, previous: None, damaged_too: false, now_ms: 0 };
     let refused = write_baseline(&kept.store.task(), target, &control, &mut |_| ()).unwrap_err();
     assert!(matches!(refused, ManifestError::Unfinished(_)), "{refused}");
     assert_eq!(fs::read(&path).unwrap(), before);
@@ -416,11 +420,11 @@ fn files_of_a_dbox_that_did_not_change_are_not_read() {
     let (kept, sdbox, _) = dboxes();
     let whole = *kept.manifest().totals();
     let (written, read) = kept.write_counting(Some(&kept.manifest()));
-    assert_eq!((written.changed, read), (false, 0));
+    assert_eq!((written.renewal, read), (Renewal::Unchanged, 0));
     let touched = fs::read(sdbox.at("u.2")).unwrap();
     fs::write(sdbox.at("u.2"), &touched).unwrap();
     let (written, read) = kept.write_counting(Some(&kept.manifest()));
-    assert_eq!((written.changed, read), (true, touched.len() as u64));
+    assert_eq!((written.renewal, read), (Renewal::Written, touched.len() as u64));
     assert_eq!((written.totals.root, written.totals.messages), (whole.root, whole.messages));
     assert_eq!(kept.told().0, Outcome::Clean);
 }
@@ -432,4 +436,22 @@ fn a_message_that_an_sdbox_lost_is_told_by_its_index() {
     let (_, comparison, found) = kept.told();
     assert_eq!(found.iter().map(|(kind, _)| *kind).collect::<Vec<_>>(), [Kind::MessageMissing]);
     assert_eq!((comparison.missing, comparison.gone), (1, 0));
+}
+
+/// What is lost while nobody looks must be missed by the next look, too.
+#[test]
+fn a_baseline_is_not_replaced_by_one_of_damaged_mail() {
+    let kept = Kept::with_baseline();
+    let before = fs::read(kept.path()).unwrap();
+    kept.lose(2, &[(ASKED, &[9, 9]), (REMOVED, &[2, 2])]);
+    let written = kept.write(Some(&kept.manifest()));
+    assert_eq!((written.renewal, written.report.verdict.outcome), (Renewal::Withheld, Outcome::Damaged));
+    assert_eq!(written.comparison, Comparison { intact: 3, missing: 1, ..INTACT });
+    assert!(
+        fs::read(kept.path()).unwrap() == before && fs::read_dir(kept.apart.path()).unwrap().count() == 1
+    );
+    let (path, manifest) = (kept.path(), kept.manifest());
+    let target = Target { path: &path, previous: Some(&manifest), damaged_too: true, now_ms: 0 };
+    let written = write_baseline(&kept.store.task(), target, &Control::default(), &mut |_| ()).unwrap();
+    assert_eq!((written.renewal, written.totals.messages), (Renewal::Written, 3));
 }

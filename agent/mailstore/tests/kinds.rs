@@ -144,7 +144,7 @@ fn since_baseline(kind: Kind, store: &Store, anna: &Maildir) -> (Vec<Kind>, u64)
     let (path, uidlist) = (apart.path().join("baseline"), anna.0.join("dovecot-uidlist"));
     let sent = anna.folder(".Sent");
     sent.deliver(7, &message(7));
-    let target = Target { path: &path, previous: None, now_ms: 0 };
+    let target = Target { path: &path, previous: None, damaged_too: false, now_ms: 0 };
     write_baseline(&store.task(), target, &control, &mut |_| ()).unwrap();
     if kind == Kind::MessageAltered {
         overwrite(&anna.file(1), 9_000, b"X");

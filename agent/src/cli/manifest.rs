@@ -1,5 +1,7 @@
 //! `rientro-agent manifest`: baselines of mail on this machine. Mail is only read.
 
+mod renew;
+
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -8,7 +10,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use anyhow::{Context, Result, anyhow, bail};
 use clap::{Args, Subcommand};
 use rientro_mailstore::{
-    Control, Exported, Manifest, ManifestError, Target, Task, Totals, Written, write_baseline,
+    Control, Exported, Manifest, ManifestError, READERS_MAX, Renewal, Target, Task, Totals, Written,
+    write_baseline,
 };
 use rientro_types::{ByteSize, Outcome};
 use serde_json::json;
@@ -25,6 +28,8 @@ const DAMAGED: u8 = 1;
 pub(super) enum ManifestCommand {
     /// Write the baseline of mail that is healthy. Exit codes: 0 written, 1 written of damaged mail, 2 not written.
     Write(WriteArgs),
+    /// Write the baselines of this node's shards, where the agent finds them. Exit codes as of write.
+    Renew(RenewArgs),
     /// Show what a manifest adds up to.
     Show(ShowArgs),
     /// Write the files of a manifest as a list.
@@ -39,11 +44,32 @@ pub(super) struct WriteArgs {
     #[arg(long, value_name = "MANIFEST")]
     to: PathBuf,
     /// Read everything, whatever is there.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "damaged")]
     anew: bool,
+    /// Replace the one that is there also where damage is found.
+    #[arg(long)]
+    damaged: bool,
     /// How results are written.
     #[arg(long, value_enum, default_value = "table")]
     output: Output,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct RenewArgs {
+    /// The agent's settings file.
+    #[arg(long, env = "RIENTRO_AGENT_CONFIG")]
+    config: PathBuf,
+    /// Shards; without any, all.
+    shards: Vec<String>,
+    /// Files read at once.
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=READERS_MAX as i64))]
+    readers: Option<u16>,
+    /// Most bytes read a second, such as '50 MiB'.
+    #[arg(long)]
+    rate: Option<ByteSize>,
+    /// Replace baselines also where damage is found.
+    #[arg(long)]
+    damaged: bool,
 }
 
 #[derive(Debug, Args)]
@@ -67,6 +93,7 @@ pub(super) struct ExportArgs {
 pub(super) fn run(command: &ManifestCommand) -> ExitCode {
     let done = match command {
         ManifestCommand::Write(args) => write(args),
+        ManifestCommand::Renew(args) => renew::run(args),
         ManifestCommand::Show(args) => show(args).map(|()| ExitCode::SUCCESS),
         ManifestCommand::Export(args) => export(args).map(|()| ExitCode::SUCCESS),
     };
@@ -90,7 +117,8 @@ fn write(args: &WriteArgs) -> Result<ExitCode> {
     let mut report = Report::new(args.output, &screen);
     report.begin("writing the baseline of", &args.source.path, &found.text)?;
     let mut sink = Sink::new(&mut report, &control);
-    let target = Target { path: &args.to, previous: previous.as_ref(), now_ms: now_ms() };
+    let target =
+        Target { path: &args.to, previous: previous.as_ref(), damaged_too: args.damaged, now_ms: now_ms() };
     let written = write_baseline(&task, target, &control, &mut |finding| sink.take(&finding));
     let told = sink.end();
     screen.end();
@@ -100,7 +128,11 @@ fn write(args: &WriteArgs) -> Result<ExitCode> {
         Output::Table => written_in_words(&written, &args.to, control.progress().bytes),
         Output::Json => {
             let mut json = totals_as_json(&written.totals);
-            json["changed"] = json!(written.changed);
+            json["renewal"] = json!(match written.renewal {
+                Renewal::Written => "written",
+                Renewal::Unchanged => "unchanged",
+                Renewal::Withheld => "withheld",
+            });
             json["bytes_read"] = json!(control.progress().bytes);
             format!("{json}\n")
         }
@@ -136,13 +168,19 @@ fn refuse_inside(to: &Path, root: &Path) -> Result<()> {
 fn written_in_words(written: &Written, to: &Path, read: u64) -> String {
     let Totals { mailboxes, messages, .. } = written.totals;
     let read = ByteSize::from_bytes(read);
-    let what = if written.changed { "written" } else { "nothing has changed, it stays as it is" };
+    let what = match written.renewal {
+        Renewal::Written => "written",
+        Renewal::Unchanged => "nothing has changed, it stays as it is",
+        Renewal::Withheld => {
+            "there is damage, and it stays as it was; mend that, or replace it all the same with --damaged"
+        }
+    };
     let mut text = format!(
         "{}: {what}: {messages} messages in {mailboxes} mailboxes, {read} read\nroot {}\n",
         to.display(),
         written.totals.root
     );
-    if written.totals.findings > 0 {
+    if written.renewal == Renewal::Written && written.totals.findings > 0 {
         text.push_str(&format!(
             "{} findings are in what it was written of: damage that was there is not seen by it later\n",
             written.totals.findings

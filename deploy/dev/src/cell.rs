@@ -252,6 +252,22 @@ impl Cell {
         String::from_utf8(output.stdout).context("read what rientro printed")
     }
 
+    /// Runs a command of the agent of a node, by its position, beside the one that runs, and returns what it printed. The
+    /// settings of the node are its last argument.
+    ///
+    /// # Errors
+    /// When it does not succeed, with what it said.
+    pub fn ask_agent(&self, at: usize, args: &[&str]) -> Result<String> {
+        let settings = self.folder.join(format!("{}.toml", self.agents[at].0.name));
+        let mut command = Command::new(binary("rientro-agent")?);
+        let output =
+            command.args(args).arg("--config").arg(settings).output().context("run rientro-agent")?;
+        if !output.status.success() {
+            bail!("rientro-agent {}: {}", args.join(" "), String::from_utf8_lossy(&output.stderr).trim());
+        }
+        String::from_utf8(output.stdout).context("read what rientro-agent printed")
+    }
+
     /// Waits until every agent has shown its shards.
     ///
     /// # Errors

@@ -69,7 +69,7 @@ fn task<'t>(root: &'t Path, layout: &'t Layout) -> Task<'t> {
 }
 
 fn write(root: &Path, layout: &Layout, to: &Path) -> Written {
-    let target = Target { path: to, previous: None, now_ms: 0 };
+    let target = Target { path: to, previous: None, damaged_too: false, now_ms: 0 };
     write_baseline(&task(root, layout), target, &Control::default(), &mut |_| ())
         .expect("the baseline is written")
 }

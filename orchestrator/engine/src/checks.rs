@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use rientro_types::{
-    Coverage, LabelKey, Level, Plan, PlanProblem, Ppm, READERS_MAX, Schedule, ShardId, Share, Span,
+    Coverage, LabelKey, Plan, PlanProblem, Ppm, READERS_MAX, Schedule, ShardId, Share, Span,
 };
 
 use crate::state::State;
@@ -67,8 +67,6 @@ pub fn check_values(plan: &Plan) -> Vec<PlanProblem> {
     };
     check_schedule(&plan.waves.schedule, &mut check);
     let policy = &plan.policy;
-    let text = "must be presence or structure: no baselines are made, and every shard would be held";
-    check(policy.level != Level::Baseline, "verify.level", text);
     check(policy.coverage_min > Ppm::ZERO, "verify.coverage", "must be above 0%: nothing opens unverified");
     check(policy.verified_age_max >= VERIFIED_AGE_MIN, "verify.verified_age_max", "must be at least 1m");
     check(policy.damaged_per_million_max < 1_000_000, "verify.damaged_per_million", "must be below 1000000");

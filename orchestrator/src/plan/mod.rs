@@ -39,8 +39,8 @@
 //! rack = "35%"
 //!
 //! [verify]                     # what a verification must show before a shard may open
-//! level = "structure"          # presence or structure
-//! coverage = "100%"            # messages looked at
+//! level = "structure"          # presence, structure or baseline: with every message of the shard's baseline, which its agent has
+//! coverage = "100%"            # messages looked at; at level baseline those that came since are not
 //! damaged_per_million = 0      # damaged messages allowed
 //! broken_mailboxes = 0         # mailboxes of a shard that may be missing, or damaged in more than messages
 //! unreadable_mailboxes = 0     # mailboxes of a shard that may be unreadable; what could not be read lowers the coverage too

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use rientro_types::{
     ByteSize, CLASSES_MAX, CampaignId, CampaignKind, Class, Coverage, Digest, LABELS_MAX, LabelKey,
-    LabelValue, Level, Opening, Pace, Plan, Policy, Ppm, READERS_MAX, SHARDS_NAMED_MAX, STEPS_MAX, Service,
-    ServiceSet, ShardId, Span, Tries,
+    LabelValue, Level, LevelError, Opening, Pace, Plan, Policy, Ppm, READERS_MAX, SHARDS_NAMED_MAX,
+    STEPS_MAX, Service, ServiceSet, ShardId, Span, Tries,
 };
 use toml::de::DeTable;
 
@@ -190,20 +190,16 @@ fn policy(reader: &mut Reader, whole: &Section<'_>) -> Policy {
     }
 }
 
-/// A level that verifications can have. Without baselines every shard of a plan that asks for one would be held.
 fn level(reader: &mut Reader, verify: &Section<'_>) -> Level {
     let Some(setting) = reader.get(verify, "level") else { return Level::Structure };
-    let problem = match reader.text(&setting, "\"structure\"") {
-        None => return Level::Structure,
-        Some(text) => match text.parse() {
-            Ok(level @ (Level::Presence | Level::Structure)) => return level,
-            Ok(Level::Baseline) => {
-                "baseline is not possible: no baselines are made, and every shard would be held".to_owned()
-            }
-            Err(_) => format!("{} is not a level", quote(text)),
-        },
-    };
-    reader.fault(&setting, format!("{problem}; the levels are presence and structure"));
+    match reader.text(&setting, "\"structure\"").map(|text| (text.parse(), quote(text))) {
+        None => {}
+        Some((Ok(level), _)) => return level,
+        Some((Err(error), text)) => {
+            let error: LevelError = error;
+            reader.fault(&setting, format!("{text} {error}"));
+        }
+    }
     Level::Structure
 }
 

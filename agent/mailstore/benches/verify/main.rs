@@ -31,7 +31,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use rientro_mailstore::{
-    Baseline, Control, Layout, Manifest, Pace, Target, Task, stat_walk, verify, verify_against,
+    Baseline, Control, Layout, Manifest, Pace, Renewal, Target, Task, stat_walk, verify, verify_against,
     write_baseline,
 };
 use rientro_types::Level;
@@ -63,7 +63,7 @@ fn main() {
     let path = apart.path().join("baseline");
     let control = || Control::new(Pace { readers, bytes_per_second: 0 });
     let write = |previous: Option<&Manifest>| {
-        let target = Target { path: &path, previous, now_ms: 0 };
+        let target = Target { path: &path, previous, damaged_too: false, now_ms: 0 };
         write_baseline(&task, target, &control(), &mut |_| ()).unwrap()
     };
     let manifest = is_asked("baseline").then(|| {
@@ -93,9 +93,12 @@ fn main() {
             });
             bench.time("baseline, written again", || {
                 let control = control();
-                let target = Target { path: &path, previous: Some(manifest), now_ms: 0 };
+                let target = Target { path: &path, previous: Some(manifest), damaged_too: false, now_ms: 0 };
                 let written = write_baseline(&task, target, &control, &mut |_| ()).unwrap();
-                assert!(!written.changed && control.progress().bytes == 0, "the corpus changed");
+                assert!(
+                    written.renewal == Renewal::Unchanged && control.progress().bytes == 0,
+                    "the corpus changed"
+                );
                 format!("{} messages", written.totals.messages)
             });
         }

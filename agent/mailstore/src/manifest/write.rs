@@ -16,6 +16,7 @@ use rientro_types::{Digest, Tally};
 use super::census::{Gathered, Room};
 use super::file::{Entry, MARK, Manifest, ManifestError, Totals, ending};
 use super::section::Section;
+use crate::verify::Renewal;
 
 /// Where a manifest is written, and what is known before.
 #[derive(Clone, Copy, Debug)]
@@ -24,6 +25,8 @@ pub struct Target<'a> {
     pub path: &'a Path,
     /// An earlier manifest of the same shard.
     pub previous: Option<&'a Manifest>,
+    /// Whether that one is replaced also where damage is found.
+    pub damaged_too: bool,
     /// The time, in milliseconds since 1970.
     pub now_ms: u64,
 }
@@ -138,12 +141,12 @@ impl<'a> Writer<'a> {
         })
     }
 
-    /// Ends the manifest, whose mailboxes are these, in order; whether it is another one than the one before.
-    pub(crate) fn finish(self, parts: Vec<Part>, shard: &[u8]) -> Result<(Totals, bool), ManifestError> {
+    /// Ends the manifest, whose mailboxes are these, in order.
+    pub(crate) fn finish(self, parts: Vec<Part>, shard: &[u8]) -> Result<(Totals, Renewal), ManifestError> {
         let write = |source| ManifestError::Io { what: "write", path: self.beside.clone(), source };
         if let Some(previous) = self.target.previous.filter(|previous| is_unchanged(previous, &parts, shard))
         {
-            return Ok((*previous.totals(), false));
+            return Ok((*previous.totals(), Renewal::Unchanged));
         }
         let mut entries = Vec::with_capacity(parts.len());
         for part in parts {
@@ -170,7 +173,7 @@ impl<'a> Writer<'a> {
             |source| ManifestError::Io { what: "put into its place", path: place.to_owned(), source };
         fs::rename(&self.beside, place).map_err(rename)?;
         File::open(self.room.scratch).and_then(|dir| dir.sync_all()).map_err(rename)?;
-        Ok((totals, true))
+        Ok((totals, Renewal::Written))
     }
 }
 

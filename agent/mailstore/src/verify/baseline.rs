@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use rientro_types::{Digest, Finding, FindingKind, Level};
+use rientro_types::{Digest, Finding, FindingKind, FindingsHasher, Level, Outcome};
 
 use super::job::Job;
 use super::notes::finding;
@@ -33,10 +33,23 @@ pub struct Compared {
 pub struct Written {
     /// What was found in the mailboxes that were read; its coverage is of messages that were.
     pub report: Report,
-    /// What the manifest adds up to.
+    /// What became of the messages of the manifest before, in mailboxes that have changed.
+    pub comparison: Comparison,
+    /// What the manifest in the place adds up to.
     pub totals: Totals,
-    /// Whether it was written: where nothing has changed, the one before stays in its place.
-    pub changed: bool,
+    /// Whether it was written.
+    pub renewal: Renewal,
+}
+
+/// What became of the manifest that was in the place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Renewal {
+    /// A new one stands there.
+    Written,
+    /// It stays: nothing has changed.
+    Unchanged,
+    /// It stays: damage was found in what is there now.
+    Withheld,
 }
 
 /// Verifies a shard against its baseline: all that [`Level::Structure`] looks at, and whether every message of the baseline is what
@@ -52,9 +65,8 @@ pub fn verify_against(
 ) -> Compared {
     let manifest = baseline.manifest;
     if manifest.totals().shard != Digest::of(task.shard) {
-        let detail = format!("{} is the baseline of another shard", manifest.path().display());
-        sink(finding(FindingKind::BaselineUnreadable, b"", Vec::new(), detail));
-        return Compared { report: super::unavailable(Level::Baseline), comparison: Comparison::default() };
+        let why = format!("{} is the baseline of another shard", manifest.path().display());
+        return Compared { report: without_baseline(&why, sink), comparison: Comparison::default() };
     }
     let known: Expected = match task.expected {
         Some(_) => Expected::default(),
@@ -66,8 +78,24 @@ pub fn verify_against(
     Compared { report, comparison }
 }
 
-/// Writes the baseline of a shard, and hands out what structure verification finds meanwhile: what is damaged by then has a
-/// damaged baseline. Writes nothing into the store.
+/// The report of a shard whose baseline cannot be used, and the finding that says why: nothing is known at this level.
+pub fn without_baseline(why: &str, sink: &mut dyn FnMut(Finding)) -> Report {
+    let unusable = finding(FindingKind::BaselineUnreadable, b"", Vec::new(), why.to_owned());
+    let mut hasher = FindingsHasher::default();
+    hasher.add(&unusable);
+    let mut report = super::unavailable(Level::Baseline);
+    report.findings_digest = hasher.finish();
+    report.verdict.tally.findings = 1;
+    report.verdict.tally.kinds.insert(unusable.kind);
+    sink(unusable);
+    report
+}
+
+/// Writes the baseline of a shard, and hands out what structure verification finds meanwhile. Writes nothing into the store.
+///
+/// Where there is a manifest before, mailboxes that have changed are compared with it, and it is not replaced where anything is
+/// damaged: what was lost since would not be missed by the next one. Without one before, what is damaged by then has a damaged
+/// baseline.
 ///
 /// # Errors
 /// [`ManifestError`] when the manifest cannot be written, or the one before not be read; when the work was cancelled, or the volume
@@ -81,10 +109,11 @@ pub fn write_baseline(
     let writer = Writer::begin(target, control.pace().readers)?;
     let job = Job::Write(&writer);
     let mut volume_wrong = false;
-    let Conducted { report, parts, .. } = conduct(task, Level::Structure, &job, control, &mut |finding| {
-        volume_wrong |= matches!(finding.kind, FindingKind::VolumeWrong);
-        sink(finding);
-    });
+    let Conducted { report, comparison, parts } =
+        conduct(task, Level::Structure, &job, control, &mut |finding| {
+            volume_wrong |= matches!(finding.kind, FindingKind::VolumeWrong);
+            sink(finding);
+        });
     writer.check()?;
     if control.is_cancelled() {
         return Err(ManifestError::Unfinished("the work was cancelled"));
@@ -92,6 +121,10 @@ pub fn write_baseline(
     if volume_wrong {
         return Err(ManifestError::Unfinished("another volume is mounted than the one of the shard"));
     }
-    let (totals, changed) = writer.finish(parts, task.shard)?;
-    Ok(Written { report, totals, changed })
+    let before = target.previous.filter(|_| !target.damaged_too);
+    let (totals, renewal) = match before.filter(|_| report.verdict.outcome == Outcome::Damaged) {
+        Some(before) => (*before.totals(), Renewal::Withheld),
+        None => writer.finish(parts, task.shard)?,
+    };
+    Ok(Written { report, comparison, totals, renewal })
 }

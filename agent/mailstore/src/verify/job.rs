@@ -102,11 +102,19 @@ impl Look<'_> {
         notes.gather(Census::new(writer.room, previous));
         self.inspector.inspect(self.shard, self.mailbox, &mut notes)?;
         let gathered = notes.take_census().map(Census::finish).transpose().map_err(fail)?;
+        let mut comparison = Comparison::default();
+        if let (Some(previous), Some(gathered)) = (&previous, &gathered) {
+            comparison = match compare(previous, gathered, writer.room, &mut notes) {
+                Ok(comparison) => comparison,
+                Err(Interrupted::Stopped) => return Err(Stopped),
+                Err(Interrupted::Failed(error)) => return Err(fail(error)),
+            };
+        }
         let harvest = notes.finish();
         let put =
             gathered.map(|gathered| writer.put(self.mailbox, &gathered, harvest.digest, &harvest.tally));
         let part = put.transpose().map_err(fail)?.map(Part::Written);
-        Ok(Looked { part, ..harvest.into() })
+        Ok(Looked { harvest, comparison, part })
     }
 }
 
