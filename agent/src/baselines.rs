@@ -70,7 +70,10 @@ impl Baselines {
             Err(ManifestError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => None,
             // What cannot be used is written anew.
             Err(ManifestError::Malformed { .. } | ManifestError::Version { .. }) => None,
-            Err(error @ (ManifestError::Io { .. } | ManifestError::Unfinished(_))) => return Err(error),
+            Err(
+                error
+                @ (ManifestError::Io { .. } | ManifestError::Busy { .. } | ManifestError::Unfinished(_)),
+            ) => return Err(error),
         };
         let target = Target { path: &path, previous: previous.as_ref(), damaged_too, now_ms };
         write_baseline(task, target, control, sink)

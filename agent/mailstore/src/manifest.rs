@@ -16,6 +16,8 @@ mod row;
 mod section;
 mod sort;
 mod spool;
+#[cfg(test)]
+mod tests;
 mod write;
 
 pub(crate) use census::{Census, FileOrder, Known, Room};

@@ -455,3 +455,20 @@ fn a_baseline_is_not_replaced_by_one_of_damaged_mail() {
     let written = write_baseline(&kept.store.task(), target, &Control::default(), &mut |_| ()).unwrap();
     assert_eq!((written.renewal, written.totals.messages), (Renewal::Written, 3));
 }
+
+/// What a killed writer left is in nobody's way, and two writers at once are not in each other's.
+#[test]
+fn one_process_writes_a_manifest_at_a_time() {
+    let kept = Kept::with_baseline();
+    let beside = kept.apart.path().join("baseline.new");
+    fs::write(&beside, b"what was left").unwrap();
+    assert_eq!(kept.write(None).renewal, Renewal::Written);
+    assert!(!beside.exists());
+
+    let (path, other) = (kept.path(), File::create(&beside).unwrap());
+    rustix::fs::flock(&other, rustix::fs::FlockOperation::LockExclusive).unwrap();
+    let target = Target { path: &path, previous: None, damaged_too: false, now_ms: 0 };
+    let refused = write_baseline(&kept.store.task(), target, &Control::default(), &mut |_| ()).unwrap_err();
+    assert!(matches!(refused, ManifestError::Busy { .. }), "{refused}");
+    assert!(beside.exists(), "it is the other's");
+}

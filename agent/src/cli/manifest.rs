@@ -147,7 +147,9 @@ fn write(args: &WriteArgs) -> Result<ExitCode> {
 fn previous(path: &Path) -> Result<Manifest> {
     Manifest::open(path).map_err(|error| match error {
         ManifestError::Malformed { .. } | ManifestError::Version { .. } => anyhow!("{error} with --anew"),
-        other @ (ManifestError::Io { .. } | ManifestError::Unfinished(_)) => other.into(),
+        other @ (ManifestError::Io { .. } | ManifestError::Busy { .. } | ManifestError::Unfinished(_)) => {
+            other.into()
+        }
     })
 }
 

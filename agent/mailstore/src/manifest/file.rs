@@ -66,6 +66,12 @@ pub enum ManifestError {
         /// Its version.
         version: u32,
     },
+    /// Another process writes it.
+    #[error("{} is being written by another process; wait until that has ended", .path.display())]
+    Busy {
+        /// Which manifest.
+        path: PathBuf,
+    },
     /// The mailboxes were not read to their end.
     #[error("no manifest was written: {0}")]
     Unfinished(&'static str),

@@ -7,16 +7,21 @@
 use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{self, Seek, SeekFrom, Write};
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use rientro_types::{Digest, Tally};
+use rustix::fs::{FlockOperation, flock};
+use rustix::io::Errno;
 
 use super::census::{Gathered, Room};
 use super::file::{Entry, MARK, Manifest, ManifestError, Totals, ending};
 use super::section::Section;
 use crate::verify::Renewal;
+
+/// Nobody else reads which messages a customer has.
+const FILE_MODE: u32 = 0o600;
 
 /// Where a manifest is written, and what is known before.
 #[derive(Clone, Copy, Debug)]
@@ -44,6 +49,9 @@ pub(crate) enum Part {
 pub(crate) struct Writer<'a> {
     target: Target<'a>,
     beside: PathBuf,
+    /// It was renamed.
+    in_place: bool,
+    /// Locked as long as it is open.
     file: File,
     end: Mutex<u64>,
     failed: Mutex<Option<io::Error>>,
@@ -59,10 +67,12 @@ impl<'a> Writer<'a> {
         let scratch =
             target.path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let create = |source| ManifestError::Io { what: "create", path: beside.clone(), source };
-        let file = File::create(&beside).map_err(create)?;
+        let file = claim(&beside).map_err(create)?;
+        let file = file.ok_or_else(|| ManifestError::Busy { path: target.path.to_owned() })?;
         file.write_all_at(MARK, 0).map_err(create)?;
         let room = Room::of(scratch, readers);
-        Ok(Self { target, beside, file, end: Mutex::new(MARK.len() as u64), failed: Mutex::new(None), room })
+        let end = Mutex::new(MARK.len() as u64);
+        Ok(Self { target, beside, in_place: false, file, end, failed: Mutex::new(None), room })
     }
 
     /// What the manifest before has of a mailbox, if it is whole.
@@ -142,7 +152,11 @@ impl<'a> Writer<'a> {
     }
 
     /// Ends the manifest, whose mailboxes are these, in order.
-    pub(crate) fn finish(self, parts: Vec<Part>, shard: &[u8]) -> Result<(Totals, Renewal), ManifestError> {
+    pub(crate) fn finish(
+        mut self,
+        parts: Vec<Part>,
+        shard: &[u8],
+    ) -> Result<(Totals, Renewal), ManifestError> {
         let write = |source| ManifestError::Io { what: "write", path: self.beside.clone(), source };
         if let Some(previous) = self.target.previous.filter(|previous| is_unchanged(previous, &parts, shard))
         {
@@ -172,6 +186,7 @@ impl<'a> Writer<'a> {
         let rename =
             |source| ManifestError::Io { what: "put into its place", path: place.to_owned(), source };
         fs::rename(&self.beside, place).map_err(rename)?;
+        self.in_place = true;
         File::open(self.room.scratch).and_then(|dir| dir.sync_all()).map_err(rename)?;
         Ok((totals, Renewal::Written))
     }
@@ -180,7 +195,29 @@ impl<'a> Writer<'a> {
 impl Drop for Writer<'_> {
     /// What did not come into its place is of no use.
     fn drop(&mut self) {
-        fs::remove_file(&self.beside).ok();
+        if !self.in_place {
+            fs::remove_file(&self.beside).ok();
+        }
+    }
+}
+
+/// Opens an empty file at this path that nobody else writes; `None` where somebody does. What a killed writer left is taken over.
+fn claim(path: &Path) -> io::Result<Option<File>> {
+    loop {
+        let file =
+            File::options().create(true).truncate(false).read(true).write(true).mode(FILE_MODE).open(path)?;
+        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => {}
+            Err(Errno::WOULDBLOCK) => return Ok(None),
+            Err(error) => return Err(error.into()),
+        }
+        // The one who had it may have put it into its place meanwhile.
+        let is_there =
+            fs::metadata(path).is_ok_and(|there| file.metadata().is_ok_and(|own| own.ino() == there.ino()));
+        if is_there {
+            file.set_len(0)?;
+            return Ok(Some(file));
+        }
     }
 }
 
