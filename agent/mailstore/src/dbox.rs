@@ -67,12 +67,14 @@ fn holds_storage(place: &Directory<'_>) -> bool {
         })
 }
 
-/// Begins to gather a folder.
-fn begin_folder(path: &[u8], known: Option<&Table>, notes: &mut Notes<'_>) {
+/// Begins to gather a folder, of which the extension of this number says the GUID.
+fn begin_folder(path: &[u8], known: Option<&Table>, extension: usize, notes: &mut Notes<'_>) {
     if let Some(census) = notes.census() {
         let (uidvalidity, next_uid) = known.map_or((0, 0), |known| (known.uidvalidity, known.next_uid));
         census.begin_place(path, FileOrder::Number);
-        census.name_folder(folder_name(path), uidvalidity, next_uid);
+        let header = known.filter(|known| known.has(extension)).map(|known| known.header(extension));
+        let guid = header.and_then(|header| header.get(4..20)?.try_into().ok()).unwrap_or_default();
+        census.name_folder(folder_name(path), guid, uidvalidity, next_uid);
     }
 }
 

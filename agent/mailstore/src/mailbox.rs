@@ -5,6 +5,8 @@
 //! filters' data) are walked for links and special files only. `sieve` may have links, as the active script is chosen by one, and
 //! a dbox one to its alternative storage.
 
+mod log;
+
 use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -155,6 +157,11 @@ impl Inspector {
                 Box::new(Unrecognised)
             })),
         };
+        if path.is_empty()
+            && let Some(census) = notes.census()
+        {
+            census.know_removed(log::removed_folders(dir.as_fd()));
+        }
         let taken = format.look(&place, &mut self.tools, notes)?;
         for entry in names.entries().iter().filter(|entry| entry.kind == Kind::Directory) {
             let name = names.name(entry);

@@ -36,10 +36,12 @@ const MAP_INDEX: IndexName = IndexName {
     cache: c"dovecot.map.index.cache",
 };
 
-/// What a folder's index says of each message: its record in the map, and its GUID.
-const OF_FOLDER: [Wanted; 2] = [
+/// What a folder's index says of each message: its record in the map, and its GUID; and of itself: 4 bytes UIDVALIDITY of the map,
+/// its own GUID, flags.
+const OF_FOLDER: [Wanted; 3] = [
     Wanted { name: "mdbox", record_bytes: 4, header_bytes: 0 },
     Wanted { name: "guid", record_bytes: 16, header_bytes: 0 },
+    Wanted { name: "mdbox-hdr", record_bytes: 0, header_bytes: 24 },
 ];
 
 /// What an index has where Dovecot did not know the GUID: for a copy of a message that has none in its folder's index.
@@ -199,7 +201,7 @@ impl Mdbox {
             self.uncounted = true;
             return Ok(());
         };
-        begin_folder(place.path, Some(&known), notes);
+        begin_folder(place.path, Some(&known), 2, notes);
         self.check_references(place, &known, notes)?;
         end_folder(&index, Some(known), notes)
     }

@@ -80,7 +80,7 @@ impl Sdbox {
             self.compare(place, known, &files, notes)?;
         }
         let guid = known.as_ref().filter(|known| known.has(1)).map(|known| hex(&known.header(1)[4..20]));
-        begin_folder(place.path, known.as_ref(), notes);
+        begin_folder(place.path, known.as_ref(), 1, notes);
         for (uid, entry) in files {
             notes.begin_message();
             if notes.depth < Depth::Structure {

@@ -140,7 +140,8 @@ impl<'a> Folder<'a> {
         let removals = index.removals(notes.control)?;
         if let Some(census) = notes.census() {
             census.begin_place(self.path, FileOrder::Maildir);
-            census.name_folder(&folder_name(self.path), listings.uidvalidity, listings.next_uid);
+            let Listings { folder, uidvalidity, next_uid, .. } = listings;
+            census.name_folder(&folder_name(self.path), folder, uidvalidity, next_uid);
             census.know(Known { index: known, removals });
         }
         Ok(listings)
@@ -215,8 +216,9 @@ impl<'a> Folder<'a> {
         let opened = opened.map(|(file, _)| Uidlist::open(File::from(file)));
         let end = match opened {
             Ok(Ok(mut list)) => {
-                (listings.uidvalidity, listings.next_uid) =
-                    (list.header().uidvalidity, list.header().next_uid);
+                let header = list.header();
+                (listings.folder, listings.uidvalidity, listings.next_uid) =
+                    (header.guid, header.uidvalidity, header.next_uid);
                 let known = known.filter(|known| self.same_validity(list.header().uidvalidity, known, notes));
                 let mut held = known.map(Table::held);
                 let end = self.compare_lines(&mut list, held.as_mut(), &mut listings, notes)?;

@@ -15,6 +15,8 @@ pub(super) struct Listings {
     pub(super) sizes: BTreeMap<usize, Sizes>,
     pub(super) uidvalidity: u32,
     pub(super) next_uid: u32,
+    /// The folder's GUID; zero where nothing tells.
+    pub(super) folder: [u8; 16],
     /// Of every message, where that is gathered; 0 where it has none.
     uids: Vec<u32>,
     /// GUIDs that are not names.

@@ -7,6 +7,7 @@
 use std::io::{self, BufRead, BufReader, Read};
 
 use super::name::number;
+use crate::content::guid::guid_128;
 use crate::content::sizes::Sizes;
 use crate::fsys::NAME_BYTES_MAX;
 
@@ -22,6 +23,8 @@ pub(crate) struct Header {
     version: u8,
     pub(crate) uidvalidity: u32,
     pub(crate) next_uid: u32,
+    /// The folder's GUID; zero where it is not said.
+    pub(crate) guid: [u8; 16],
 }
 
 /// One message's line.
@@ -67,7 +70,7 @@ impl<R: Read> Uidlist<R> {
         let mut list = Self {
             input: BufReader::with_capacity(BUFFER_BYTES, input),
             buffer: Vec::new(),
-            header: Header { version: 3, uidvalidity: 0, next_uid: 0 },
+            header: Header { version: 3, uidvalidity: 0, next_uid: 0, guid: [0; 16] },
             line: 0,
             last_uid: 0,
         };
@@ -120,17 +123,21 @@ impl<R: Read> Uidlist<R> {
 fn parse_header(line: &[u8]) -> Option<Header> {
     let mut words = line.split(|b| *b == b' ');
     let header = match words.next()? {
-        b"1" => Header { version: 1, uidvalidity: uid(words.next()?)?, next_uid: uid(words.next()?)? },
+        b"1" => {
+            let (uidvalidity, next_uid) = (uid(words.next()?)?, uid(words.next()?)?);
+            Header { version: 1, uidvalidity, next_uid, guid: [0; 16] }
+        }
         b"3" => {
-            let (mut uidvalidity, mut next_uid) = (None, None);
+            let (mut uidvalidity, mut next_uid, mut guid) = (None, None, [0; 16]);
             for word in words {
                 match word {
                     [b'V', digits @ ..] => uidvalidity = uid(digits),
                     [b'N', digits @ ..] => next_uid = uid(digits),
+                    [b'G', text @ ..] => guid = guid_128(text),
                     _ => {}
                 }
             }
-            Header { version: 3, uidvalidity: uidvalidity?, next_uid: next_uid? }
+            Header { version: 3, uidvalidity: uidvalidity?, next_uid: next_uid?, guid }
         }
         _ => return None,
     };

@@ -1,6 +1,6 @@
 //! What a mailbox holds, gathered while it is looked at: its files, its messages in order, its places.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::Path;
 
@@ -110,6 +110,7 @@ pub(crate) struct Census<'d> {
     /// The folder at hand.
     folder: FolderId,
     indexes: BTreeMap<FolderId, Known>,
+    removed: BTreeSet<[u8; 16]>,
     previous: Option<Previous<'d>>,
     bytes: u64,
     /// A record in the making.
@@ -125,6 +126,8 @@ pub(crate) struct Gathered<'d> {
     pub(super) places: Vec<Place>,
     /// Of each folder what its index says, where it can tell.
     pub(super) indexes: BTreeMap<FolderId, Known>,
+    /// Folders that were removed through the mail server.
+    pub(super) removed: BTreeSet<[u8; 16]>,
     pub(super) bytes: u64,
 }
 
@@ -143,6 +146,7 @@ impl<'d> Census<'d> {
             places: Vec::new(),
             folder: FolderId::of(b""),
             indexes: BTreeMap::new(),
+            removed: BTreeSet::new(),
             previous,
             bytes: 0,
             record: Vec::new(),
@@ -156,6 +160,7 @@ impl<'d> Census<'d> {
         self.places.push(Place {
             path: path.to_vec(),
             name: Vec::new(),
+            guid: [0; 16],
             uidvalidity: 0,
             next_uid: 0,
             files_at: self.files.bytes(),
@@ -172,12 +177,18 @@ impl<'d> Census<'d> {
         }
     }
 
-    /// The place at hand is a folder of this name.
-    pub(crate) fn name_folder(&mut self, name: &[u8], uidvalidity: u32, next_uid: u32) {
+    /// The place at hand is a folder of this name and GUID.
+    pub(crate) fn name_folder(&mut self, name: &[u8], guid: [u8; 16], uidvalidity: u32, next_uid: u32) {
         self.folder = FolderId::of(name);
         if let Some(place) = self.places.last_mut() {
-            (place.name, place.uidvalidity, place.next_uid) = (name.to_vec(), uidvalidity, next_uid);
+            (place.name, place.guid) = (name.to_vec(), guid);
+            (place.uidvalidity, place.next_uid) = (uidvalidity, next_uid);
         }
+    }
+
+    /// Folders that were removed through the mail server, by their GUIDs.
+    pub(crate) fn know_removed(&mut self, folders: BTreeSet<[u8; 16]>) {
+        self.removed = folders;
     }
 
     /// What the index of the folder at hand knows.
@@ -236,8 +247,8 @@ impl<'d> Census<'d> {
     pub(crate) fn finish(mut self) -> io::Result<Gathered<'d>> {
         self.end_place();
         self.state?;
-        let Self { files, rows, places, indexes, bytes, .. } = self;
-        Ok(Gathered { files, rows: rows.finish()?, places, indexes, bytes })
+        let Self { files, rows, places, indexes, removed, bytes, .. } = self;
+        Ok(Gathered { files, rows: rows.finish()?, places, indexes, removed, bytes })
     }
 }
 

@@ -4,7 +4,8 @@
 //!
 //! 1. the same message in the same folder by its GUID: with the same content it is intact, else it was altered;
 //! 2. of what is left on both sides, the same content: it was moved, or in the same place got another GUID;
-//! 3. what is left of the baseline is gone. The folder's index tells whether somebody asked for that. A message that Dovecot
+//! 3. what is left of the baseline is gone. The folder's index tells whether somebody asked for that, and the log of folders
+//!    whether the folder was removed. A message that Dovecot
 //!    found without its file is in its log as removed by nobody: it is lost. Where the log does not reach back, nobody knows.
 //!
 //! What is left of the mailbox came since.
@@ -297,8 +298,12 @@ impl Comparing<'_> {
         while let Some(was) = rows.next()? {
             let folder = self.folders.get_mut(&was.folder);
             if let Some(folder) = folder.filter(|folder| folder.now.is_none()) {
-                folder.gone += 1;
-                self.found.gone += 1;
+                if self.gathered.removed.contains(&folder.then.guid) {
+                    self.found.expunged += 1;
+                } else {
+                    folder.gone += 1;
+                    self.found.gone += 1;
+                }
                 continue;
             }
             let kept = self.folders.get(&was.folder).is_some_and(Folder::is_numbered_alike) && was.uid != 0;

@@ -3,7 +3,7 @@
 //! All numbers are little-endian. A file: `u16` length of its path, path, `u64` size, `i64` and `u32` seconds and nanoseconds of
 //! its last modification, the same of its last change, `u64` inode, 32 bytes BLAKE3 of it, `u32` number of messages, and for each
 //! of those 16 bytes GUID, 32 bytes identity, `u64` plain size, `u64` position in the file. A place: `u16` length of its path,
-//! path, `u16` length of its name, name, `u32` UIDVALIDITY, `u32` next UID, `u64` position and `u64` bytes of its files.
+//! path, `u16` length of its name, name, 16 bytes GUID, `u32` UIDVALIDITY, `u32` next UID, `u64` position and `u64` bytes of its files.
 
 use rientro_types::{Digest, PATH_BYTES_MAX};
 
@@ -124,6 +124,8 @@ pub(crate) struct Place {
     pub(crate) path: Vec<u8>,
     /// Its name as a folder, with `/` between its levels; empty where it is none.
     pub(crate) name: Vec<u8>,
+    /// The folder's GUID; zero where nothing tells.
+    pub(crate) guid: [u8; 16],
     /// 0 where nothing tells.
     pub(crate) uidvalidity: u32,
     pub(crate) next_uid: u32,
@@ -134,9 +136,10 @@ pub(crate) struct Place {
 
 impl Place {
     pub(super) fn encode(&self, out: &mut Vec<u8>) {
-        let Self { path, name, uidvalidity, next_uid, files_at, files_bytes } = self;
+        let Self { path, name, guid, uidvalidity, next_uid, files_at, files_bytes } = self;
         put_text(out, path);
         put_text(out, name);
+        out.extend_from_slice(guid);
         out.extend_from_slice(&uidvalidity.to_le_bytes());
         out.extend_from_slice(&next_uid.to_le_bytes());
         out.extend_from_slice(&files_at.to_le_bytes());
@@ -147,6 +150,7 @@ impl Place {
         Some(Self {
             path: bytes.text()?.to_vec(),
             name: bytes.text()?.to_vec(),
+            guid: bytes.array()?,
             uidvalidity: bytes.u32()?,
             next_uid: bytes.u32()?,
             files_at: bytes.u64()?,
@@ -196,6 +200,7 @@ pub(super) mod tests {
         let place = Place {
             path: b".Sent".to_vec(),
             name: b"Sent".to_vec(),
+            guid: [5; 16],
             uidvalidity: 1,
             next_uid: 2,
             files_at: 3,

@@ -24,6 +24,7 @@ fn section() -> (Vec<u8>, Entry) {
     let place = Place {
         path: b"cur".to_vec(),
         name: b"INBOX".to_vec(),
+        guid: [5; 16],
         uidvalidity: 1,
         next_uid: 9,
         files_at: 0,
