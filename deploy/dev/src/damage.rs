@@ -141,16 +141,21 @@ impl Damage {
         self.expected != FindingKinds::NONE
     }
 
-    /// Whether the finding is about this damage. Findings name a message with or without its flags, so names are compared up to their colon.
+    /// Whether the finding is about this damage.
     #[must_use]
     pub fn explains(&self, mailbox: &Path, finding: &Finding) -> bool {
+        let kind = finding.kind;
+        self.is_at(mailbox, finding) && (self.expected.contains(kind) || self.allowed.contains(kind))
+    }
+
+    /// Whether the finding is about what was damaged, whatever it says of it. Findings name a message with or without its flags, so names
+    /// are compared up to their colon.
+    #[must_use]
+    pub fn is_at(&self, mailbox: &Path, finding: &Finding) -> bool {
         let path = place_of(finding);
         let same_place =
             if self.is_of_message() { stem(path) == stem(&self.path) } else { path.starts_with(&self.path) };
-        let kind = finding.kind;
-        mailbox == self.mailbox.path
-            && same_place
-            && (self.expected.contains(kind) || self.allowed.contains(kind))
+        mailbox == self.mailbox.path && same_place
     }
 
     /// Whether it is about one message: its path ends in a name inside `cur` or `new`.

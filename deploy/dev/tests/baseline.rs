@@ -1,6 +1,7 @@
 //! Baselines of what a real Dovecot writes: what its owner does with mail is no loss, what is lost is told, and a baseline
 //! holds in another format too.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::Write;
 use std::os::unix::fs::FileExt as _;
@@ -8,11 +9,15 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use rientro_dev::corpus::{ATTACHMENTS, Corpus, Shape};
+use rientro_dev::damage::{self, Damage, Fault, FolderFault, MessageFault};
 use rientro_dev::dovecot::{Dovecot, Format, Packing, Storage, User};
+use rientro_dev::judge::mailbox_of;
 use rientro_dev::servers;
 use rientro_mailstore::{
-    Baseline, Comparison, Control, Layout, Manifest, Target, Task, Written, verify_against, write_baseline,
+    Baseline, Comparison, Control, Layout, Manifest, Target, Task, Written, verify, verify_against,
+    write_baseline,
 };
+use rientro_types::{Finding, Level, Severity};
 
 const FORMATS: [Format; 3] = [Format::Maildir, Format::Sdbox, Format::Mdbox];
 
@@ -244,4 +249,77 @@ fn check_list(manifest: &Manifest, root: &Path) {
     let said = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success(), "{said}");
     assert_eq!(said.lines().filter(|line| line.ends_with(": OK")).count() as u64, exported.files);
+}
+
+/// Faults after which nothing is lost: Dovecot makes what is gone anew.
+const HARMLESS: [FolderFault; 2] = [FolderFault::IndexLost, FolderFault::Stray];
+/// Times each fault of messages is made.
+const TIMES: usize = 4;
+
+/// Recall and precision against a baseline: whatever was done to a store is seen at its place, and nothing else is.
+#[test]
+fn every_damage_is_found_against_a_baseline() {
+    let folder = tempfile::tempdir().expect("a folder for the stores");
+    let corpus = Corpus::deliver(folder.path(), &Shape::default()).expect("the corpus is delivered");
+    let layout = Layout::whole("{shard}/{domain}/{user}", "s").expect("the layout parses");
+    let baseline = |number: usize| folder.path().join(format!("baseline-{number}"));
+    for (number, root) in corpus.roots.iter().enumerate() {
+        write(root, &layout, &baseline(number));
+    }
+    let broken = damage::break_stores(&corpus.mailboxes, FolderFault::ALL, MessageFault::ALL, TIMES, 1);
+    let broken = broken.expect("the stores can be broken");
+    assert_eq!(broken.never_made(), [], "a fault was not tried");
+    let mut table: BTreeMap<Fault, [usize; 3]> = BTreeMap::new();
+    for (number, root) in corpus.roots.iter().enumerate() {
+        let without = findings(root, &layout, None);
+        let with = findings(root, &layout, Some(&baseline(number)));
+        let here: Vec<_> = broken.damages.iter().filter(|damage| damage.mailbox.root == *root).collect();
+        for damage in &here {
+            let counts = table.entry(damage.fault).or_default();
+            counts[0] += 1;
+            for (count, found) in counts[1..].iter_mut().zip([&without, &with]) {
+                *count += usize::from(found.iter().any(|finding| is_at(damage, finding)));
+            }
+        }
+        let stray: Vec<_> =
+            with.iter().filter(|finding| !here.iter().any(|damage| is_at(damage, finding))).collect();
+        assert!(stray.is_empty(), "findings that nothing explains: {stray:?}");
+    }
+    say(&table);
+    for (fault, [made, _, with]) in &table {
+        let harmless = HARMLESS.iter().any(|harmless| *fault == Fault::Folder(*harmless));
+        assert_eq!(*with, if harmless { 0 } else { *made }, "{fault} against a baseline");
+    }
+}
+
+/// Findings of damage, and of what could not be read, in the shards of a root, as one.
+fn findings(root: &Path, layout: &Layout, baseline: Option<&Path>) -> Vec<Finding> {
+    let (mut found, control) = (Vec::new(), Control::default());
+    let mut sink = |finding: Finding| {
+        found.extend((finding.kind.severity() != Severity::Note).then_some(finding));
+    };
+    match baseline {
+        Some(path) => {
+            let manifest = Manifest::open(path).expect("the baseline opens");
+            let baseline =
+                Baseline { manifest: &manifest, scratch: path.parent().expect("it is in a folder") };
+            verify_against(&task(root, layout), &baseline, &control, &mut sink);
+        }
+        None => drop(verify(&task(root, layout), Level::Structure, &control, &mut sink)),
+    }
+    found
+}
+
+/// Whether a finding of a whole root is about a damage, whose mailbox is named inside its shard.
+fn is_at(damage: &Damage, finding: &Finding) -> bool {
+    let inside = mailbox_of(finding).strip_prefix(&damage.mailbox.shard);
+    inside.is_ok_and(|mailbox| damage.is_at(mailbox, finding))
+}
+
+#[allow(clippy::print_stdout, reason = "the table that the README shows")]
+fn say(table: &BTreeMap<Fault, [usize; 3]>) {
+    println!("{:<28} made  without  with a baseline", "fault");
+    for (fault, [made, without, with]) in table {
+        println!("{:<28} {made:>4}  {without:>7}  {with:>15}", fault.to_string());
+    }
 }
