@@ -24,7 +24,7 @@ pub(crate) use sdbox::Sdbox;
 
 use crate::control::Stopped;
 use crate::fsys::{self, Kind, Names};
-use crate::index::place::Place;
+use crate::index::place::{FOLDER_INDEX, Place, Witness};
 use crate::index::table::Table;
 use crate::mailbox::{Directory, join};
 use crate::manifest::{FileOrder, Known};
@@ -65,6 +65,12 @@ fn holds_storage(place: &Directory<'_>) -> bool {
             let name = names.name(entry);
             name.starts_with(b"dovecot.map.index") || numbered(name, b"m.").is_some()
         })
+}
+
+/// The index of the folder with this directory of files.
+fn folder_index<'a>(place: &Directory<'a>) -> Place<'a> {
+    let Directory { dir, path, names, .. } = *place;
+    Place { dir, names, path, index: FOLDER_INDEX, witness: Witness::Alone }
 }
 
 /// Begins to gather a folder, of which the extension of this number says the GUID.

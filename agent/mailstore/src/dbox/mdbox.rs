@@ -14,13 +14,16 @@ use rientro_types::FindingKind;
 
 use self::file::Found;
 use self::map::{Gathered, Map, OF_MAP, Record};
-use super::{ALTERNATIVE, begin_folder, end_folder, is_files, note_lost_files, note_lost_folders, numbered};
+use super::{
+    ALTERNATIVE, begin_folder, end_folder, folder_index, is_files, note_lost_files, note_lost_folders,
+    numbered,
+};
 use crate::content::judge::Spot;
 use crate::control::Stopped;
 use crate::faults::{directory_fault, error_name};
 use crate::fsys::{self, Entry, Kind, Listed, Names};
 use crate::index::file::u32_at;
-use crate::index::place::{FOLDER_INDEX, IndexName, Place, Witness};
+use crate::index::place::{IndexName, Place, Witness};
 use crate::index::table::{Table, Wanted};
 use crate::mailbox::{Directory, Format, join, state};
 use crate::manifest::{Content, FileOrder, Row};
@@ -186,13 +189,7 @@ impl Mdbox {
     }
 
     fn check_folder(&mut self, place: &Directory<'_>, notes: &mut Notes<'_>) -> Result<(), Stopped> {
-        let index = Place {
-            dir: place.dir,
-            names: place.names,
-            path: place.path,
-            index: FOLDER_INDEX,
-            witness: Witness::Alone,
-        };
+        let index = folder_index(place);
         if !index.is_there() {
             index.note_missing("nobody knows which messages are in it", notes);
             return Ok(());

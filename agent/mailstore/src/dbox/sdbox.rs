@@ -3,11 +3,10 @@
 use rientro_types::FindingKind;
 
 use super::message::{Attachments, DboxFile, DboxReader, Fault};
-use super::{ALTERNATIVE, begin_folder, end_folder, is_files, note_lost_files, numbered};
+use super::{ALTERNATIVE, begin_folder, end_folder, folder_index, is_files, note_lost_files, numbered};
 use crate::control::Stopped;
 use crate::faults::{error_name, open_fault};
 use crate::fsys::{self, Entry, Kind, Meta};
-use crate::index::place::{FOLDER_INDEX, Place, Witness};
 use crate::index::table::{Table, Wanted};
 use crate::mailbox::{Directory, Format, join};
 use crate::manifest::{Census, Content, FileRecord, Row, Stamp};
@@ -57,13 +56,7 @@ impl Sdbox {
         tools: &mut Tools,
         notes: &mut Notes<'_>,
     ) -> Result<(), Stopped> {
-        let index = Place {
-            dir: place.dir,
-            names: place.names,
-            path: place.path,
-            index: FOLDER_INDEX,
-            witness: Witness::Alone,
-        };
+        let index = folder_index(place);
         let known = index.load(&WANTED, notes)?;
         if known.as_ref().is_some_and(|known| known.has(0)) {
             if !std::mem::replace(&mut self.is_mdbox, true) {
