@@ -2,6 +2,36 @@
 
 use std::fs;
 use std::path::Path;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use crate::store::dbox::{Mdbox, framed};
+
+/// Messages of each file of an mdbox: about as many short ones as Dovecot puts into 2 MiB.
+const MESSAGES_EACH: usize = 8_192;
+
+/// An mdbox with its share of distinct messages, of about 300 bytes with their frame, in each mailbox.
+pub(super) fn make_mdbox(root: &Path, mailboxes: u32, messages: u32) {
+    let (next, each) = (AtomicU32::new(0), messages / mailboxes);
+    let message = |mailbox: u32, number: u32| {
+        let text = format!(
+            "From: a@example.org\nSubject: {mailbox} {number}\n\nthe quick brown fox jumps over the lazy dog\n"
+        );
+        framed(number, text.as_bytes())
+    };
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                while let Some(mailbox) =
+                    Some(next.fetch_add(1, Ordering::Relaxed)).filter(|at| *at < mailboxes)
+                {
+                    let messages: Vec<_> = (1..=each).map(|number| message(mailbox, number)).collect();
+                    let path = root.join(format!("{:02x}/u{mailbox:06}/Maildir", mailbox % 256));
+                    Mdbox::holding(&path, &messages, MESSAGES_EACH);
+                }
+            });
+        }
+    });
+}
 
 /// Maildirs with messages of 1 to 128 KiB (12 KiB in the middle), delivered across mailboxes as a live server does.
 pub(super) fn make(root: &Path, mailboxes: usize, messages: usize) {

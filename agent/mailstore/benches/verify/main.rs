@@ -9,6 +9,7 @@
 //! | --- | --- | --- |
 //! | `RIENTRO_BENCH_MESSAGES` | messages of the corpus that is made | 20000 |
 //! | `RIENTRO_BENCH_MAILBOXES` | mailboxes of it | 200 |
+//! | `RIENTRO_BENCH_FORMAT` | `maildir`, or `mdbox` for many short messages in few files | maildir |
 //! | `RIENTRO_BENCH_ROOT` | a corpus that is there, laid out `{hash}/{user}/Maildir`; read only | none |
 //! | `RIENTRO_BENCH_READERS` | readers, floor's threads and processes of `xargs` | 2 |
 //! | `RIENTRO_BENCH_ROUNDS` | rounds, of which medians are told | 5 |
@@ -25,6 +26,8 @@
 mod corpus;
 mod floor;
 mod hasher;
+#[path = "../../tests/store/mod.rs"]
+mod store;
 
 use std::fs;
 use std::path::PathBuf;
@@ -49,7 +52,12 @@ fn main() {
         || {
             let (mailboxes, messages) =
                 (setting("RIENTRO_BENCH_MAILBOXES", 200), setting("RIENTRO_BENCH_MESSAGES", 20_000));
-            corpus::make(made.path(), mailboxes, messages);
+            if std::env::var("RIENTRO_BENCH_FORMAT").is_ok_and(|format| format == "mdbox") {
+                let count = |count: usize| u32::try_from(count).unwrap();
+                corpus::make_mdbox(made.path(), count(mailboxes), count(messages));
+            } else {
+                corpus::make(made.path(), mailboxes, messages);
+            }
             made.path().to_owned()
         },
         PathBuf::from,

@@ -109,15 +109,15 @@ pub(crate) struct Mdbox(pub(crate) PathBuf);
 
 impl Mdbox {
     pub(crate) fn new(path: &Path) -> Self {
-        Self::holding(path, &[1, 2, 3, 4].map(|number| framed(number, &message(number))))
+        Self::holding(path, &[1, 2, 3, 4].map(|number| framed(number, &message(number))), 2)
     }
 
-    /// The same with these messages, two in each file.
-    fn holding(path: &Path, messages: &[Vec<u8>]) -> Self {
+    /// The same with these messages, so many in each file.
+    pub(crate) fn holding(path: &Path, messages: &[Vec<u8>], each: usize) -> Self {
         let storage = path.join("storage");
         fs::create_dir_all(&storage).unwrap();
         let mut cells = Vec::new();
-        for (file, pair) in (1..=u32::MAX).zip(messages.chunks(2)) {
+        for (file, pair) in (1..=u32::MAX).zip(messages.chunks(each)) {
             let mut bytes = FILE_HEADER.to_vec();
             for framed in pair {
                 let place = [file, u32::try_from(bytes.len()).unwrap(), u32::try_from(framed.len()).unwrap()];
@@ -153,7 +153,7 @@ impl Mdbox {
         let metadata =
             format!("R1\nV{virtual_bytes:x}\nZ{:x}\nG{}\nX{reference}\n\n", plain.len(), hex(&guid(1)));
         bytes.extend(metadata.bytes());
-        Self::holding(path, &[bytes])
+        Self::holding(path, &[bytes], 1)
     }
 
     /// Writes a folder that refers to these messages of the map.
