@@ -3,15 +3,20 @@
 //! They are written while mail is healthy, and read by verifications at the level of baselines. A shard keeps its baseline when its
 //! volume moves to another root of the node. One that is missing or damaged is a finding, and its shard is unknown at that level.
 
-use std::fs;
+use std::collections::BTreeSet;
+use std::fs::{self, DirBuilder};
 use std::io;
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::PathBuf;
 
 use rientro_mailstore::{
     Baseline, Control, Manifest, ManifestError, Report, Target, Task, Written, verify_against,
-    without_baseline, write_baseline,
+    verify_without_baseline, write_baseline,
 };
 use rientro_types::{Finding, ShardId};
+
+/// What follows the name of a shard in that of its manifest.
+const SUFFIX: &str = ".manifest";
 
 /// The directory of baselines.
 #[derive(Clone, Debug)]
@@ -29,7 +34,7 @@ impl Baselines {
     /// Where the baseline of a shard is.
     #[must_use]
     pub fn path_of(&self, shard: ShardId) -> PathBuf {
-        self.path.join(format!("{}.manifest", shard.as_str()))
+        self.path.join(format!("{}{SUFFIX}", shard.as_str()))
     }
 
     /// Verifies a shard against its baseline.
@@ -45,12 +50,12 @@ impl Baselines {
                 let baseline = Baseline { manifest: &manifest, scratch: &self.path };
                 verify_against(task, &baseline, control, sink).report
             }
-            Err(error) => without_baseline(&told(&error), sink),
+            Err(error) => verify_without_baseline(task, &told(&error), control, sink),
         }
     }
 
-    /// Writes the baseline of a shard; what is unchanged since the one that is there is not read again. That one is replaced where
-    /// damage is found only if `damaged_too` says so.
+    /// Writes the baseline of a shard; what is unchanged since the one that is there is not read again. Mailboxes that are damaged,
+    /// unreadable or gone keep what that one has of them, unless `damaged_too` says otherwise.
     ///
     /// # Errors
     /// [`ManifestError`]; the one that is there stays.
@@ -63,31 +68,38 @@ impl Baselines {
         sink: &mut dyn FnMut(Finding),
     ) -> Result<Written, ManifestError> {
         let create = |source| ManifestError::Io { what: "create", path: self.path.clone(), source };
-        fs::create_dir_all(&self.path).map_err(create)?;
+        // Which mailboxes there are is nobody else's affair.
+        DirBuilder::new().recursive(true).mode(0o700).create(&self.path).map_err(create)?;
         let path = self.path_of(shard);
         let previous = match Manifest::open(&path) {
             Ok(manifest) => Some(manifest),
             Err(ManifestError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => None,
-            // What cannot be used is written anew.
-            Err(ManifestError::Malformed { .. } | ManifestError::Version { .. }) => None,
-            Err(
-                error
-                @ (ManifestError::Io { .. } | ManifestError::Busy { .. } | ManifestError::Unfinished(_)),
-            ) => return Err(error),
+            Err(error) => return Err(error),
         };
         let target = Target { path: &path, previous: previous.as_ref(), damaged_too, now_ms };
         write_baseline(task, target, control, sink)
     }
 
-    /// The directory.
-    #[must_use]
-    pub fn directory(&self) -> &Path {
-        &self.path
+    /// Names of shards that have a baseline here.
+    ///
+    /// # Errors
+    /// That the directory cannot be listed; one that is not there has none.
+    pub fn shards(&self) -> io::Result<BTreeSet<String>> {
+        let listed = match fs::read_dir(&self.path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(BTreeSet::new()),
+            listed => listed?,
+        };
+        let mut shards = BTreeSet::new();
+        for entry in listed {
+            let name = entry?.file_name();
+            shards.extend(name.to_str().and_then(|name| name.strip_suffix(SUFFIX)).map(str::to_owned));
+        }
+        Ok(shards)
     }
 }
 
-/// Why a baseline cannot be used, and what is behind it.
+/// Why a baseline cannot be used, what is behind it, and what to do.
 fn told(error: &ManifestError) -> String {
     let source = std::error::Error::source(error).map_or(String::new(), |source| format!(": {source}"));
-    format!("{error}{source}")
+    format!("{error}{source}; `rientro-agent manifest renew` writes one of mail that is healthy")
 }

@@ -303,13 +303,14 @@ fn validate(file: FileSettings, over: Overrides) -> Result<Settings, SettingsErr
     }
     bounded("endpoints", endpoints.len(), 1, ENDPOINTS_MAX)?;
     bounded("labels", file.labels.len(), 0, LABELS_MAX)?;
+    let endpoints = endpoints.into_iter().map(endpoint).collect::<Result<_, _>>()?;
     let state = absolute("state", state)?;
     let baselines =
         file.baselines.map_or_else(|| Ok(state.join("baselines")), |path| absolute("baselines", path))?;
     Ok(Settings {
         node: NodeId::new(&node).map_err(|source| SettingsError::Name { key: "node".to_owned(), source })?,
         labels: file.labels.into_iter().map(label).collect::<Result<_, _>>()?,
-        endpoints: endpoints.into_iter().map(endpoint).collect::<Result<_, _>>()?,
+        endpoints,
         state,
         roots: roots(file.roots)?,
         baselines,

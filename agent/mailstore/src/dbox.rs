@@ -27,7 +27,7 @@ use crate::fsys::{self, Kind, Names};
 use crate::index::place::{FOLDER_INDEX, Place, Witness};
 use crate::index::table::Table;
 use crate::mailbox::{Directory, join};
-use crate::manifest::{FileOrder, Known};
+use crate::manifest::FileOrder;
 use crate::verify::Notes;
 
 /// The directory of folders.
@@ -91,9 +91,16 @@ fn end_folder(index: &Place<'_>, known: Option<Table>, notes: &mut Notes<'_>) ->
     }
     let removals = index.removals(notes.control)?;
     if let Some(census) = notes.census() {
-        census.know(Known { index: known, removals });
+        census.know(known, removals);
     }
     Ok(())
+}
+
+/// A message is not gathered, and why is told.
+fn tell(uid: u32, notes: &mut Notes<'_>) {
+    if let Some(census) = notes.census() {
+        census.tell(uid);
+    }
 }
 
 /// Name of the folder whose files are in the directory at `path`.

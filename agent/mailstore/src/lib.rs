@@ -34,5 +34,5 @@ pub use maildir::ahead::OPEN_FILES_MAX;
 pub use manifest::{Comparison, Exported, Manifest, ManifestError, Target, Totals};
 pub use verify::{
     Baseline, Compared, DAMAGED_PATHS_MAX, Expected, Renewal, Report, StatWalkError, Task, Written,
-    stat_walk, verify, verify_against, without_baseline, write_baseline,
+    stat_walk, verify, verify_against, verify_without_baseline, write_baseline,
 };

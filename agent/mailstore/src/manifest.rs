@@ -20,13 +20,13 @@ mod spool;
 mod tests;
 mod write;
 
-pub(crate) use census::{Census, FileOrder, Known, Room};
+pub(crate) use census::{Census, FileOrder, Room};
 pub use compare::Comparison;
-pub(crate) use compare::{Interrupted, compare};
+pub(crate) use compare::{Interrupted, Outcome as ComparedMailbox, compare};
 pub use export::Exported;
 pub use file::{Manifest, ManifestError, Totals};
 pub(crate) use record::{Content, FileRecord, Stamp};
 pub(crate) use row::Row;
 pub(crate) use section::Section;
 pub use write::Target;
-pub(crate) use write::{Part, Writer};
+pub(crate) use write::{Before, Ending, Part, Writer};

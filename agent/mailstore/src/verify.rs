@@ -34,7 +34,9 @@ use crate::layout::Layout;
 use crate::manifest::{Comparison, Part};
 use crate::volume;
 
-pub use baseline::{Baseline, Compared, Renewal, Written, verify_against, without_baseline, write_baseline};
+pub use baseline::{
+    Baseline, Compared, Renewal, Written, verify_against, verify_without_baseline, write_baseline,
+};
 use job::Job;
 pub(crate) use notes::{Depth, Notes};
 pub use roll::Expected;
@@ -97,7 +99,7 @@ pub fn verify(task: &Task<'_>, level: Level, control: &Control, sink: &mut dyn F
         Level::Structure => Depth::Structure,
         Level::Baseline => return unavailable(level),
     };
-    conduct(task, level, &Job::Look(depth), control, sink).report
+    conduct(task, level, &Job::Look(depth), control, None, sink).report
 }
 
 /// What a run over a shard gave.
@@ -107,11 +109,13 @@ struct Conducted {
     parts: Vec<Part>,
 }
 
+/// Runs a job over a shard; the first finding is known beforehand, if any is.
 fn conduct(
     task: &Task<'_>,
     level: Level,
     job: &Job<'_>,
     control: &Control,
+    first: Option<Finding>,
     sink: &mut dyn FnMut(Finding),
 ) -> Conducted {
     let mut summary = Summary::default();
@@ -121,6 +125,10 @@ fn conduct(
         hasher.add(&finding);
         sink(finding);
     };
+    if let Some(finding) = first {
+        summary.note(finding.kind);
+        take(finding, &mut summary);
+    }
     if volume_is_right(task, &mut summary, &mut take) {
         pool::run(task, job, control, &mut summary, &mut take);
         if !control.is_cancelled() {

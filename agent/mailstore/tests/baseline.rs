@@ -6,15 +6,16 @@ mod store;
 
 use std::fs::{self, File};
 use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
 use rientro_mailstore::{
     Baseline, Compared, Comparison, Control, Manifest, ManifestError, Pace, Renewal, Target, Written,
-    verify_against, write_baseline,
+    verify_against, verify_without_baseline, write_baseline,
 };
-use rientro_types::{Finding, FindingKind as Kind, Outcome, Ppm, UnknownCause};
+use rientro_types::{Finding, FindingKind as Kind, Outcome, Ppm};
 use store::dbox::{Mdbox, Sdbox};
-use store::{Maildir, Store, gzip, log_header, log_record, message, overwrite, stem};
+use store::{Maildir, Store, gzip, log_header, log_record, message, overwrite, stem, unprivileged};
 
 /// Kinds of a log's record: somebody asks for the removal of UIDs, and UIDs are removed.
 const ASKED: u32 = 0xcd91;
@@ -229,11 +230,14 @@ fn what_came_since_is_not_covered() {
 
 #[test]
 fn other_uids_are_told_once_for_each_folder() {
-    let kept = Kept::with_baseline();
+    let kept = Kept::new();
     let uidlist = kept.anna.0.join("dovecot-uidlist");
-    let text = fs::read_to_string(&uidlist).unwrap();
+    // Some that were given are gone again.
+    let text = fs::read_to_string(&uidlist).unwrap().replace(" N4 ", " N10 ");
+    fs::write(&uidlist, &text).unwrap();
+    kept.write(None);
     for (from, to, said) in [
-        ("3 V77 N4", "3 V78 N4", "UIDVALIDITY was 77, is 78"),
+        ("3 V77 N10", "3 V78 N10", "UIDVALIDITY was 77, is 78"),
         ("\n3 :", "\n9 :", "1 messages have other UIDs; the first was 3, is 9"),
     ] {
         for index in ["dovecot.index", "dovecot.index.log"] {
@@ -244,7 +248,7 @@ fn other_uids_are_told_once_for_each_folder() {
         let found: Vec<_> = findings.iter().map(|f| (f.kind, &f.detail[..])).collect();
         assert!(matches!(found[..], [(Kind::UidChanged, detail)] if detail.starts_with(said)), "{found:?}");
     }
-    fs::write(&uidlist, text.replace("3 V77 N4", "3 V77 N3")).unwrap();
+    fs::write(&uidlist, text.replace("3 V77 N10", "3 V77 N9")).unwrap();
     let (_, _, found) = kept.told();
     assert_eq!(found, [(Kind::IndexStale, String::new())], "a next UID that was given before");
 }
@@ -288,9 +292,8 @@ fn an_unchanged_shard_is_neither_read_nor_written_again() {
     let (written, read) = kept.write_counting(Some(&kept.manifest()));
     assert_eq!((written.renewal, read, written.totals), (Renewal::Unchanged, 0, *kept.manifest().totals()));
     assert_eq!(written.report.verdict.coverage, Ppm::ZERO, "nothing was read, so nothing is said of it");
-    assert!(
-        fs::read(kept.path()).unwrap() == before && fs::read_dir(kept.apart.path()).unwrap().count() == 1
-    );
+    assert_eq!(fs::read(kept.path()).unwrap(), before);
+    assert_eq!(fs::read_dir(kept.apart.path()).unwrap().count(), 1);
 }
 
 #[test]
@@ -321,13 +324,13 @@ fn a_write_that_hides_is_read_again() {
     overwrite(&file, 9_000, b"X");
     File::options().write(true).open(&file).unwrap().set_modified(time).unwrap();
     let (written, read) = kept.write_counting(Some(&kept.manifest()));
-    assert_eq!((written.renewal, read), (Renewal::Withheld, message(1).len() as u64));
+    assert_eq!((written.renewal, read), (Renewal::Unchanged, message(1).len() as u64));
 }
 
 #[test]
 fn a_manifest_that_lost_bytes_is_refused_and_a_damaged_section_says_nothing() {
     let kept = Kept::with_baseline();
-    let whole = fs::read(kept.path()).unwrap();
+    let (whole, root) = (fs::read(kept.path()).unwrap(), kept.manifest().totals().root);
     for cut in [0, 10, whole.len() / 2, whole.len() - 1] {
         fs::write(kept.path(), &whole[..cut]).unwrap();
         let refused = Manifest::open(&kept.path()).unwrap_err();
@@ -337,7 +340,7 @@ fn a_manifest_that_lost_bytes_is_refused_and_a_damaged_section_says_nothing() {
     overwrite(&kept.path(), 40, b"\0\0\0\0");
     let (outcome, comparison, found) = kept.told();
     assert_eq!((outcome, found), (Outcome::Unreadable, vec![(Kind::BaselineUnreadable, String::new())]));
-    assert_eq!(comparison, Comparison::default());
+    assert_eq!(comparison, Comparison { intact: 0, missing: 4, ..INTACT }, "nobody knows of any");
     assert_eq!(kept.compare().0.report.verdict.coverage, Ppm::ZERO);
     // What is damaged is not taken over.
     let (written, read) = kept.write_counting(Some(&kept.manifest()));
@@ -345,7 +348,7 @@ fn a_manifest_that_lost_bytes_is_refused_and_a_damaged_section_says_nothing() {
         (written.renewal, read),
         (Renewal::Written, [1, 2, 3, 7].map(|n| message(n).len() as u64).iter().sum())
     );
-    assert_eq!(fs::read(kept.path()).unwrap(), whole);
+    assert_eq!(kept.manifest().totals().root, root);
 }
 
 #[test]
@@ -370,8 +373,11 @@ fn the_baseline_of_another_shard_is_not_compared_with() {
     let task = rientro_mailstore::Task { shard: b"ex.org", ..kept.store.task() };
     let compared =
         verify_against(&task, &baseline, &Control::default(), &mut |finding| kinds.push(finding.kind));
-    assert_eq!(kinds, [Kind::BaselineUnreadable]);
-    assert_eq!(compared.report.verdict.outcome, Outcome::Unknown(UnknownCause::LevelUnavailable));
+    assert_eq!(kinds[0], Kind::BaselineUnreadable);
+    assert_eq!(
+        (compared.report.verdict.outcome, compared.report.verdict.coverage),
+        (Outcome::Unreadable, Ppm::ZERO)
+    );
 }
 
 /// A mail that was copied within its folder has one GUID twice.
@@ -411,7 +417,11 @@ fn messages_of_a_dbox_are_intact_or_altered() {
     let (outcome, comparison, found) = kept.told();
     let altered = |path: &str| (Kind::MessageAltered, path.to_owned());
     let (of_sdbox, of_mdbox) = (altered("mailboxes/INBOX/dbox-Mails/u.1"), altered("storage/m.1"));
-    assert_eq!((outcome, found), (Outcome::Damaged, vec![of_sdbox, of_mdbox.clone(), of_mdbox]));
+    assert_eq!(
+        (outcome, found),
+        (Outcome::Damaged, vec![of_sdbox, of_mdbox]),
+        "once, in however many folders"
+    );
     assert_eq!(comparison, Comparison { intact: 5, altered: 3, ..INTACT });
 }
 
@@ -442,18 +452,21 @@ fn a_message_that_an_sdbox_lost_is_told_by_its_index() {
 #[test]
 fn a_baseline_is_not_replaced_by_one_of_damaged_mail() {
     let kept = Kept::with_baseline();
-    let before = fs::read(kept.path()).unwrap();
     kept.lose(2, &[(ASKED, &[9, 9]), (REMOVED, &[2, 2])]);
+    let bert = kept.store.maildir("ex.org/bert");
+    bert.deliver(5, &message(5));
     let written = kept.write(Some(&kept.manifest()));
-    assert_eq!((written.renewal, written.report.verdict.outcome), (Renewal::Withheld, Outcome::Damaged));
+    assert_eq!((written.renewal, written.withheld), (Renewal::Written, 1), "another mailbox is new");
+    assert_eq!((written.report.verdict.outcome, written.totals.messages), (Outcome::Damaged, 5));
     assert_eq!(written.comparison, Comparison { intact: 3, missing: 1, ..INTACT });
-    assert!(
-        fs::read(kept.path()).unwrap() == before && fs::read_dir(kept.apart.path()).unwrap().count() == 1
-    );
+    let again = kept.write(Some(&kept.manifest()));
+    assert_eq!((again.renewal, again.withheld), (Renewal::Unchanged, 1));
+    let comparison = kept.told().1;
+    assert_eq!((comparison.missing, comparison.intact), (1, 4), "and it is missed by the next look");
     let (path, manifest) = (kept.path(), kept.manifest());
     let target = Target { path: &path, previous: Some(&manifest), damaged_too: true, now_ms: 0 };
     let written = write_baseline(&kept.store.task(), target, &Control::default(), &mut |_| ()).unwrap();
-    assert_eq!((written.renewal, written.totals.messages), (Renewal::Written, 3));
+    assert_eq!((written.renewal, written.totals.messages), (Renewal::Written, 4));
 }
 
 /// What a killed writer left is in nobody's way, and two writers at once are not in each other's.
@@ -471,4 +484,146 @@ fn one_process_writes_a_manifest_at_a_time() {
     let refused = write_baseline(&kept.store.task(), target, &Control::default(), &mut |_| ()).unwrap_err();
     assert!(matches!(refused, ManifestError::Busy { .. }), "{refused}");
     assert!(beside.exists(), "it is the other's");
+}
+
+/// What was rolled back gets its UIDs a second time.
+#[test]
+fn a_lost_message_whose_uid_another_one_has_is_told() {
+    let kept = Kept::with_baseline();
+    let lost = kept.anna.file(3);
+    fs::remove_file(&lost).unwrap();
+    kept.anna.deliver(4, &message(4));
+    kept.anna.write_uids(&[1, 2]);
+    let other = kept.anna.file(4);
+    let stem = other.file_name().unwrap().to_str().unwrap().split(':').next().unwrap();
+    let mut uidlist = File::options().append(true).open(kept.anna.0.join("dovecot-uidlist")).unwrap();
+    writeln!(uidlist, "3 :{stem}").unwrap();
+    kept.anna.write_index(&[1, 2, 3], 4);
+    let (outcome, comparison, found) = kept.told();
+    assert_eq!(outcome, Outcome::Damaged);
+    assert_eq!(comparison, Comparison { intact: 3, missing: 1, new: 1, ..INTACT });
+    assert!(
+        found.iter().any(|(kind, path)| *kind == Kind::MessageMissing && lost.ends_with(path)),
+        "{found:?}"
+    );
+}
+
+/// Mailboxes that are gone, or could not be read, keep what the baseline has of them.
+#[test]
+fn a_renewal_forgets_nothing() {
+    for lose in [
+        (|kept: &Kept| fs::remove_dir_all(&kept.anna.0).unwrap()) as fn(&Kept),
+        |kept| fs::remove_dir_all(kept.store.dir.path().join("ex.org")).unwrap(),
+        |kept| fs::set_permissions(kept.anna.file(2), fs::Permissions::from_mode(0o0)).unwrap(),
+        |kept| fs::set_permissions(&kept.anna.0, fs::Permissions::from_mode(0o0)).unwrap(),
+        |kept| fs::set_permissions(kept.anna.0.parent().unwrap(), fs::Permissions::from_mode(0o0)).unwrap(),
+    ] {
+        let kept = Kept::with_baseline();
+        lose(&kept);
+        let written = unprivileged(|| kept.write(Some(&kept.manifest())));
+        assert_eq!((written.withheld, written.totals.messages), (1, 4), "{written:?}");
+    }
+}
+
+/// A volume that is not mounted has no first baseline.
+#[test]
+fn nothing_has_no_baseline() {
+    let (store, apart) = (Store::new(), tempfile::tempdir().unwrap());
+    let path = apart.path().join("baseline");
+    let target = Target { path: &path, previous: None, damaged_too: false, now_ms: 0 };
+    let refused = write_baseline(&store.task(), target, &Control::default(), &mut |_| ()).unwrap_err();
+    assert!(refused.to_string().contains("is the volume mounted"), "{refused}");
+}
+
+/// Out of the folder and back again: the same mail with a new UID, and no damage.
+#[test]
+fn a_message_that_was_moved_out_and_back_is_intact() {
+    let kept = Kept::with_baseline();
+    let uidlist = kept.anna.0.join("dovecot-uidlist");
+    let text = fs::read_to_string(&uidlist).unwrap();
+    let line = text.lines().find(|line| line.starts_with("2 :")).unwrap();
+    let moved =
+        text.replace(&format!("{line}\n"), "").replace(" N4 ", " N10 ") + &line.replace("2 :", "9 :") + "\n";
+    fs::write(&uidlist, moved).unwrap();
+    kept.anna.write_index(&[1, 3, 9], 10);
+    assert_eq!(kept.told(), (Outcome::Clean, INTACT, vec![]));
+}
+
+/// One of two copies in a folder was removed by its owner.
+#[test]
+fn the_other_copy_stays_when_one_is_removed() {
+    let kept = Kept::new();
+    let copy = kept.anna.0.join(format!("cur/{}:2,", stem(8, &message(1))));
+    fs::copy(kept.anna.file(1), copy).unwrap();
+    kept.anna.write_uids(&[1, 2, 3, 8]);
+    let uidlist = kept.anna.0.join("dovecot-uidlist");
+    let one_guid = |text: String| text.replace("\n1 :", "\n1 G77 :").replace("\n8 :", "\n8 G77 :");
+    fs::write(&uidlist, one_guid(fs::read_to_string(&uidlist).unwrap())).unwrap();
+    kept.write(None);
+    fs::remove_file(kept.anna.file(1)).unwrap();
+    kept.anna.write_uids(&[2, 3, 8]);
+    fs::write(&uidlist, one_guid(fs::read_to_string(&uidlist).unwrap())).unwrap();
+    let log = [log_header(1, 0), log_record(ASKED, &[1, 1]), log_record(REMOVED, &[1, 1])].concat();
+    fs::write(kept.anna.0.join("dovecot.index.log"), log).unwrap();
+    assert_eq!(kept.told(), (Outcome::Clean, Comparison { expunged: 1, ..INTACT }, vec![]));
+}
+
+/// A log before the one at hand that does not lead up to it says nothing.
+#[test]
+fn removals_of_another_history_are_no_evidence() {
+    for (id, seq, end) in [(6_u32, 1, 64_u32), (5, 7, 64), (5, 1, 999)] {
+        let kept = Kept::with_baseline();
+        kept.lose(2, &[]);
+        let mut older =
+            [log_header(seq, 0), log_record(ASKED, &[2, 2]), log_record(REMOVED, &[9, 9])].concat();
+        older[4..8].copy_from_slice(&id.to_le_bytes());
+        let mut log = log_header(2, 1);
+        log[16..20].copy_from_slice(&end.to_le_bytes());
+        fs::write(kept.anna.0.join("dovecot.index.log.2"), older).unwrap();
+        fs::write(kept.anna.0.join("dovecot.index.log"), log).unwrap();
+        let (_, comparison, _) = kept.told();
+        assert_eq!((comparison.expunged, comparison.gone), (0, 1), "{id} {seq} {end}");
+    }
+}
+
+/// A shard whose baseline cannot be used is verified for its structure all the same.
+#[test]
+fn without_a_baseline_structure_is_looked_at() {
+    let (store, anna) = Store::with_anna();
+    let look = || {
+        let mut kinds = Vec::new();
+        let report = verify_without_baseline(&store.task(), "none", &Control::default(), &mut |finding| {
+            kinds.push(finding.kind);
+        });
+        (report, kinds)
+    };
+    let (report, kinds) = look();
+    assert_eq!((report.verdict.outcome, &kinds[..]), (Outcome::Unreadable, &[Kind::BaselineUnreadable][..]));
+    assert_eq!((report.verdict.coverage, report.stat_walk), (Ppm::ZERO, store.verify().0.stat_walk));
+    fs::write(anna.file(1), b"").unwrap();
+    let (report, kinds) = look();
+    assert_eq!(report.verdict.outcome, Outcome::Damaged);
+    assert_eq!(kinds, [Kind::BaselineUnreadable, Kind::EmptyMessage]);
+}
+
+/// A folder that cannot be read in its index is told once, and not as gone.
+#[test]
+fn a_folder_of_an_mdbox_without_its_index_is_not_called_gone() {
+    let (kept, _, mdbox) = dboxes();
+    for file in ["dovecot.index", "dovecot.index.log"] {
+        fs::remove_file(mdbox.0.join("mailboxes/INBOX/dbox-Mails").join(file)).unwrap();
+    }
+    let (outcome, comparison, found) = kept.told();
+    let kinds: Vec<_> = found.iter().map(|(kind, _)| *kind).collect();
+    assert_eq!((outcome, comparison.gone, comparison.missing), (Outcome::Damaged, 0, 4), "{kinds:?}");
+    assert!(!kinds.contains(&Kind::FolderGone) && kinds.contains(&Kind::IndexMissing), "{kinds:?}");
+}
+
+/// Of a file that lost its length only what a message takes is read.
+#[test]
+fn a_hole_behind_a_message_is_not_read() {
+    let (kept, sdbox, _) = dboxes();
+    File::options().write(true).open(sdbox.at("u.1")).unwrap().set_len(1 << 40).unwrap();
+    let (compared, _) = kept.compare();
+    assert!(compared.report.verdict.tally.bytes < 1 << 20, "{}", compared.report.verdict.tally.bytes);
 }

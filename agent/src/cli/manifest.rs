@@ -26,7 +26,8 @@ const DAMAGED: u8 = 1;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum ManifestCommand {
-    /// Write the baseline of mail that is healthy. Exit codes: 0 written, 1 written of damaged mail, 2 not written.
+    /// Write the baseline of mail that is healthy. Exit codes: 0 all of it is, 1 something is damaged or could not be read, 2 nothing was
+    /// written.
     Write(WriteArgs),
     /// Write the baselines of this node's shards, where the agent finds them. Exit codes as of write.
     Renew(RenewArgs),
@@ -46,7 +47,7 @@ pub(super) struct WriteArgs {
     /// Read everything, whatever is there.
     #[arg(long, conflicts_with = "damaged")]
     anew: bool,
-    /// Replace the one that is there also where damage is found.
+    /// Take damaged mailboxes, and the loss of missing ones, into the baseline, instead of keeping what it has of them.
     #[arg(long)]
     damaged: bool,
     /// How results are written.
@@ -67,7 +68,7 @@ pub(super) struct RenewArgs {
     /// Most bytes read a second, such as '50 MiB'.
     #[arg(long)]
     rate: Option<ByteSize>,
-    /// Replace baselines also where damage is found.
+    /// Take damaged mailboxes, and the loss of missing ones, into baselines, instead of keeping what they have of them.
     #[arg(long)]
     damaged: bool,
 }
@@ -109,7 +110,8 @@ fn write(args: &WriteArgs) -> Result<ExitCode> {
     refuse_inside(&args.to, &found.root)?;
     let previous = match args.to.try_exists() {
         Ok(true) if !args.anew => Some(previous(&args.to)?),
-        _ => None,
+        Ok(_) => None,
+        Err(error) => return Err(error).with_context(|| format!("look at {}", args.to.display())),
     };
     let control = Control::new(args.source.pace());
     let task = Task { root: &found.root, layout: &found.layout, shard: b"", volume: None, expected: None };
@@ -131,16 +133,13 @@ fn write(args: &WriteArgs) -> Result<ExitCode> {
             json["renewal"] = json!(match written.renewal {
                 Renewal::Written => "written",
                 Renewal::Unchanged => "unchanged",
-                Renewal::Withheld => "withheld",
             });
+            json["mailboxes_withheld"] = json!(written.withheld);
             json["bytes_read"] = json!(control.progress().bytes);
             format!("{json}\n")
         }
     })?;
-    Ok(match written.report.verdict.outcome {
-        Outcome::Damaged | Outcome::Unreadable => DAMAGED.into(),
-        Outcome::Clean | Outcome::Unknown(_) => ExitCode::SUCCESS,
-    })
+    Ok(exit_code(&written).into())
 }
 
 /// What is there already.
@@ -151,6 +150,15 @@ fn previous(path: &Path) -> Result<Manifest> {
             other.into()
         }
     })
+}
+
+/// The exit code of a writing.
+fn exit_code(written: &Written) -> u8 {
+    let is_healthy = match written.report.verdict.outcome {
+        Outcome::Damaged | Outcome::Unreadable => false,
+        Outcome::Clean | Outcome::Unknown(_) => written.withheld == 0,
+    };
+    if is_healthy { 0 } else { DAMAGED }
 }
 
 /// A baseline in the store that it is of would be lost with it.
@@ -173,16 +181,19 @@ fn written_in_words(written: &Written, to: &Path, read: u64) -> String {
     let what = match written.renewal {
         Renewal::Written => "written",
         Renewal::Unchanged => "nothing has changed, it stays as it is",
-        Renewal::Withheld => {
-            "there is damage, and it stays as it was; mend that, or replace it all the same with --damaged"
-        }
     };
     let mut text = format!(
         "{}: {what}: {messages} messages in {mailboxes} mailboxes, {read} read\nroot {}\n",
         to.display(),
         written.totals.root
     );
-    if written.renewal == Renewal::Written && written.totals.findings > 0 {
+    if written.withheld > 0 {
+        text.push_str(&format!(
+            "{} mailboxes are damaged, unreadable or gone, and keep what it had of them; --damaged takes them as they are\n",
+            written.withheld
+        ));
+    }
+    if written.totals.findings > 0 {
         text.push_str(&format!(
             "{} findings are in what it was written of: damage that was there is not seen by it later\n",
             written.totals.findings

@@ -16,7 +16,7 @@ use self::file::Found;
 use self::map::{Gathered, Map, OF_MAP, Record};
 use super::{
     ALTERNATIVE, begin_folder, end_folder, folder_index, is_files, note_lost_files, note_lost_folders,
-    numbered,
+    numbered, tell,
 };
 use crate::content::judge::Spot;
 use crate::control::Stopped;
@@ -190,17 +190,22 @@ impl Mdbox {
 
     fn check_folder(&mut self, place: &Directory<'_>, notes: &mut Notes<'_>) -> Result<(), Stopped> {
         let index = folder_index(place);
-        if !index.is_there() {
+        let is_there = index.is_there();
+        let known = if is_there { index.load(&OF_FOLDER, notes)? } else { None };
+        begin_folder(place.path, known.as_ref(), 2, notes);
+        if !is_there {
             index.note_missing("nobody knows which messages are in it", notes);
-            return Ok(());
         }
-        let Some(known) = index.load(&OF_FOLDER, notes)? else {
-            self.uncounted = true;
-            return Ok(());
-        };
-        begin_folder(place.path, Some(&known), 2, notes);
-        self.check_references(place, &known, notes)?;
-        end_folder(&index, Some(known), notes)
+        match (&known, self.map.is_some()) {
+            (Some(known), true) => self.check_references(place, known, notes)?,
+            (None, _) | (_, false) => {
+                self.uncounted |= is_there && known.is_none();
+                if let Some(census) = notes.census() {
+                    census.tell_all();
+                }
+            }
+        }
+        end_folder(&index, known, notes)
     }
 
     /// Looks at the records of the map that a folder refers to.
@@ -214,30 +219,27 @@ impl Mdbox {
         let mut unknown = 0;
         for row in 0..known.len() {
             let map_uid = u32_at(known.cell(0, row), 0);
+            let uid = known.uids()[row];
             let Some(at) = map.row(map_uid) else {
-                unknown += u64::from(!known.is_asked(known.uids()[row]));
+                unknown += u64::from(!known.is_asked(uid));
+                tell(uid, notes);
                 continue;
             };
             map.met_mut(at).references += 1;
-            if let (Some(gathered), Some(census)) = (map.gathered(at), notes.census()) {
-                let Gathered { content, file_at, marked } = *gathered;
-                let Content { guid, identity, plain_bytes, offset } = content;
-                let (folder, uid) = (census.folder(), known.uids()[row]);
-                census.add_message(&Row {
-                    folder,
-                    guid,
-                    identity,
-                    plain_bytes,
-                    file_at,
-                    offset,
-                    uid,
-                    marked,
-                });
+            match (map.gathered(at), notes.census()) {
+                (Some(gathered), Some(census)) => {
+                    let Gathered { content, file_at, marked } = *gathered;
+                    let Content { guid, identity, plain_bytes, offset } = content;
+                    let folder = census.folder();
+                    let row = Row { folder, guid, identity, plain_bytes, file_at, offset, uid, marked };
+                    census.add_message(&row);
+                }
+                (None, Some(census)) => census.tell(uid),
+                (_, None) => {}
             }
             let guid = known.cell(1, row);
             if map.met(at).guid.is_some_and(|stored| guid != stored && guid != NO_GUID) {
                 notes.begin_message();
-                let uid = known.uids()[row];
                 let detail =
                     format!("UID {uid} refers to message {map_uid} of the map, which has another GUID");
                 notes.add(FindingKind::GuidMismatch, join(place.path, b"dovecot.index"), detail);

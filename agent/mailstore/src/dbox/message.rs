@@ -5,7 +5,7 @@
 
 use std::os::fd::OwnedFd;
 
-use rientro_types::FindingKind;
+use rientro_types::{Digest, FindingKind};
 use rustix::io::Errno;
 
 use super::attachment::{AttachmentReader, Parts, Reference, Store, references};
@@ -24,6 +24,9 @@ use crate::verify::Notes;
 
 /// Bytes of metadata asked for at once; what attachments need more of is read then.
 const METADATA_BYTES: usize = 512;
+
+/// Longest file that is read to its end for its hash alone: a message as long as may be, or far more than an mdbox puts into one.
+const STORED_BYTES_MAX: u64 = PLAIN_BYTES_MAX;
 
 /// A dbox file that is open.
 pub(super) struct DboxFile<'f> {
@@ -165,10 +168,26 @@ impl DboxReader {
         }
     }
 
-    /// Has files and messages hashed, or not, from the next file on.
-    pub(super) fn hash(&mut self, wanted: bool) {
-        self.window.hash(wanted);
-        self.scan.hash(wanted);
+    /// Has files and messages hashed as they are gathered, from the next file on.
+    pub(super) fn hash(&mut self, notes: &mut Notes<'_>) {
+        let census = notes.census();
+        self.scan.hash(census.is_some());
+        self.window.hash(census.is_some_and(|census| census.lists_files()));
+    }
+
+    /// BLAKE3 of a file for those who gather; zero where it is not asked for, or cannot be told: of a file that is damaged or longer
+    /// than any message.
+    pub(super) fn stored_hash(
+        &mut self,
+        dbox: &DboxFile<'_>,
+        notes: &mut Notes<'_>,
+    ) -> Result<Digest, Stopped> {
+        let is_wanted = notes.census().is_some_and(|census| census.lists_files());
+        if !is_wanted || notes.is_marked() || dbox.bytes > STORED_BYTES_MAX {
+            return Ok(Digest::ZERO);
+        }
+        let hash = self.window.finish_hash(dbox.file, dbox.bytes, notes.control)?;
+        Ok(hash.unwrap_or(Digest::ZERO))
     }
 
     /// Reads the file header.

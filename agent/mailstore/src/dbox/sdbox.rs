@@ -1,9 +1,11 @@
 //! sdbox: one message in each file `u.<uid>` of a folder.
 
 use rientro_types::FindingKind;
+use rustix::io::Errno;
 
+use super::frame::FileHeader;
 use super::message::{Attachments, DboxFile, DboxReader, Fault};
-use super::{ALTERNATIVE, begin_folder, end_folder, folder_index, is_files, note_lost_files, numbered};
+use super::{ALTERNATIVE, begin_folder, end_folder, folder_index, is_files, note_lost_files, numbered, tell};
 use crate::control::Stopped;
 use crate::faults::{error_name, open_fault};
 use crate::fsys::{self, Entry, Kind, Meta};
@@ -69,11 +71,11 @@ impl Sdbox {
         if !index.is_there() {
             index.note_missing(&format!("{} messages", files.len()), notes);
         }
+        begin_folder(place.path, known.as_ref(), 1, notes);
         if let Some(known) = &known {
             self.compare(place, known, &files, notes)?;
         }
         let guid = known.as_ref().filter(|known| known.has(1)).map(|known| hex(&known.header(1)[4..20]));
-        begin_folder(place.path, known.as_ref(), 1, notes);
         for (uid, entry) in files {
             notes.begin_message();
             if notes.depth < Depth::Structure {
@@ -122,7 +124,12 @@ impl Sdbox {
                 (FindingKind::MessageMissing, "in the index, no file")
             };
             notes.add(kind, path, detail);
-            if self.alternative { notes.end_message(0, false)? } else { notes.end_missing_message()? }
+            if self.alternative {
+                notes.end_message(0, false)?;
+            } else {
+                notes.end_missing_message()?;
+            }
+            tell(*uid, notes);
         }
         Ok(())
     }
@@ -168,28 +175,22 @@ fn check_file(
     let (file, meta) = match fsys::open_file(place.dir, place.names.c_name(entry)) {
         Ok((file, meta)) if meta.kind == Kind::File => (file, meta),
         Ok(_) => {
+            tell(uid, notes);
             notes.add(FindingKind::ChangedWhileRead, path, "no longer a regular file");
             return notes.end_message(0, false);
         }
         Err(error) => {
+            tell(uid, notes);
             notes.add(open_fault(error), path, error_name(error));
             return notes.end_message(0, false);
         }
     };
-    reader.hash(notes.census().is_some());
+    reader.hash(notes);
     let header = match reader.file_header(&file) {
         Ok(Ok(header)) => header,
-        Ok(Err(_)) if meta.size_bytes == 0 => {
-            notes.add(FindingKind::EmptyMessage, path, "");
-            return notes.end_message(0, true);
-        }
-        Ok(Err(what)) => {
-            notes.add(FindingKind::FrameMalformed, path, what);
-            return notes.end_message(reader.take_read_bytes(), true);
-        }
-        Err(error) => {
-            notes.add(FindingKind::FileUnreadable, path, error_name(error));
-            return notes.end_message(0, false);
+        broken => {
+            tell(uid, notes);
+            return note_broken(broken, meta.size_bytes, path, reader, notes);
         }
     };
     let dbox =
@@ -201,6 +202,9 @@ fn check_file(
                 let detail = format!("{} bytes behind the message", dbox.bytes.saturating_sub(stored.end));
                 notes.add(FindingKind::FrameMalformed, path.clone(), detail);
             }
+            if stored.hashes.is_none() {
+                tell(uid, notes);
+            }
             if let Some(hashes) = stored.hashes {
                 let guid = stored.guid.unwrap_or_default();
                 let message =
@@ -210,15 +214,41 @@ fn check_file(
             stored.covered
         }
         Err(Fault::Header(what) | Fault::Body(what)) => {
+            tell(uid, notes);
             notes.add(FindingKind::FrameMalformed, path.clone(), what);
             true
         }
         Err(Fault::Unread(error)) => {
+            tell(uid, notes);
             notes.add(open_fault(error), path.clone(), error_name(error));
             false
         }
     };
     notes.end_message(reader.take_read_bytes(), covered)
+}
+
+/// Notes what is wrong with a file's header.
+fn note_broken(
+    header: Result<Result<FileHeader, &'static str>, Errno>,
+    bytes: u64,
+    path: Vec<u8>,
+    reader: &mut DboxReader,
+    notes: &mut Notes<'_>,
+) -> Result<(), Stopped> {
+    match header {
+        Err(error) => {
+            notes.add(FindingKind::FileUnreadable, path, error_name(error));
+            notes.end_message(0, false)
+        }
+        Ok(Err(what)) if bytes > 0 => {
+            notes.add(FindingKind::FrameMalformed, path, what);
+            notes.end_message(reader.take_read_bytes(), true)
+        }
+        Ok(Ok(_) | Err(_)) => {
+            notes.add(FindingKind::EmptyMessage, path, "");
+            notes.end_message(0, true)
+        }
+    }
 }
 
 /// Adds the message that was read.
@@ -230,8 +260,7 @@ fn gather(
     reader: &mut DboxReader,
     notes: &mut Notes<'_>,
 ) -> Result<(), Stopped> {
-    // What cannot be read for it was read well a moment ago, and is told by the next look.
-    let Ok(stored) = reader.window.finish_hash(dbox.file, dbox.bytes, notes.control)? else { return Ok(()) };
+    let stored = reader.stored_hash(dbox, notes)?;
     let marked = notes.is_marked();
     if let Some(census) = notes.census() {
         let file =

@@ -43,6 +43,13 @@ pub(crate) struct LogHeader {
     header_bytes: u32,
 }
 
+impl LogHeader {
+    /// Where the first record begins.
+    pub(super) fn end(&self) -> u32 {
+        self.header_bytes
+    }
+}
+
 /// A place in the logs of an index.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Position {
@@ -85,9 +92,9 @@ pub(crate) fn replay(
         return Err("index is ahead of its log");
     }
     let mut replay = Replay { table, extension: None, resets: 0, gone: Vec::new() };
-    while let Some((record, next)) = record_at(log, at)? {
+    while let Some(record) = record_at(log, at)? {
         replay.apply(record.kind, record.body)?;
-        at = next;
+        at = record.end as usize;
     }
     replay.table.settle(&mut replay.gone);
     Ok(())
@@ -98,25 +105,28 @@ pub(crate) fn replay(
 pub(super) struct Record<'l> {
     pub(super) kind: u32,
     pub(super) body: &'l [u8],
+    /// Where the next one begins.
+    pub(super) end: u32,
 }
 
 /// The records of a log, up to the first one that was not committed or is cut.
 pub(super) fn records<'l>(log: &'l [u8], header: &LogHeader) -> impl Iterator<Item = Record<'l>> {
     let mut at = header.header_bytes as usize;
     std::iter::from_fn(move || {
-        let (record, next) = record_at(log, at).ok()??;
-        at = next;
+        let record = record_at(log, at).ok()??;
+        at = record.end as usize;
         Some(record)
     })
 }
 
-/// The record at `at`, and where the next one is; `None` at the end of what counts.
-fn record_at(log: &[u8], at: usize) -> Result<Option<(Record<'_>, usize)>, &'static str> {
+/// The record at `at`; `None` at the end of what counts.
+fn record_at(log: &[u8], at: usize) -> Result<Option<Record<'_>>, &'static str> {
     let Some(size) = log.get(at..at + 4).and_then(committed_size) else { return Ok(None) };
     if size < 8 || size > log.len() - at {
         return Err("a record of the log is cut");
     }
-    Ok(Some((Record { kind: u32_at(log, at + 4), body: &log[at + 8..at + size] }, at + size)))
+    let end = u32::try_from(at + size).map_err(|_| "the log is too long")?;
+    Ok(Some(Record { kind: u32_at(log, at + 4), body: &log[at + 8..at + size], end }))
 }
 
 /// A replay under way.

@@ -134,20 +134,19 @@ impl Place<'_> {
 
     /// The removals in its logs, as far back as they reach. What is wrong with a log is told where the index is loaded.
     pub(crate) fn removals(&self, control: &Control) -> Result<Removals, Stopped> {
-        let mut removals = Removals::default();
-        for name in [self.index.older_log, self.index.log] {
-            let Ok((file, meta)) = fsys::open_file(self.dir, name) else { continue };
-            if meta.kind != Kind::File {
-                continue;
-            }
-            let (mut bytes, mut input) = (Vec::new(), Paced::new(file, control));
-            let read = (&mut input).take(log::LOG_BYTES_MAX).read_to_end(&mut bytes);
-            input.end()?;
-            if let (Ok(_), Ok(header)) = (read, log::header(&bytes)) {
-                removals.add(&bytes, &header);
-            }
-        }
-        Ok(removals.settle())
+        let older = self.read_quietly(self.index.older_log, control)?;
+        let log = self.read_quietly(self.index.log, control)?;
+        Ok(log.map_or_else(Removals::default, |log| Removals::of(older.as_deref(), &log)))
+    }
+
+    /// Reads a log of which all that is wrong is told elsewhere.
+    fn read_quietly(&self, name: &CStr, control: &Control) -> Result<Option<Vec<u8>>, Stopped> {
+        let opened = fsys::open_file(self.dir, name).ok().filter(|(_, meta)| meta.kind == Kind::File);
+        let Some((file, _)) = opened else { return Ok(None) };
+        let (mut bytes, mut input) = (Vec::new(), Paced::new(file, control));
+        let read = (&mut input).take(log::LOG_BYTES_MAX).read_to_end(&mut bytes);
+        input.end()?;
+        Ok(read.is_ok().then_some(bytes))
     }
 
     fn join_log(

@@ -24,7 +24,7 @@ use crate::fsys::{self, Entry, Kind, Listed, Names};
 use crate::index::place::{FOLDER_INDEX, Place, Witness};
 use crate::index::table::{Held, Table};
 use crate::mailbox::{self, join};
-use crate::manifest::{FileOrder, Known};
+use crate::manifest::FileOrder;
 use crate::tools::Tools;
 use crate::verify::{Depth, Notes};
 
@@ -142,7 +142,8 @@ impl<'a> Folder<'a> {
             census.begin_place(self.path, FileOrder::Maildir);
             let Listings { folder, uidvalidity, next_uid, .. } = listings;
             census.name_folder(&folder_name(self.path), folder, uidvalidity, next_uid);
-            census.know(Known { index: known, removals });
+            census.know(known, removals);
+            listings.lost.iter().for_each(|uid| census.tell(*uid));
         }
         Ok(listings)
     }
@@ -298,6 +299,7 @@ impl<'a> Folder<'a> {
                 let detail = format!("UID {}: in uidlist and index, no file", line.uid);
                 notes.add(FindingKind::MessageMissing, join(self.path, line.stem), detail);
                 notes.end_missing_message()?;
+                listings.tell(line.uid, notes);
             }
         }
     }
@@ -397,10 +399,14 @@ impl<'a> Folder<'a> {
         let sizes = name::sizes(self.messages.stem(entry)).or(sizes);
         let message = Message { dir: dir.as_fd(), name: self.messages.c_name(entry), place, sizes };
         let seen = tools.maildir.check(&message, opened, notes)?;
-        if let (Some(seen), Some(census)) = (seen, notes.census()) {
-            let stem = self.messages.stem(entry);
-            let file = listings.record(at, stem, join(place, name), &seen);
-            listings.add(at, stem, &file, Some(&seen), census);
+        let stem = self.messages.stem(entry);
+        match (seen, notes.census()) {
+            (Some(seen), Some(census)) => {
+                let file = listings.record(at, stem, join(place, name), &seen);
+                listings.add(at, stem, &file, Some(&seen), census);
+            }
+            (None, Some(census)) => census.tell(listings.uid(at)),
+            (_, None) => {}
         }
         Ok(())
     }

@@ -7,6 +7,7 @@ use crate::content::guid::guid_128;
 use crate::content::identity::Hashes;
 use crate::content::sizes::Sizes;
 use crate::manifest::{Census, Content, FileRecord, Row, Stamp};
+use crate::verify::Notes;
 
 /// What the uidlist says of messages, by their place in the listing of the folder.
 #[derive(Default)]
@@ -17,6 +18,8 @@ pub(super) struct Listings {
     pub(super) next_uid: u32,
     /// The folder's GUID; zero where nothing tells.
     pub(super) folder: [u8; 16],
+    /// UIDs of messages that have no file, which is told, where that is gathered.
+    pub(super) lost: Vec<u32>,
     /// Of every message, where that is gathered; 0 where it has none.
     uids: Vec<u32>,
     /// GUIDs that are not names.
@@ -35,6 +38,16 @@ impl Listings {
             *noted = uid;
             self.guids.extend(guid.map(|text| (at, guid_128(text))));
         }
+    }
+
+    /// Takes note of a message that has no file, where that is gathered.
+    pub(super) fn tell(&mut self, uid: u32, notes: &mut Notes<'_>) {
+        self.lost.extend(notes.census().map(|_| uid));
+    }
+
+    /// The UID of a message; 0 where it has none.
+    pub(super) fn uid(&self, at: usize) -> u32 {
+        self.uids.get(at).copied().unwrap_or(0)
     }
 
     /// The mail's GUID: what the uidlist says, or else its name up to the colon.
@@ -67,7 +80,7 @@ impl Listings {
                 plain_bytes,
                 file_at,
                 offset,
-                uid: self.uids.get(at).copied().unwrap_or(0),
+                uid: self.uid(at),
                 marked: seen.is_some_and(|seen| seen.marked),
             });
         }

@@ -30,8 +30,8 @@ pub(crate) struct Room<'d> {
 /// Memory that all readers together use for what they gather.
 const GATHERED_BYTES: usize = 32 << 20;
 
-/// A reader has one list of files, and while it compares three lists of rows.
-const LISTS: usize = 4;
+/// A reader has one list of files, and while it compares four lists of rows.
+const LISTS: usize = 5;
 
 impl<'d> Room<'d> {
     /// The room of each of so many readers.
@@ -66,40 +66,16 @@ fn maildir_key(path: &[u8]) -> (&[u8], bool, &[u8]) {
     (stem, path[..slash].ends_with(b"cur/"), name)
 }
 
-/// What the index of a folder and its logs know of messages that are not there.
+/// What is known of messages of a folder that are not there.
 #[derive(Debug, Default)]
 pub(crate) struct Known {
     /// The messages of the index, where it can tell.
-    pub(crate) index: Option<Table>,
-    pub(crate) removals: Removals,
-}
-
-impl Known {
-    /// What became of a message that is not where it was.
-    pub(crate) fn fate(&self, uid: u32) -> Fate {
-        if self.removals.is_asked(uid) || self.index.as_ref().is_some_and(|index| index.is_asked(uid)) {
-            Fate::Removed
-        } else if self.index.as_ref().is_some_and(|index| index.row(uid).is_some()) {
-            Fate::Held
-        } else if self.removals.is_vanished(uid) {
-            Fate::Vanished
-        } else {
-            Fate::Unknown
-        }
-    }
-}
-
-/// What became of a message.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Fate {
-    /// Somebody asked to remove it.
-    Removed,
-    /// The index still has it.
-    Held,
-    /// It was found to be gone, and nobody had asked for that.
-    Vanished,
-    /// Nothing tells: the logs do not reach back.
-    Unknown,
+    pub(super) index: Option<Table>,
+    pub(super) removals: Removals,
+    /// UIDs of messages that are lost or could not be read, which is told.
+    pub(super) told: BTreeSet<u32>,
+    /// Nothing is known of its messages, which is told.
+    pub(super) all_told: bool,
 }
 
 /// Gathers one mailbox.
@@ -111,6 +87,8 @@ pub(crate) struct Census<'d> {
     folder: FolderId,
     indexes: BTreeMap<FolderId, Known>,
     removed: BTreeSet<[u8; 16]>,
+    /// Files are hashed as they are stored.
+    lists_files: bool,
     previous: Option<Previous<'d>>,
     bytes: u64,
     /// A record in the making.
@@ -132,6 +110,11 @@ pub(crate) struct Gathered<'d> {
 }
 
 impl<'d> Census<'d> {
+    /// Begins a mailbox that is compared.
+    pub(crate) fn comparing(room: Room<'d>) -> Self {
+        Self { lists_files: false, ..Self::new(room, None) }
+    }
+
     /// Begins a mailbox. Files that are unchanged since `previous` need not be read.
     pub(crate) fn new(room: Room<'d>, previous: Option<Section<'d>>) -> Self {
         let opened =
@@ -147,6 +130,7 @@ impl<'d> Census<'d> {
             folder: FolderId::of(b""),
             indexes: BTreeMap::new(),
             removed: BTreeSet::new(),
+            lists_files: true,
             previous,
             bytes: 0,
             record: Vec::new(),
@@ -192,13 +176,29 @@ impl<'d> Census<'d> {
     }
 
     /// What the index of the folder at hand knows.
-    pub(crate) fn know(&mut self, known: Known) {
-        self.indexes.insert(self.folder, known);
+    pub(crate) fn know(&mut self, index: Option<Table>, removals: Removals) {
+        let known = self.indexes.entry(self.folder).or_default();
+        (known.index, known.removals) = (index, removals);
+    }
+
+    /// A message of the folder at hand is lost or could not be read, which is told.
+    pub(crate) fn tell(&mut self, uid: u32) {
+        self.indexes.entry(self.folder).or_default().told.insert(uid);
+    }
+
+    /// Nothing is known of the messages of the folder at hand, which is told.
+    pub(crate) fn tell_all(&mut self) {
+        self.indexes.entry(self.folder).or_default().all_told = true;
     }
 
     /// The folder at hand.
     pub(crate) fn folder(&self) -> FolderId {
         self.folder
+    }
+
+    /// Whether files are hashed as they are stored.
+    pub(crate) fn lists_files(&self) -> bool {
+        self.lists_files
     }
 
     /// Whether files need not be read that have not changed.
@@ -212,6 +212,7 @@ impl<'d> Census<'d> {
         match previous.find(path, Stamp::of(meta)) {
             Ok(found) => found,
             Err(error) => {
+                self.previous = None;
                 self.fail(error);
                 None
             }

@@ -2,6 +2,8 @@
 
 use std::io::{self, Write};
 
+use rientro_types::Digest;
+
 use super::file::{Manifest, ManifestError};
 use super::section::Section;
 
@@ -10,7 +12,7 @@ use super::section::Section;
 pub struct Exported {
     /// Files in it.
     pub files: u64,
-    /// Files left out, because the form has no way to write their names.
+    /// Files left out: the form has no way to write their names, or they were damaged, and have no hash.
     pub left_out: u64,
 }
 
@@ -35,7 +37,8 @@ impl Manifest {
             while let Some(file) = files.next().map_err(read)? {
                 let path = [&entry.mailbox[..], b"/", &file.path].concat();
                 let path = path.strip_prefix(b"/").unwrap_or(&path);
-                let written = write_line(&file.stored.to_string(), path, out);
+                let hash = (file.stored != Digest::ZERO).then(|| file.stored.to_string());
+                let written = hash.map_or(Ok(false), |hash| write_line(&hash, path, out));
                 let written = written.map_err(|source| ManifestError::Io {
                     what: "write the list of",
                     path: self.path.clone(),

@@ -90,11 +90,16 @@ pub(crate) struct Entry {
     pub(super) root: Digest,
     /// Bytes of its files that were read.
     pub(super) bytes: u64,
-    /// What verification found when it was written.
+    /// What verification found when it was written, if anything was damaged or unreadable.
     pub(super) findings: u64,
 }
 
 impl Entry {
+    /// Nothing was damaged or unreadable when it was written.
+    pub(crate) fn is_healthy(&self) -> bool {
+        self.findings == 0
+    }
+
     /// Messages in its folders.
     pub(crate) fn messages(&self) -> u64 {
         self.rows
@@ -152,7 +157,7 @@ pub struct Totals {
     pub messages: u64,
     /// Bytes of message files that it was made from.
     pub bytes: u64,
-    /// What verification found in them when it was written, notes included.
+    /// What verification found in mailboxes of which anything was damaged or unreadable when they were written.
     pub findings: u64,
     /// When it was written, in milliseconds since 1970.
     pub written_ms: u64,

@@ -138,8 +138,9 @@ impl Window {
         Ok(&self.buffer[self.next..])
     }
 
+    /// Goes on behind so many bytes, or behind all that are there.
     fn pass(&mut self, count: usize) {
-        self.next += count;
+        self.next = self.next.saturating_add(count).min(self.buffer.len());
     }
 }
 

@@ -1,8 +1,9 @@
 //! Writes the manifest of a shard while its mailboxes are looked at.
 //!
 //! It is written beside its place, made durable, and put into its place by a rename: there is a whole one at any moment. Mailboxes
-//! whose stat-walk digest is the one of the manifest before are not read: what it has of them is taken over. Where that is
-//! all, nothing is written.
+//! whose stat-walk digest is the one of the manifest before are not read: what it has of them is taken over. So is what it has of
+//! mailboxes that are damaged, unreadable or gone by now: what is lost while nobody looks must be missed later. Where that is all,
+//! nothing is written.
 
 use std::ffi::OsString;
 use std::fs::{self, File};
@@ -11,14 +12,15 @@ use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-use rientro_types::{Digest, Tally};
+use rientro_types::Digest;
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 
-use super::census::{Gathered, Room};
+use super::census::Gathered;
 use super::file::{Entry, MARK, Manifest, ManifestError, Totals, ending};
 use super::section::Section;
-use crate::verify::Renewal;
+use crate::layout::walk::path_order;
+use crate::verify::{Expected, Renewal};
 
 /// Nobody else reads which messages a customer has.
 const FILE_MODE: u32 = 0o600;
@@ -30,7 +32,8 @@ pub struct Target<'a> {
     pub path: &'a Path,
     /// An earlier manifest of the same shard.
     pub previous: Option<&'a Manifest>,
-    /// Whether that one is replaced also where damage is found.
+    /// Whether mailboxes in which anything is damaged, unreadable or gone are written anew as well, instead of keeping what that one has
+    /// of them.
     pub damaged_too: bool,
     /// The time, in milliseconds since 1970.
     pub now_ms: u64,
@@ -41,8 +44,24 @@ pub struct Target<'a> {
 pub(crate) enum Part {
     /// A section that was written.
     Written(Entry),
-    /// What the manifest before has of it.
+    /// What the manifest before has of it, as nothing has changed.
     Kept(Entry),
+    /// What the manifest before has of it, as what is there is damaged or could not be read.
+    Withheld(Entry),
+}
+
+impl Part {
+    fn entry(&self) -> &Entry {
+        let (Self::Written(entry) | Self::Kept(entry) | Self::Withheld(entry)) = self;
+        entry
+    }
+}
+
+/// What the manifest before has of a mailbox.
+pub(crate) enum Before<'a> {
+    Nothing,
+    Whole(Section<'a>),
+    Damaged,
 }
 
 /// Takes sections from several readers.
@@ -55,12 +74,13 @@ pub(crate) struct Writer<'a> {
     file: File,
     end: Mutex<u64>,
     failed: Mutex<Option<io::Error>>,
-    pub(crate) room: Room<'a>,
+    /// The directory that it is in.
+    pub(crate) scratch: &'a Path,
 }
 
 impl<'a> Writer<'a> {
-    /// Begins a manifest, for so many readers.
-    pub(crate) fn begin(target: Target<'a>, readers: usize) -> Result<Self, ManifestError> {
+    /// Begins a manifest.
+    pub(crate) fn begin(target: Target<'a>) -> Result<Self, ManifestError> {
         let mut name = target.path.file_name().map(OsString::from).unwrap_or_default();
         name.push(".new");
         let beside = target.path.with_file_name(name);
@@ -70,17 +90,21 @@ impl<'a> Writer<'a> {
         let file = claim(&beside).map_err(create)?;
         let file = file.ok_or_else(|| ManifestError::Busy { path: target.path.to_owned() })?;
         file.write_all_at(MARK, 0).map_err(create)?;
-        let room = Room::of(scratch, readers);
         let end = Mutex::new(MARK.len() as u64);
-        Ok(Self { target, beside, in_place: false, file, end, failed: Mutex::new(None), room })
+        Ok(Self { target, beside, in_place: false, file, end, failed: Mutex::new(None), scratch })
     }
 
-    /// What the manifest before has of a mailbox, if it is whole.
-    pub(crate) fn previous(&self, mailbox: &[u8]) -> io::Result<Option<Section<'a>>> {
+    /// Whether mailboxes are written also where they are damaged.
+    pub(crate) fn takes_damaged(&self) -> bool {
+        self.target.damaged_too
+    }
+
+    /// What the manifest before has of a mailbox.
+    pub(crate) fn previous(&self, mailbox: &[u8]) -> io::Result<Before<'a>> {
         let Some(section) = self.target.previous.and_then(|previous| Section::find(previous, mailbox)) else {
-            return Ok(None);
+            return Ok(Before::Nothing);
         };
-        Ok(section.is_intact()?.then_some(section))
+        Ok(if section.is_intact()? { Before::Whole(section) } else { Before::Damaged })
     }
 
     /// Writes the section of a mailbox.
@@ -89,7 +113,7 @@ impl<'a> Writer<'a> {
         mailbox: &[u8],
         gathered: &Gathered<'_>,
         stat_walk: Digest,
-        tally: &Tally,
+        findings: u64,
     ) -> io::Result<Entry> {
         let mut places = Vec::new();
         gathered.places.iter().for_each(|place| place.encode(&mut places));
@@ -103,7 +127,7 @@ impl<'a> Writer<'a> {
             stat_walk,
             root: gathered.root()?,
             bytes: gathered.bytes,
-            findings: tally.findings,
+            findings,
         };
         let mut stretch = self.stretch(&mut entry)?;
         gathered.files.read_through(&mut |piece| stretch.push(piece))?;
@@ -151,31 +175,22 @@ impl<'a> Writer<'a> {
         })
     }
 
-    /// Ends the manifest, whose mailboxes are these, in order.
+    /// Ends the manifest, whose mailboxes are these, in order. Mailboxes that are not there keep what the one before has of them, unless
+    /// damage is taken, or a list of those that must be there does not have them.
     pub(crate) fn finish(
         mut self,
         parts: Vec<Part>,
         shard: &[u8],
-    ) -> Result<(Totals, Renewal), ManifestError> {
+        listed: Option<&Expected>,
+    ) -> Result<Ending, ManifestError> {
         let write = |source| ManifestError::Io { what: "write", path: self.beside.clone(), source };
-        if let Some(previous) = self.target.previous.filter(|previous| is_unchanged(previous, &parts, shard))
-        {
-            return Ok((*previous.totals(), Renewal::Unchanged));
+        let parts = self.with_missing(parts, listed);
+        let withheld = parts.iter().filter(|part| matches!(part, Part::Withheld(_))).count() as u64;
+        if let Some(previous) = self.target.previous.filter(|previous| is_unchanged(previous, &parts)) {
+            return Ok(Ending { totals: *previous.totals(), renewal: Renewal::Unchanged, withheld });
         }
-        let mut entries = Vec::with_capacity(parts.len());
-        for part in parts {
-            entries.push(match part {
-                Part::Written(entry) => entry,
-                Part::Kept(entry) => {
-                    let section =
-                        self.target.previous.and_then(|previous| Section::find(previous, &entry.mailbox));
-                    match section {
-                        Some(section) => self.copy(&section).map_err(write)?,
-                        None => entry,
-                    }
-                }
-            });
-        }
+        let entries: Vec<_> =
+            parts.into_iter().map(|part| self.entry(part)).collect::<io::Result<_>>().map_err(write)?;
         let totals = Totals::of(&entries, shard, self.target.now_ms);
         let end = *self.end.lock().unwrap_or_else(PoisonError::into_inner);
         let mut file = &self.file;
@@ -187,9 +202,49 @@ impl<'a> Writer<'a> {
             |source| ManifestError::Io { what: "put into its place", path: place.to_owned(), source };
         fs::rename(&self.beside, place).map_err(rename)?;
         self.in_place = true;
-        File::open(self.room.scratch).and_then(|dir| dir.sync_all()).map_err(rename)?;
-        Ok((totals, Renewal::Written))
+        File::open(self.scratch).and_then(|dir| dir.sync_all()).map_err(rename)?;
+        Ok(Ending { totals, renewal: Renewal::Written, withheld })
     }
+
+    /// The parts, and those of mailboxes that the manifest before has and that are not there.
+    fn with_missing(&self, parts: Vec<Part>, listed: Option<&Expected>) -> Vec<Part> {
+        let Some(previous) = self.target.previous.filter(|_| !self.target.damaged_too) else { return parts };
+        let mut all = Vec::with_capacity(parts.len());
+        let mut before = previous.entries.iter().peekable();
+        let is_kept = |entry: &Entry| listed.is_none_or(|listed| listed.contains(&entry.mailbox));
+        for part in parts {
+            let mailbox = &part.entry().mailbox;
+            let is_earlier = |entry: &&Entry| path_order(&entry.mailbox, mailbox).is_lt();
+            while let Some(missing) = before.next_if(is_earlier) {
+                all.extend(is_kept(missing).then(|| Part::Withheld(missing.clone())));
+            }
+            before.next_if(|entry| entry.mailbox == *mailbox);
+            all.push(part);
+        }
+        all.extend(before.filter(|entry| is_kept(entry)).map(|missing| Part::Withheld(missing.clone())));
+        all
+    }
+
+    /// The entry of a part, which is taken over where it is one of the manifest before.
+    fn entry(&self, part: Part) -> io::Result<Entry> {
+        match part {
+            Part::Written(entry) => Ok(entry),
+            Part::Kept(entry) | Part::Withheld(entry) => {
+                let previous = self.target.previous.ok_or(io::ErrorKind::NotFound)?;
+                let section = Section::find(previous, &entry.mailbox).ok_or(io::ErrorKind::NotFound)?;
+                self.copy(&section)
+            }
+        }
+    }
+}
+
+/// What the writing came to.
+pub(crate) struct Ending {
+    /// Of the manifest that is in the place then.
+    pub(crate) totals: Totals,
+    pub(crate) renewal: Renewal,
+    /// Mailboxes that keep what the manifest before has of them.
+    pub(crate) withheld: u64,
 }
 
 impl Drop for Writer<'_> {
@@ -221,10 +276,8 @@ fn claim(path: &Path) -> io::Result<Option<File>> {
     }
 }
 
-fn is_unchanged(previous: &Manifest, parts: &[Part], shard: &[u8]) -> bool {
-    previous.totals().mailboxes == parts.len() as u64
-        && previous.totals().shard == Digest::of(shard)
-        && parts.iter().all(|part| matches!(part, Part::Kept(_)))
+fn is_unchanged(previous: &Manifest, parts: &[Part]) -> bool {
+    previous.entries.len() == parts.len() && parts.iter().all(|part| !matches!(part, Part::Written(_)))
 }
 
 /// Size of the pieces that are written at once.

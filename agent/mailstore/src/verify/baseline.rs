@@ -2,13 +2,13 @@
 
 use std::path::Path;
 
-use rientro_types::{Digest, Finding, FindingKind, FindingsHasher, Level, Outcome};
+use rientro_types::{Digest, Finding, FindingKind, Level, Ppm};
 
 use super::job::Job;
-use super::notes::finding;
+use super::notes::{Depth, finding};
 use super::{Conducted, Expected, Report, Task, conduct};
 use crate::control::Control;
-use crate::manifest::{Comparison, Manifest, ManifestError, Room, Target, Totals, Writer};
+use crate::manifest::{Comparison, Ending, Manifest, ManifestError, Target, Totals, Writer};
 
 /// What to compare with.
 #[derive(Clone, Copy, Debug)]
@@ -39,6 +39,8 @@ pub struct Written {
     pub totals: Totals,
     /// Whether it was written.
     pub renewal: Renewal,
+    /// Mailboxes that keep what the manifest before has of them: they are damaged, unreadable or gone.
+    pub withheld: u64,
 }
 
 /// What became of the manifest that was in the place.
@@ -46,10 +48,8 @@ pub struct Written {
 pub enum Renewal {
     /// A new one stands there.
     Written,
-    /// It stays: nothing has changed.
+    /// It stays: nothing has changed, but for what is withheld.
     Unchanged,
-    /// It stays: damage was found in what is there now.
-    Withheld,
 }
 
 /// Verifies a shard against its baseline: all that [`Level::Structure`] looks at, and whether every message of the baseline is what
@@ -66,54 +66,76 @@ pub fn verify_against(
     let manifest = baseline.manifest;
     if manifest.totals().shard != Digest::of(task.shard) {
         let why = format!("{} is the baseline of another shard", manifest.path().display());
-        return Compared { report: without_baseline(&why, sink), comparison: Comparison::default() };
+        return Compared {
+            report: verify_without_baseline(task, &why, control, sink),
+            comparison: Comparison::default(),
+        };
     }
-    let known: Expected = match task.expected {
-        Some(_) => Expected::default(),
-        None => manifest.mailboxes().map(<[u8]>::to_vec).collect(),
-    };
-    let task = Task { expected: task.expected.or((!known.is_empty()).then_some(&known)), ..*task };
-    let job = Job::Compare(manifest, Room::of(baseline.scratch, control.pace().readers));
-    let Conducted { report, comparison, .. } = conduct(&task, Level::Baseline, &job, control, sink);
+    let known = mailboxes_of(manifest);
+    let job = Job::Compare(manifest, baseline.scratch);
+    let Conducted { report, mut comparison, .. } =
+        conduct(&expecting(task, &known), Level::Baseline, &job, control, None, sink);
+    // What was not looked at is no better than lost: mailboxes that are not there, or do not open.
+    comparison.missing += manifest.totals().messages.saturating_sub(comparison.of_baseline());
     Compared { report, comparison }
 }
 
-/// The report of a shard whose baseline cannot be used, and the finding that says why: nothing is known at this level.
-pub fn without_baseline(why: &str, sink: &mut dyn FnMut(Finding)) -> Report {
-    let unusable = finding(FindingKind::BaselineUnreadable, b"", Vec::new(), why.to_owned());
-    let mut hasher = FindingsHasher::default();
-    hasher.add(&unusable);
-    let mut report = super::unavailable(Level::Baseline);
-    report.findings_digest = hasher.finish();
-    report.verdict.tally.findings = 1;
-    report.verdict.tally.kinds.insert(unusable.kind);
-    sink(unusable);
+/// The mailboxes of a manifest, as those that must be there.
+fn mailboxes_of(manifest: &Manifest) -> Expected {
+    manifest.mailboxes().map(<[u8]>::to_vec).collect()
+}
+
+/// The task with these mailboxes expected, if it says of none and these are any.
+fn expecting<'t>(task: &Task<'t>, known: &'t Expected) -> Task<'t> {
+    Task { expected: task.expected.or((!known.is_empty()).then_some(known)), ..*task }
+}
+
+/// Verifies the structure of a shard whose baseline cannot be used, for this reason: a finding says so, nothing is covered at the level
+/// of baselines, and what is damaged is damaged.
+pub fn verify_without_baseline(
+    task: &Task<'_>,
+    why: &str,
+    control: &Control,
+    sink: &mut dyn FnMut(Finding),
+) -> Report {
+    let first = finding(FindingKind::BaselineUnreadable, b"", Vec::new(), why.to_owned());
+    let job = Job::Look(Depth::Structure);
+    let mut report = conduct(task, Level::Baseline, &job, control, Some(first), sink).report;
+    report.verdict.coverage = Ppm::ZERO;
     report
 }
 
 /// Writes the baseline of a shard, and hands out what structure verification finds meanwhile. Writes nothing into the store.
 ///
-/// Where there is a manifest before, mailboxes that have changed are compared with it, and it is not replaced where anything is
-/// damaged: what was lost since would not be missed by the next one. Without one before, what is damaged by then has a damaged
-/// baseline.
+/// Where there is a manifest before, mailboxes that have changed are compared with it. Those that are damaged, unreadable or gone keep
+/// what it has of them: what was lost since would not be missed by the next look. Without one before, what is damaged by then has a
+/// damaged baseline.
 ///
 /// # Errors
-/// [`ManifestError`] when the manifest cannot be written, or the one before not be read; when the work was cancelled, or the volume
-/// is another one. The one before then stays in its place.
+/// [`ManifestError`] when the manifest cannot be written, or the one before not be read; when the work was cancelled, another process
+/// writes it, the volume is another one, or there is no mailbox. The one before then stays in its place.
 pub fn write_baseline(
     task: &Task<'_>,
     target: Target<'_>,
     control: &Control,
     sink: &mut dyn FnMut(Finding),
 ) -> Result<Written, ManifestError> {
-    let writer = Writer::begin(target, control.pace().readers)?;
-    let job = Job::Write(&writer);
-    let mut volume_wrong = false;
-    let Conducted { report, comparison, parts } =
-        conduct(task, Level::Structure, &job, control, &mut |finding| {
-            volume_wrong |= matches!(finding.kind, FindingKind::VolumeWrong);
-            sink(finding);
+    if let Some(previous) = target.previous.filter(|before| before.totals().shard != Digest::of(task.shard)) {
+        return Err(ManifestError::Malformed {
+            path: previous.path().to_owned(),
+            what: "it is of another shard",
         });
+    }
+    let writer = Writer::begin(target)?;
+    let job = Job::Write(&writer);
+    let known = target.previous.map(mailboxes_of).unwrap_or_default();
+    let mut volume_wrong = false;
+    let mut see = |finding: Finding| {
+        volume_wrong |= matches!(finding.kind, FindingKind::VolumeWrong);
+        sink(finding);
+    };
+    let conducted = conduct(&expecting(task, &known), Level::Structure, &job, control, None, &mut see);
+    let Conducted { report, comparison, parts } = conducted;
     writer.check()?;
     if control.is_cancelled() {
         return Err(ManifestError::Unfinished("the work was cancelled"));
@@ -121,10 +143,11 @@ pub fn write_baseline(
     if volume_wrong {
         return Err(ManifestError::Unfinished("another volume is mounted than the one of the shard"));
     }
-    let before = target.previous.filter(|_| !target.damaged_too);
-    let (totals, renewal) = match before.filter(|_| report.verdict.outcome == Outcome::Damaged) {
-        Some(before) => (*before.totals(), Renewal::Withheld),
-        None => writer.finish(parts, task.shard)?,
-    };
-    Ok(Written { report, comparison, totals, renewal })
+    if parts.is_empty() && target.previous.is_none() {
+        return Err(ManifestError::Unfinished(
+            "there is no mailbox; is the volume mounted, and the layout right?",
+        ));
+    }
+    let Ending { totals, renewal, withheld } = writer.finish(parts, task.shard, task.expected)?;
+    Ok(Written { report, comparison, totals, renewal, withheld })
 }

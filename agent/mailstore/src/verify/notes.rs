@@ -49,6 +49,8 @@ pub(crate) struct Notes<'a> {
     /// Severities seen in the mailbox.
     marks: Marks,
     unpublished: Progress,
+    /// Nothing is published.
+    silent: bool,
     census: Option<Census<'a>>,
 }
 
@@ -99,6 +101,7 @@ impl<'a> Notes<'a> {
             broken: false,
             marks: Marks::default(),
             unpublished: Progress::default(),
+            silent: false,
             census: None,
         }
     }
@@ -177,6 +180,16 @@ impl<'a> Notes<'a> {
         self.message.damage
     }
 
+    /// Publishes no progress.
+    pub(crate) fn be_silent(&mut self) {
+        self.silent = true;
+    }
+
+    /// So many messages more were not seen than findings say.
+    pub(crate) fn add_unseen(&mut self, messages: u64) {
+        self.unseen += messages;
+    }
+
     /// Takes back that so many messages were looked at to the depth asked for.
     pub(crate) fn uncover(&mut self, messages: u64) {
         self.covered = self.covered.saturating_sub(messages);
@@ -205,7 +218,9 @@ impl<'a> Notes<'a> {
     }
 
     fn publish_some(&mut self) {
-        if self.unpublished.bytes >= PROGRESS_BYTES || self.unpublished.messages >= PROGRESS_MESSAGES {
+        let is_due =
+            self.unpublished.bytes >= PROGRESS_BYTES || self.unpublished.messages >= PROGRESS_MESSAGES;
+        if is_due && !self.silent {
             self.control.count(std::mem::take(&mut self.unpublished));
         }
     }
@@ -222,7 +237,9 @@ impl<'a> Notes<'a> {
         self.tally.mailboxes_broken = u64::from(self.broken);
         self.tally.mailboxes_unreadable = u64::from(self.marks.unreadable);
         self.unpublished.mailboxes = 1;
-        self.control.count(self.unpublished);
+        if !self.silent {
+            self.control.count(self.unpublished);
+        }
         Harvest {
             findings: self.findings,
             tally: self.tally,

@@ -27,6 +27,12 @@ impl FromIterator<Vec<u8>> for Expected {
 }
 
 impl Expected {
+    /// Whether this mailbox is expected.
+    #[must_use]
+    pub fn contains(&self, path: &[u8]) -> bool {
+        self.paths.binary_search_by(|expected| path_order(expected, path)).is_ok()
+    }
+
     /// How many mailboxes are expected.
     #[must_use]
     pub fn len(&self) -> usize {

@@ -5,14 +5,18 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
 use rientro_mailstore::{Control, Pace, Renewal, Task};
-use rientro_types::{ByteSize, Outcome};
+use rientro_types::{ByteSize, Finding, Severity, ShardId};
 
-use super::{DAMAGED, RenewArgs, now_ms};
+use super::{RenewArgs, exit_code, now_ms};
 use crate::baselines::Baselines;
+use crate::cli::report::shown;
 use crate::cli::{COULD_NOT_TELL, print, raise_file_limit, say};
 use crate::inventory::{Entry, scan};
 use crate::roots::Roots;
 use crate::settings::{Overrides, Settings};
+
+/// Findings of a shard that are shown.
+const SHOWN_MAX: usize = 5;
 
 pub(super) fn run(args: &RenewArgs) -> Result<ExitCode> {
     raise_file_limit();
@@ -22,40 +26,46 @@ pub(super) fn run(args: &RenewArgs) -> Result<ExitCode> {
         readers: args.readers.map_or(settings.readers, usize::from),
         bytes_per_second: args.rate.map_or(0, ByteSize::bytes),
     };
+    let unmounted: Vec<_> = settings.roots.iter().filter(|root| root.volume().is_none()).collect();
+    for root in &unmounted {
+        say(&format!(
+            "{}: no volume that counts is mounted; its shards are passed over",
+            root.path.display()
+        ));
+    }
+    let mut worst = if unmounted.is_empty() { 0 } else { COULD_NOT_TELL };
     let mut shards = scan(&Roots::new(settings.roots)).shards;
+    let mut wanted: BTreeSet<String> = args.shards.iter().cloned().collect();
+    if wanted.is_empty() {
+        // Those that had a baseline and are not shown are as much in question as those that are.
+        wanted = baselines.shards().with_context(|| "list the baselines".to_owned())?;
+    } else {
+        shards.retain(|shard, _| wanted.contains(shard.as_str()));
+    }
+    wanted.retain(|name| !shards.keys().any(|shard| shard.as_str() == name));
+    for shard in &wanted {
+        say(&format!("{shard}: no root shows it; its baseline stays as it was"));
+        worst = COULD_NOT_TELL;
+    }
     if shards.is_empty() {
         bail!("no root shows a shard; `rientro-agent run --config ... --check` tells what is mounted");
     }
-    let mut wanted: BTreeSet<&str> = args.shards.iter().map(String::as_str).collect();
-    if !wanted.is_empty() {
-        shards.retain(|shard, _| wanted.remove(shard.as_str()));
-    }
-    if !wanted.is_empty() {
-        bail!("no root shows {}", wanted.into_iter().collect::<Vec<_>>().join(", "));
-    }
-    let mut worst = 0;
     for (shard, entry) in &shards {
-        worst = worst.max(match renewed(&baselines, *shard, entry, (pace, args.damaged)) {
-            Ok((told, code)) => {
-                print(&format!("{shard}: {told}\n"))?;
-                code
-            }
-            Err(error) => {
-                say(&format!("{shard}: {error:#}"));
-                COULD_NOT_TELL
-            }
-        });
+        worst = worst.max(renewed(&baselines, *shard, entry, (pace, args.damaged)).unwrap_or_else(|error| {
+            say(&format!("{shard}: {error:#}"));
+            COULD_NOT_TELL
+        }));
     }
     Ok(worst.into())
 }
 
-/// Renews one; what to say of it, and the exit code that it alone would give.
+/// Renews one, and says so; gives the exit code that it alone would give.
 fn renewed(
     baselines: &Baselines,
-    shard: rientro_types::ShardId,
+    shard: ShardId,
     entry: &Entry,
     (pace, damaged_too): (Pace, bool),
-) -> Result<(String, u8)> {
+) -> Result<u8> {
     let Entry { place, volume, second, .. } = entry;
     if second.is_some() {
         bail!("it is on two roots, and nobody knows which is the right one; unmount the other");
@@ -68,29 +78,39 @@ fn renewed(
         volume: Some(*volume),
         expected: expected.as_ref(),
     };
-    let control = Control::new(pace);
+    let (control, mut found) = (Control::new(pace), 0);
+    let mut sink = |finding: Finding| {
+        if finding.kind.severity() != Severity::Note {
+            found += 1;
+            if found <= SHOWN_MAX {
+                tell(shard, &finding);
+            }
+        }
+    };
     let written = baselines
-        .write(shard, &task, (now_ms(), damaged_too), &control, &mut |_| ())
+        .write(shard, &task, (now_ms(), damaged_too), &control, &mut sink)
         .with_context(|| "its baseline stays as it was".to_owned())?;
+    if found > SHOWN_MAX {
+        say(&format!("{shard}: and {} findings more", found - SHOWN_MAX));
+    }
     let read = ByteSize::from_bytes(control.progress().bytes);
     let what = match written.renewal {
         Renewal::Written => "written",
         Renewal::Unchanged => "unchanged",
-        Renewal::Withheld => "DAMAGED, and left as it was; `rientro-agent verify --baseline` tells what is",
     };
-    let mut told = format!(
-        "{what}, {} messages in {} mailboxes, {read} read",
-        written.totals.messages, written.totals.mailboxes
-    );
-    if written.renewal == Renewal::Written && written.totals.findings > 0 {
+    let (messages, mailboxes) = (written.totals.messages, written.totals.mailboxes);
+    let mut told = format!("{shard}: {what}, {messages} messages in {mailboxes} mailboxes, {read} read");
+    if written.withheld > 0 {
         told.push_str(&format!(
-            "; {} findings are in what it was written of, `rientro-agent verify` tells them",
-            written.totals.findings
+            "; {} mailboxes are damaged, unreadable or gone, and keep what it had of them",
+            written.withheld
         ));
     }
-    let code = match written.report.verdict.outcome {
-        Outcome::Damaged | Outcome::Unreadable => DAMAGED,
-        Outcome::Clean | Outcome::Unknown(_) => 0,
-    };
-    Ok((told, code))
+    print(&(told + "\n"))?;
+    Ok(exit_code(&written))
+}
+
+fn tell(shard: ShardId, finding: &Finding) {
+    let (mailbox, path) = (shown(&finding.mailbox), shown(&finding.path));
+    say(&format!("{shard}: {} in {mailbox} {path}: {}", finding.kind, finding.detail));
 }

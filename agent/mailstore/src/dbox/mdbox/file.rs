@@ -7,7 +7,7 @@ use rientro_types::FindingKind;
 use rustix::io::Errno;
 
 use super::map::{Gathered, OFFSETS_END};
-use super::{Mdbox, STORAGE};
+use super::{Mdbox, NO_GUID, STORAGE};
 use crate::content::identity::Hashes;
 use crate::content::judge::Spot;
 use crate::control::{Control, Stopped};
@@ -72,7 +72,7 @@ impl Mdbox {
         if let Some(known) = notes.census().and_then(|census| census.unchanged(&path, &meta)) {
             return self.take_over(id, &known, notes);
         }
-        reader.hash(notes.census().is_some());
+        reader.hash(notes);
         let header = match reader.file_header(&file) {
             Ok(Ok(header)) => Some(header),
             Ok(Err(what)) => {
@@ -174,10 +174,7 @@ impl Mdbox {
             return Ok(());
         }
         let dbox = &course.dbox;
-        // What cannot be read for it was read well a moment ago, and is told by the next look.
-        let Ok(stored) = reader.window.finish_hash(dbox.file, dbox.bytes, notes.control)? else {
-            return Ok(());
-        };
+        let stored = reader.stored_hash(dbox, notes)?;
         let messages = course.contents.iter().map(|(content, _)| *content).collect();
         let file = FileRecord { path: dbox.path.to_vec(), stamp: Stamp::of(meta), stored, messages };
         let file_at = notes.census().map_or(0, |census| census.add_file(&file, dbox.bytes));
@@ -197,7 +194,7 @@ impl Mdbox {
                 && let Some(row) = map.find(id, content.offset)
             {
                 let met = map.met_mut(row);
-                (met.met, met.guid) = (true, Some(content.guid));
+                (met.met, met.guid) = (true, Some(content.guid).filter(|guid| *guid != NO_GUID));
                 map.gather(id, Gathered { content, file_at, marked: false });
             }
             notes.begin_message();
