@@ -62,6 +62,22 @@ async fn a_name_that_cannot_be_written_down_is_refused() {
     assert!(cell.server.asked.lock().expect("not poisoned").acts.is_empty());
 }
 
+/// The journal takes no decision without a reason: people are told so in their own words before anything is asked for.
+#[tokio::test]
+async fn a_reason_that_says_nothing_is_refused() {
+    let cell = Cell::new(Canned::default()).await;
+    let long = "x".repeat(rientro_types::REASON_BYTES_MAX + 1);
+    let except = ["mailbox", "except", "mario@libero.example", "--keep-closed"].as_slice();
+    for what in [["shard", "close", "--all"].as_slice(), &["shard", "accept", "vol-1"], except] {
+        for (reason, told) in [("", "say why"), (" ", "say why"), (&long, "at most 1024 bytes")] {
+            let run = cell.run(&[what, &["--yes", "--reason", reason]].concat()).await;
+            let said = run.stderr.contains("--reason") && run.stderr.contains(told);
+            assert!(run.code == 2 && said, "{}", run.transcript());
+        }
+    }
+    assert!(cell.server.asked.lock().expect("not poisoned").acts.is_empty());
+}
+
 /// T33: thousands of shards are chosen by one selection, and decided by one command.
 #[tokio::test]
 async fn every_part_of_a_selection_arrives() {

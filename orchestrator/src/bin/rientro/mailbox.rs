@@ -13,6 +13,7 @@ use crate::failure::Failure;
 use crate::foreign::clean;
 use crate::human::span;
 use crate::json;
+use crate::selector::reason;
 use crate::session::{Session, now};
 use crate::steps::{self, NextStep};
 use crate::table::Tone;
@@ -44,7 +45,7 @@ pub(crate) struct ExceptArgs {
     #[arg(long, group = "how")]
     lift: bool,
     /// Why, for the journal
-    #[arg(long)]
+    #[arg(long, value_parser = reason)]
     reason: String,
 }
 

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use rientro_types::{
-    CampaignId, FindingKind, FindingKinds, LabelKey, LabelValue, Refusal, SHARDS_NAMED_MAX, Selector,
-    ShardId, ShardState, WaveNo,
+    CampaignId, FindingKind, FindingKinds, LabelKey, LabelValue, REASON_BYTES_MAX, Refusal, SHARDS_NAMED_MAX,
+    Selector, ShardId, ShardState, WaveNo,
 };
 use rientro_wire::operator::ShardsQuery;
 
@@ -160,6 +160,18 @@ fn state(text: &str) -> Result<ShardState, String> {
         let known: Vec<_> = ShardState::ALL.iter().map(|state| state.name()).collect();
         format!("the states are {}", known.join(", "))
     })
+}
+
+/// Why something is decided, as the journal takes it.
+pub(crate) fn reason(text: &str) -> Result<String, String> {
+    if text.trim().is_empty() {
+        return Err("say why, in a few words: the decision stands in the journal with it".to_owned());
+    }
+    if text.len() > REASON_BYTES_MAX {
+        let bytes = text.len();
+        return Err(format!("it has {bytes} bytes; shorten it to at most {REASON_BYTES_MAX} bytes"));
+    }
+    Ok(text.to_owned())
 }
 
 pub(crate) fn kind(text: &str) -> Result<FindingKind, String> {

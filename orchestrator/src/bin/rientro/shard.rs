@@ -14,7 +14,7 @@ use crate::foreign::clean;
 use crate::human::{bytes, count, short_span, span};
 use crate::json;
 use crate::output::note;
-use crate::selector::{SelectorArgs, known};
+use crate::selector::{SelectorArgs, known, reason};
 use crate::session::{Session, now};
 use crate::steps;
 use crate::table::{Field, Grid, Tone};
@@ -82,7 +82,7 @@ pub(crate) struct Reasoned {
     #[command(flatten)]
     selector: SelectorArgs,
     /// Why, for the journal
-    #[arg(long)]
+    #[arg(long, value_parser = reason)]
     reason: String,
 }
 
