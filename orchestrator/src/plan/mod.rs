@@ -127,9 +127,9 @@ impl fmt::Display for PlanFault {
 /// Everything that is wrong with it, in the order of the text; at most [`PLAN_PROBLEMS_MAX`].
 pub fn read(text: &[u8]) -> Result<PlanFile, Vec<PlanFault>> {
     if text.len() > PLAN_TEXT_BYTES_MAX {
+        // Whoever read the text may have stopped there, so its length is not told.
         let problem = format!(
-            "the text has {} bytes, at most {PLAN_TEXT_BYTES_MAX} are read; select shards by label instead of by name",
-            text.len()
+            "the text is too long, at most {PLAN_TEXT_BYTES_MAX} bytes are taken; select shards by label instead of by name"
         );
         return Err(vec![PlanFault { line: 1, column: 1, field: String::new(), problem }]);
     }

@@ -54,6 +54,17 @@ async fn a_bad_plan_is_refused_with_line_and_column_and_without_a_cell() {
     assert!(missing.stderr.contains("cannot read the plan /nonexistent.toml"));
 }
 
+/// The size that is told is the file's.
+#[tokio::test]
+async fn a_plan_that_is_too_long_is_refused_by_its_size() {
+    let plan = PlanOnDisk::new(&"#".repeat(3_000_000));
+    for args in [["plan", "check", plan.path()], ["campaign", "start", plan.path()]] {
+        let run = run("http://127.0.0.1:1", &args).await;
+        let told = run.stderr.contains("has 3,000,000 bytes, at most 1,048,576 are taken");
+        assert!(run.code == 1 && told && run.stderr.contains("by label"), "{}", run.transcript());
+    }
+}
+
 /// A problem that only the fleet shows is placed in the text all the same.
 #[tokio::test]
 async fn problems_found_by_the_cell_have_line_and_column_too() {

@@ -153,9 +153,11 @@ async fn a_plan_is_a_file_or_stdin() {
         assert!(code == Some(1) && said.contains(told), "{said}");
     }
     let text = b"name = \"x\"\n[covers]\nall = true\n[waves]\nlist = [\"50%\", \"rest\"]\nbake = \"0s\"\npromotion = \"automatic\"\n";
-    for (input, code, told) in
-        [(&text[..], 0, ""), (b"name = 1\n", 1, "-:1:"), (&[b'#'; 4 << 20], 1, "bytes, at most")]
-    {
+    for (input, code, told) in [
+        (&text[..], 0, ""),
+        (b"name = 1\n", 1, "-:1:"),
+        (&[b'#'; 4 << 20], 1, "too long, at most 1048576 bytes"),
+    ] {
         let mut command = command("http://127.0.0.1:1", &["plan", "check", "--local", "-"]);
         let mut child =
             command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();

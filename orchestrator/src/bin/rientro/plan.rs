@@ -77,12 +77,19 @@ pub(crate) fn read(path: &Path) -> Result<PlanFile, Unreadable> {
     plan::read(&read.map_err(Unreadable::File)?).map_err(Unreadable::Faults)
 }
 
-/// Opens a file that has an end. Anything else is refused before it is read, and opening a pipe waits for nobody.
+/// Opens a file that has an end, and not too far away. Anything else is refused before it is read, and opening a pipe waits for nobody.
 fn open_regular(path: &Path) -> Result<File, Failure> {
     let failed = |source| Failure::io(format!("read the plan {}", file_name(path)), source);
     let flags = i32::try_from(OFlags::NONBLOCK.bits()).expect("flags of open(2) are an int");
     let file = File::options().read(true).custom_flags(flags).open(path).map_err(failed)?;
-    let kind = file.metadata().map_err(failed)?.file_type();
+    let metadata = file.metadata().map_err(failed)?;
+    let kind = metadata.file_type();
+    if kind.is_file() && metadata.len() > PLAN_TEXT_BYTES_MAX as u64 {
+        let (name, bytes, bytes_max) =
+            (file_name(path), count(metadata.len()), count(PLAN_TEXT_BYTES_MAX as u64));
+        let what = format!("the plan {name} has {bytes} bytes, at most {bytes_max} are taken");
+        return Err(Failure::refused(what, "select shards by label instead of by name"));
+    }
     if kind.is_file() {
         return Ok(file);
     }
