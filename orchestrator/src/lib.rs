@@ -42,5 +42,5 @@ pub use driver::{
 pub use listen::{Address, AddressError, CONNECTIONS_MAX, raise_file_limit};
 pub use serve::{Running, ServeError, start, start_with};
 pub use session::{HEARTBEAT_EVERY, OUTGOING_MAX, SESSION_SILENCE, SESSIONS_MAX};
-pub use state_dir::{Restore, StateDir, StateDirError};
+pub use state_dir::{LIFE_FLOOR_MAX, NewLife, Restore, StateDir, StateDirError, life_floor};
 pub use watch::ENTRIES_KEPT;

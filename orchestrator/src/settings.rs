@@ -9,12 +9,13 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use clap::{Parser, ValueEnum};
-use rientro_types::{ByteSize, CellId};
+use rientro_types::{ByteSize, CellId, Incarnation};
 use serde::Deserialize;
 
 use crate::journal::RedbOptions;
 use crate::listen::{Address, AddressError};
 use crate::plan::nearest::nearest;
+use crate::state_dir::{NewLife, life_floor};
 
 /// Where agents and operators find an orchestrator that was told nothing else.
 const LISTEN: &str = "127.0.0.1:7400";
@@ -75,6 +76,10 @@ pub struct Flags {
     /// The journal was put back from a backup by other means than `rientro journal restore`: begin a new life of the cell
     #[arg(long)]
     pub restored: bool,
+    /// With --restored: the newest life of the cell that any agent has met. The life that begins is numbered by the clock; where that
+    /// was set back since, it must be told what to be above
+    #[arg(long, value_name = "LIFE", requires = "restored", value_parser = life_floor)]
+    pub life_floor: Option<Incarnation>,
     /// Print the effective settings and exit
     #[arg(long)]
     pub check: bool,
@@ -206,8 +211,8 @@ pub struct Settings {
     pub log_format: LogFormat,
     /// What is logged.
     pub log_filter: String,
-    /// The journal was restored.
-    pub restored: bool,
+    /// The life to begin, when the journal was restored.
+    pub restored: Option<NewLife>,
 }
 
 impl Settings {
@@ -249,7 +254,7 @@ impl Settings {
             snapshot_every_records: snapshot_every(file.journal.snapshot_every_records)?,
             log_format: flags.log_format.or(file.log.format).unwrap_or_default(),
             log_filter: flags.log.or(file.log.filter).unwrap_or_else(|| "info".to_owned()),
-            restored: flags.restored,
+            restored: flags.restored.then_some(NewLife { above: flags.life_floor }),
         })
     }
 }

@@ -15,7 +15,7 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use rientro_engine::Origin;
-use rientro_types::{Digest, Epoch, Record};
+use rientro_types::{Digest, Epoch, Incarnation, Record};
 use rientro_wire::codec;
 
 pub(crate) use error::ForeignKey;
@@ -29,13 +29,23 @@ const FILE_MODE: u32 = 0o600;
 /// Length of the cell's mailbox key.
 const KEY_BYTES: usize = 32;
 
+/// Largest number that a life can be asked to be above: a second in 2096. Tries are counted on from a life's number, and need room.
+pub const LIFE_FLOOR_MAX: u32 = 4_000_000_000;
+
+/// A life of the cell that begins with the next leader.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct NewLife {
+    /// The newest life that was met, where an operator has said so.
+    pub above: Option<Incarnation>,
+}
+
 /// Where an orchestrator keeps what must survive it.
 #[derive(Clone, Debug)]
 pub struct StateDir {
     path: PathBuf,
     options: RedbOptions,
-    /// The operator says that the journal was restored.
-    restored: bool,
+    /// Set when the operator says that the journal was restored.
+    restored: Option<NewLife>,
 }
 
 /// What to restore a journal from.
@@ -45,6 +55,8 @@ pub struct Restore {
     pub backup: PathBuf,
     /// The highest epoch that any agent or gate has seen, if it is known to be above the backup's.
     pub epoch_floor: Option<Epoch>,
+    /// The newest life that any agent has met, if the next one might not be above it.
+    pub life_floor: Option<Incarnation>,
 }
 
 /// What a restore made of a state directory.
@@ -61,7 +73,7 @@ impl StateDir {
     ///
     /// # Errors
     /// [`StateDirError::Io`] when it can be neither found nor made.
-    pub fn open(path: &Path, options: RedbOptions, restored: bool) -> Result<Self, StateDirError> {
+    pub fn open(path: &Path, options: RedbOptions, restored: Option<NewLife>) -> Result<Self, StateDirError> {
         let made = fs::DirBuilder::new().recursive(true).mode(DIR_MODE).create(path);
         made.map_err(|source| StateDirError::Io { what: "make", path: path.to_owned(), source })?;
         Ok(Self { path: path.to_owned(), options, restored })
@@ -81,6 +93,23 @@ impl StateDir {
 
     fn marker(&self) -> PathBuf {
         self.path.join("restored")
+    }
+
+    /// What a restore has marked; its content is the newest life that was met, if that was said.
+    fn marked(&self) -> Result<Option<NewLife>, JournalError> {
+        let path = self.marker();
+        let text = match fs::read_to_string(&path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(source) => return Err(JournalError::Io { what: "read", path, source }),
+        };
+        if text.trim().is_empty() {
+            return Ok(Some(NewLife::default()));
+        }
+        life_floor(text.trim()).map(|life| Some(NewLife { above: Some(life) })).map_err(|problem| {
+            let source = io::Error::new(io::ErrorKind::InvalidData, problem);
+            JournalError::Io { what: "read", path, source }
+        })
     }
 
     /// Is there from before anything of a new cell is made until its first leader has led.
@@ -180,7 +209,8 @@ impl StateDir {
         let founded_with = first.as_ref().and_then(founding_key);
         let has_key = founded_with.map_or(Ok(false), |founded_with| self.check_key(founded_with))?;
         // First, so that no crash leaves a restored journal that is taken for one that was always there.
-        self.write_whole("restored", b"")?;
+        let floor = restore.life_floor.map(|life| life.to_string()).unwrap_or_default();
+        self.write_whole("restored", floor.as_bytes())?;
         let restored = RedbJournal::restore(&restore.backup, &target, restore.epoch_floor).await;
         if restored.is_err() && !target.exists() {
             // Nothing was restored: a journal that is put here later is not taken for one that was.
@@ -237,12 +267,15 @@ impl Source for StateDir {
         }
     }
 
-    fn restored(&self) -> bool {
-        self.restored || self.marker().exists()
+    fn restored(&self) -> Result<Option<NewLife>, JournalError> {
+        Ok(match (self.restored, self.marked()?) {
+            (Some(said), Some(marked)) => Some(NewLife { above: said.above.max(marked.above) }),
+            (said, marked) => said.or(marked),
+        })
     }
 
     fn led(&mut self, _origin: Origin) -> Result<(), JournalError> {
-        self.restored = false;
+        self.restored = None;
         for mark in [self.marker(), self.founding()] {
             match fs::remove_file(&mark) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => {
@@ -252,6 +285,21 @@ impl Source for StateDir {
             }
         }
         Ok(())
+    }
+}
+
+/// Reads the number of the newest life that was met.
+///
+/// # Errors
+/// What is wrong with it, and what to do, in words for people.
+pub fn life_floor(text: &str) -> Result<Incarnation, String> {
+    match text.parse() {
+        Ok(life) if life <= LIFE_FLOOR_MAX => Ok(Incarnation::from_raw(life)),
+        Ok(_) => Err(format!(
+            "no clock has given a life a number above {LIFE_FLOOR_MAX}; make the agent anew that says it has met one: move its \
+             state directory away"
+        )),
+        Err(_) => Err("give the number of a life, as `rientro cell show` tells it".to_owned()),
     }
 }
 
@@ -291,7 +339,7 @@ mod tests {
     #[test]
     fn a_key_is_made_once_and_is_private() {
         let folder = tempfile::tempdir().unwrap();
-        let state = StateDir::open(folder.path(), RedbOptions::default(), false).unwrap();
+        let state = StateDir::open(folder.path(), RedbOptions::default(), None).unwrap();
         let key = state.mailbox_key().unwrap();
         assert_eq!(state.mailbox_key().unwrap(), key);
         assert_eq!(fs::metadata(state.key_path()).unwrap().permissions().mode() & 0o777, FILE_MODE);
@@ -300,7 +348,7 @@ mod tests {
     #[test]
     fn a_journal_without_its_key_is_refused() {
         let folder = tempfile::tempdir().unwrap();
-        let state = StateDir::open(folder.path(), RedbOptions::default(), false).unwrap();
+        let state = StateDir::open(folder.path(), RedbOptions::default(), None).unwrap();
         fs::write(state.journal(), b"begun").unwrap();
         assert!(matches!(state.mailbox_key(), Err(StateDirError::KeyMissing { .. })));
         fs::write(state.key_path(), b"short").unwrap();
@@ -311,7 +359,7 @@ mod tests {
     #[tokio::test]
     async fn a_cell_is_founded_only_where_nothing_is() {
         let folder = tempfile::tempdir().unwrap();
-        let mut state = StateDir::open(folder.path(), RedbOptions::default(), false).unwrap();
+        let mut state = StateDir::open(folder.path(), RedbOptions::default(), None).unwrap();
         for _killed in 0..2 {
             state.prepare().unwrap();
             state.mailbox_key().unwrap();
@@ -332,7 +380,7 @@ mod tests {
     #[test]
     fn a_key_is_known_again() {
         let folder = tempfile::tempdir().unwrap();
-        let state = StateDir::open(folder.path(), RedbOptions::default(), false).unwrap();
+        let state = StateDir::open(folder.path(), RedbOptions::default(), None).unwrap();
         assert!(!state.check_key(Digest::ZERO).unwrap(), "there is none to compare");
         let key = state.mailbox_key().unwrap();
         assert!(state.check_key(as_founded(key)).unwrap());
@@ -360,13 +408,14 @@ mod tests {
     #[tokio::test]
     async fn nothing_is_restored_where_an_orchestrator_runs() {
         let folder = tempfile::tempdir().unwrap();
-        let state = StateDir::open(folder.path(), RedbOptions::default(), false).unwrap();
+        let state = StateDir::open(folder.path(), RedbOptions::default(), None).unwrap();
         let backup = folder.path().join("backup");
         let running = crate::directory::Directory::open(state.directory(), 0).await.unwrap();
-        let refused = state.restore(&Restore { backup: backup.clone(), epoch_floor: None }).await;
+        let refused =
+            state.restore(&Restore { backup: backup.clone(), epoch_floor: None, life_floor: None }).await;
         assert!(matches!(refused, Err(StateDirError::InUse { .. })), "{refused:?}");
         drop(running);
-        let missing = state.restore(&Restore { backup, epoch_floor: None }).await;
+        let missing = state.restore(&Restore { backup, epoch_floor: None, life_floor: None }).await;
         assert!(matches!(missing, Err(StateDirError::BackupMissing { .. })), "{missing:?}");
     }
 
@@ -374,12 +423,36 @@ mod tests {
     #[tokio::test]
     async fn a_failed_restore_leaves_no_mark() {
         let folder = tempfile::tempdir().unwrap();
-        let state = StateDir::open(folder.path(), RedbOptions::default(), false).unwrap();
+        let state = StateDir::open(folder.path(), RedbOptions::default(), None).unwrap();
         let backup = folder.path().join("damaged");
-        let missing = state.restore(&Restore { backup: backup.clone(), epoch_floor: None }).await;
+        let missing =
+            state.restore(&Restore { backup: backup.clone(), epoch_floor: None, life_floor: None }).await;
         assert!(matches!(missing, Err(StateDirError::BackupMissing { .. })));
         fs::write(&backup, b"no backup").unwrap();
-        assert!(state.restore(&Restore { backup, epoch_floor: None }).await.is_err());
-        assert!(!Source::restored(&state));
+        assert!(state.restore(&Restore { backup, epoch_floor: None, life_floor: None }).await.is_err());
+        assert_eq!(Source::restored(&state).unwrap(), None);
+    }
+
+    /// T29: what an operator says of lives that were met counts until a leader has led; of two words the greater one.
+    #[test]
+    fn a_floor_of_lives_is_kept_until_a_leader_has_led() {
+        let folder = tempfile::tempdir().unwrap();
+        let above = |life| Some(NewLife { above: Some(Incarnation::from_raw(life)) });
+        let mut state = StateDir::open(folder.path(), RedbOptions::default(), None).unwrap();
+        let mut said = StateDir::open(folder.path(), RedbOptions::default(), above(80)).unwrap();
+        state.write_whole("restored", b"").unwrap();
+        assert_eq!(state.restored().unwrap(), Some(NewLife::default()));
+        state.write_whole("restored", b"70").unwrap();
+        assert_eq!((state.restored().unwrap(), said.restored().unwrap()), (above(70), above(80)));
+        state.write_whole("restored", b"90").unwrap();
+        assert_eq!(said.restored().unwrap(), above(90));
+        state.write_whole("restored", b"9x").unwrap();
+        assert!(matches!(state.restored(), Err(JournalError::Io { .. })));
+        said.led(Origin::Continued).unwrap();
+        state.led(Origin::Continued).unwrap();
+        assert_eq!((state.restored().unwrap(), said.restored().unwrap()), (None, None));
+        for refused in ["", "x", "-1", "4000000001", "99999999999"] {
+            life_floor(refused).unwrap_err();
+        }
     }
 }

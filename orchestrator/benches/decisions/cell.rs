@@ -26,7 +26,7 @@ const IDLE: Duration = Duration::from_secs(20);
 const MAILBOXES: u64 = 1_000;
 
 pub(crate) fn state(folder: &Path) -> StateDir {
-    let state = StateDir::open(&folder.join("state"), RedbOptions::default(), false).unwrap();
+    let state = StateDir::open(&folder.join("state"), RedbOptions::default(), None).unwrap();
     state.prepare().unwrap();
     state
 }

@@ -6,9 +6,9 @@
 use std::collections::BTreeMap;
 
 use rientro_types::{
-    Actor, AttemptNo, BootId, Busy, CampaignId, CellId, CellTime, Claim, Decision, Digest, Epoch, LabelKey,
-    LabelValue, NodeId, NodeIncarnation, Order, Pace, Progress, Receipt, Refusal, ServiceSet, ShardId, Task,
-    TaskEnd, Verb,
+    Actor, AttemptNo, BootId, Busy, CampaignId, CellId, CellTime, Claim, Decision, Digest, Epoch,
+    Incarnation, LabelKey, LabelValue, NodeId, NodeIncarnation, Order, Pace, Progress, Receipt, Refusal,
+    ServiceSet, ShardId, Task, TaskEnd, Verb,
 };
 
 /// Number of an agent session, given by the driver; a node's newer session has a greater one.
@@ -51,7 +51,10 @@ pub enum Origin {
     /// It was there.
     Continued,
     /// It was restored from a backup: a new life begins.
-    Restored,
+    Restored {
+        /// The newest life that was met, as far as an operator has said: the backup may not tell of it, nor the clock.
+        above: Option<Incarnation>,
+    },
 }
 
 /// Something that happened.

@@ -246,15 +246,15 @@ impl Engine {
                 let incarnation = Incarnation::from_raw(1);
                 self.decide(Record::CellFounded { cell, incarnation, mailbox_key });
             }
-            (Origin::Restored, Some(incarnation)) => {
-                let incarnation = incarnation.next().max(life_from(self.now));
+            (Origin::Restored { above }, Some(held)) => {
+                let incarnation = life_above(held.max(above.unwrap_or_default()), self.now);
                 self.decide(Record::CellRestored { incarnation });
             }
-            (Origin::Founded { .. } | Origin::Continued | Origin::Restored, _) => {}
+            (Origin::Founded { .. } | Origin::Continued | Origin::Restored { .. }, _) => {}
         }
         self.decide(Record::LeaderTook { epoch });
         self.finish_forming();
-        if origin == Origin::Restored {
+        if matches!(origin, Origin::Restored { .. }) {
             self.pause_restored();
         }
         self.state.dirty_campaigns.extend(self.state.campaign_ixs());
@@ -389,8 +389,9 @@ impl Engine {
     }
 }
 
-/// The lowest number of a life that begins now, in seconds since 1970: two that begin from one backup are two lives, as nothing
-/// in the backup tells of the first.
-fn life_from(now: CellTime) -> Incarnation {
-    Incarnation::from_raw(u32::try_from(now.unix_ms() / 1_000).unwrap_or(u32::MAX))
+/// The number of a life that begins after another one: the second, counted from 1970, so that two that begin from one backup are
+/// two lives, though nothing in the backup tells of the first.
+fn life_above(before: Incarnation, now: CellTime) -> Incarnation {
+    let second = u32::try_from(now.unix_ms() / 1_000).unwrap_or(u32::MAX);
+    before.next().max(Incarnation::from_raw(second))
 }

@@ -168,7 +168,7 @@ fn a_closing_of_what_is_in_doubt_is_confirmed() {
     cell.play();
     cell.disconnect("a");
     cell.disconnect("b");
-    let origin = rientro_engine::Origin::Restored;
+    let origin = rientro_engine::Origin::Restored { above: None };
     cell.run(rientro_engine::Event::Lead { epoch: Epoch::from_raw(9), origin });
     let copy = Claim { volume: volume_of("c"), ..claim("a1", "a") };
     cell.connect_with("b", 1, vec![], vec![(shard("b1"), ServiceSet::ALL)]);

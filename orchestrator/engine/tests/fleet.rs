@@ -551,7 +551,7 @@ fn a_restored_journal_holds_every_disagreement() {
     cell.engine = restored;
     cell.journal = backup;
     cell.commands.clear();
-    drop(cell.step(Event::Lead { epoch: Epoch::from_raw(9), origin: Origin::Restored }));
+    drop(cell.step(Event::Lead { epoch: Epoch::from_raw(9), origin: Origin::Restored { above: None } }));
     cell.connect_with("a", 1, vec![], vec![(shard("a1"), ServiceSet::ALL)]);
     assert_eq!(cell.told(), vec![], "what the node serves is neither believed nor undone");
     let expected = HeldReason::Disagreement { journal: ServiceSet::NONE, node: ServiceSet::ALL };
@@ -585,7 +585,7 @@ fn a_backup_that_is_restored_again_begins_another_life() {
         cell.journal.clone_from(&backup);
         cell.commands.clear();
         cell.now = cell.now + Span::from_secs(after);
-        drop(cell.step(Event::Lead { epoch: Epoch::from_raw(9), origin: Origin::Restored }));
+        drop(cell.step(Event::Lead { epoch: Epoch::from_raw(9), origin: Origin::Restored { above: None } }));
         cell.connect("a", 1);
         cell.inventory("a", vec![claim("a1", "a"), claim("a2", "a")]);
         cell.start(generous());

@@ -100,7 +100,7 @@ fn a_disagreement_keeps_its_time() {
     let mut since = Vec::new();
     for (epoch, served) in [(9, ServiceSet::ALL), (10, ServiceSet::NONE.with(Service::Imap))] {
         cell.disconnect("a");
-        cell.run(Event::Lead { epoch: Epoch::from_raw(epoch), origin: Origin::Restored });
+        cell.run(Event::Lead { epoch: Epoch::from_raw(epoch), origin: Origin::Restored { above: None } });
         cell.connect_with("a", 1, vec![], vec![(shard("a1"), served)]);
         let view = cell.view("a1").shard;
         assert_eq!(view.state_since(), held_since(&cell, "a1"));
@@ -420,7 +420,7 @@ fn only_a_wave_that_can_be_reached_is_offered() {
 #[test]
 fn a_closing_before_the_node_is_heard_ends_the_doubt() {
     let mut cell = Cell::with_fleet(1, 1);
-    cell.run(Event::Lead { epoch: Epoch::from_raw(9), origin: Origin::Restored });
+    cell.run(Event::Lead { epoch: Epoch::from_raw(9), origin: Origin::Restored { above: None } });
     let close = || Verb::Close { selector: only("a1"), reason: "the array is gone".to_owned() };
     assert!(cell.ask(close()).unwrap().changes);
     assert!(!cell.ask(close()).unwrap().changes, "it is so already");
@@ -449,7 +449,7 @@ fn disagreed_and_contested(volume: &str) -> Cell {
 fn restored(cell: &mut Cell) {
     cell.engine = cell.assert_replays();
     cell.commands.clear();
-    cell.run(Event::Lead { epoch: Epoch::from_raw(9), origin: Origin::Restored });
+    cell.run(Event::Lead { epoch: Epoch::from_raw(9), origin: Origin::Restored { above: None } });
 }
 
 const fn disagreement(node: ServiceSet) -> HeldReason {
@@ -574,7 +574,7 @@ fn a_restored_journal_opens_nothing_on_what_it_knew() {
     backup.iter().for_each(|entry| restored.replay(entry).unwrap());
     (cell.engine, cell.journal) = (restored, backup);
     cell.commands.clear();
-    cell.run(Event::Lead { epoch: Epoch::from_raw(9), origin: Origin::Restored });
+    cell.run(Event::Lead { epoch: Epoch::from_raw(9), origin: Origin::Restored { above: None } });
     assert_eq!(cell.campaign("return").state, CampaignState::Paused(PauseCause::Restored));
     cell.connect("a", 1);
     cell.inventory("a", vec![claim("a1", "a")]);
@@ -630,7 +630,7 @@ fn a_restored_journal_starts_no_campaign_by_itself() {
     (cell.engine, cell.journal) = (engine, backup);
     assert_eq!(cell.campaign("return").state, CampaignState::Forming);
     cell.commands.clear();
-    cell.run(Event::Lead { epoch: Epoch::from_raw(9), origin: Origin::Restored });
+    cell.run(Event::Lead { epoch: Epoch::from_raw(9), origin: Origin::Restored { above: None } });
     assert_eq!(cell.campaign("return").state, CampaignState::Paused(PauseCause::Restored));
     cell.connect("a", 1);
     assert_eq!(cell.ordered(), vec![]);

@@ -316,7 +316,7 @@ fn a_disagreement_comes_first() {
     let mut cell = Cell::with_fleet(1, 1);
     cell.inventory("a", vec![showing("a1", 99)]);
     cell.disconnect("a");
-    let origin = Origin::Restored;
+    let origin = Origin::Restored { above: None };
     cell.run(Event::Lead { epoch: Epoch::from_raw(9), origin });
     cell.connect_with("a", 1, vec![], vec![(shard("a1"), ServiceSet::ALL)]);
     assert!(matches!(held(&cell, "a1"), Some(HeldReason::Disagreement { .. })));
@@ -338,7 +338,7 @@ fn a_disagreement_that_is_over_leaves_a_closed_shard() {
     cell.play();
     assert_eq!(cell.state("a1"), ShardState::Open);
     cell.disconnect("a");
-    cell.run(Event::Lead { epoch: Epoch::from_raw(9), origin: Origin::Restored });
+    cell.run(Event::Lead { epoch: Epoch::from_raw(9), origin: Origin::Restored { above: None } });
     cell.connect_with("a", 1, vec![], vec![(shard("a1"), ServiceSet::NONE)]);
     assert!(matches!(held(&cell, "a1"), Some(HeldReason::Disagreement { .. })));
     cell.ask(Verb::Close { selector: only("a1"), reason: "it is".to_owned() }).unwrap();
@@ -536,7 +536,7 @@ fn lacking_and_disagreed() -> Cell {
     cell.start(generous());
     unlisted(&mut cell, 1);
     cell.disconnect("a");
-    cell.run(Event::Lead { epoch: Epoch::from_raw(9), origin: Origin::Restored });
+    cell.run(Event::Lead { epoch: Epoch::from_raw(9), origin: Origin::Restored { above: None } });
     cell.connect_with("a", 1, vec![], vec![(shard("a1"), ServiceSet::ALL)]);
     cell.inventory("a", vec![Claim { services: ServiceSet::ALL, ..showing("a1", 100) }]);
     assert!(matches!(held(&cell, "a1"), Some(HeldReason::Disagreement { .. })));

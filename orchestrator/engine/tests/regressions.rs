@@ -44,7 +44,7 @@ fn a_doubted_shard_that_moves_is_agreed_on() {
     let mut cell = Cell::with_fleet(2, 1);
     cell.disconnect("a");
     cell.disconnect("b");
-    drop(cell.step(Event::Lead { epoch: Epoch::from_raw(9), origin: Origin::Restored }));
+    drop(cell.step(Event::Lead { epoch: Epoch::from_raw(9), origin: Origin::Restored { above: None } }));
     cell.connect("b", 1);
     for _ in 0..30 {
         cell.pass_with(5, &["b"]);
@@ -66,7 +66,12 @@ fn a_disagreement_is_told_as_it_is() {
     let imap = ServiceSet::NONE.with(Service::Imap);
     for (epoch, served) in [(9, ServiceSet::ALL), (10, imap)] {
         cell.disconnect("a");
-        drop(cell.step(Event::Lead { epoch: Epoch::from_raw(epoch), origin: Origin::Restored }));
+        drop(
+            cell.step(Event::Lead {
+                epoch: Epoch::from_raw(epoch),
+                origin: Origin::Restored { above: None },
+            }),
+        );
         cell.connect_with("a", 1, vec![], vec![(shard("a1"), served)]);
         let expected = HeldReason::Disagreement { journal: ServiceSet::NONE, node: served };
         assert_eq!(held(&cell, "a1"), Some(expected));
@@ -78,6 +83,22 @@ fn a_disagreement_is_told_as_it_is() {
     cell.commands.clear();
     cell.ask(Verb::Close { selector: only("a1"), reason: "no".to_owned() }).unwrap();
     assert_eq!(cell.told(), vec![(node("a"), shard("a1"), ServiceSet::NONE)]);
+    cell.assert_replays();
+}
+
+/// T29: a life begins above every one that was met, whatever the clock and the backup say, and counts its tries from there.
+#[test]
+fn a_life_begins_above_what_was_met() {
+    let mut cell = Cell::with_fleet(1, 1);
+    let met = Incarnation::from_raw(3_000_000_000);
+    for (epoch, above, expected) in [(9, Some(met), met.next()), (10, None, met.next().next())] {
+        cell.disconnect("a");
+        cell.run(Event::Lead { epoch: Epoch::from_raw(epoch), origin: Origin::Restored { above } });
+        assert_eq!(cell.engine.cell_view().unwrap().incarnation, expected);
+        assert_eq!(cell.view("a1").shard.attempt.raw(), expected.raw());
+    }
+    let now = cell.engine.now().unix_ms() / 1_000;
+    assert!(now < u64::from(met.raw()), "the clock is behind it");
     cell.assert_replays();
 }
 
@@ -195,7 +216,7 @@ fn moved_since(journal: ServiceSet) -> Cell {
     }
     cell.engine = cell.assert_replays();
     cell.commands.clear();
-    cell.run(Event::Lead { epoch: Epoch::from_raw(9), origin: Origin::Restored });
+    cell.run(Event::Lead { epoch: Epoch::from_raw(9), origin: Origin::Restored { above: None } });
     cell
 }
 

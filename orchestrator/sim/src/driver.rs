@@ -109,7 +109,7 @@ impl World {
         self.driver.epoch = self.driver.epoch.next();
         let origin = match (self.journal.is_empty(), self.driver.restored) {
             (true, _) => Origin::Founded { cell: crate::names::cell(), mailbox_key: Digest::ZERO },
-            (false, true) => Origin::Restored,
+            (false, true) => Origin::Restored { above: self.newest_life_met() },
             (false, false) => Origin::Continued,
         };
         // A clock that is behind the journal stands still for the cell until it has caught up.

@@ -4,7 +4,7 @@ mod aimed;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use rientro_types::{BootId, ShardId, ShardState, VolumeId};
+use rientro_types::{BootId, Incarnation, ShardId, ShardState, VolumeId};
 
 use crate::agent::Mood;
 use crate::names;
@@ -280,9 +280,6 @@ impl World {
                 self.crash_driver(down, None);
             }
             "restored-from-backup" if running && self.rng.percent(40) => {
-                if self.is_behind_a_life() {
-                    return false;
-                }
                 self.restore_from_backup();
             }
             "clock-off" if running => {
@@ -300,11 +297,10 @@ impl World {
         true
     }
 
-    /// Whether the clock was set back before the beginning of a life that an agent has met. A backup from before that life does
-    /// not tell of it, so a life that began by this clock would be the older one: every order of it would be refused.
-    fn is_behind_a_life(&self) -> bool {
-        let lives = self.agents.iter().filter_map(|agent| agent.disk.fence).map(|(life, _)| life.raw());
-        lives.max().is_some_and(|life| u64::from(life) >= self.cell_now().unix_ms() / 1_000)
+    /// The newest life that an agent has met. A backup from before it does not tell of it, nor does a clock that was set back since:
+    /// a life that began by these would be the older one, and the operator is told so by the first agent that comes back.
+    pub(crate) fn newest_life_met(&self) -> Option<Incarnation> {
+        self.agents.iter().filter_map(|agent| agent.disk.fence).map(|(life, _)| life).max()
     }
 
     /// What is in service may move between a backup and its restoring: then another node than the backup has serves it.

@@ -8,11 +8,12 @@
 //! The word of an agent opens and closes nothing: the agent is turned away, and people are told, who alone know where the other
 //! journal is. The engine has no say in it, as all that it knows is of this journal.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use rientro_engine::Engine;
-use rientro_types::{Digest, NodeId, Order, Seq, Witness};
+use rientro_types::{Digest, Incarnation, NodeId, Order, Seq, Witness};
 use rientro_wire::limits::NODES_AHEAD_MAX;
 
 /// What a greeting tells of the journal that its agent was commanded from.
@@ -68,8 +69,24 @@ impl Behind {
         told.here.is_some_and(|here| here != entry).then_some(Self::Other { order })
     }
 
+    /// The life that was met, where it is a newer one than this journal's.
+    fn newer_life(&self) -> Option<Incarnation> {
+        match self {
+            Self::Older { met, holds } => Some(met.incarnation).filter(|life| *life > holds.incarnation),
+            Self::Other { .. } => None,
+        }
+    }
+
     /// The whole of it, for whoever looks after that node or the cell.
     pub(super) fn of_node(&self, node: NodeId) -> String {
+        if let Some(life) = self.newer_life() {
+            return format!(
+                "node {node} has obeyed a newer life of the cell than this journal's: {self}. Either this journal is from before that \
+                 life, or it was restored after it while the host's clock was behind. See that no other orchestrator leads the \
+                 cell, and stop this one. Then restore the newest backup with `rientro journal restore ... --life-floor {life}`; \
+                 or, to go on with this journal, start it once with --restored --life-floor {life}"
+            );
+        }
         format!(
             "this journal is older than what node {node} has obeyed: {self}; so the state directory was rolled back, and what it \
              shows as open or closed may not be so. Stop the orchestrator, move this journal away and restore the newest backup \
@@ -91,7 +108,8 @@ impl Ahead {
     /// What people are told; nothing while there is no such node.
     #[must_use]
     pub fn trouble(&self) -> Option<String> {
-        let (node, behind) = self.0.first_key_value()?;
+        // A life that begins above the newest one that was met is above all of them.
+        let (node, behind) = self.0.iter().min_by_key(|(_, behind)| Reverse(behind.newer_life()))?;
         let others = match self.0.len() - 1 {
             0 => String::new(),
             others => format!(". {others} more nodes say so"),

@@ -9,7 +9,7 @@ use rientro_wire::{ConvertError, codec};
 
 use super::DriverSettings;
 use crate::journal::{Head, Journal, JournalError, PAGE_BYTES, Recourse, SealedEntry, SnapshotReader};
-use crate::state_dir::ForeignKey;
+use crate::state_dir::{ForeignKey, NewLife};
 
 /// Where a driver gets its journal from, again after each failure.
 pub trait Source: Send + Sync + 'static {
@@ -22,8 +22,11 @@ pub trait Source: Send + Sync + 'static {
     /// Storage errors.
     fn open(&self) -> impl Future<Output = Result<Self::Journal, JournalError>> + Send;
 
-    /// Whether the journal was restored from a backup and no leader has led from it since.
-    fn restored(&self) -> bool;
+    /// The life to begin, when the journal was restored from a backup and no leader has led from it since.
+    ///
+    /// # Errors
+    /// Storage errors.
+    fn restored(&self) -> Result<Option<NewLife>, JournalError>;
 
     /// A leader's first decisions are durable: a restored journal is one like any other from here on.
     ///
@@ -145,7 +148,10 @@ pub(super) fn origin<J, S: Source>(
     if loaded.engine.mailbox_key() != Some(mailbox_key) {
         return Err(ForeignKey { path: mailbox_key_path.clone() }.into());
     }
-    Ok(if source.restored() { Origin::Restored } else { Origin::Continued })
+    Ok(match source.restored()? {
+        Some(NewLife { above }) => Origin::Restored { above },
+        None => Origin::Continued,
+    })
 }
 
 /// What a journal's content makes.

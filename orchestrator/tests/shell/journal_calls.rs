@@ -87,10 +87,10 @@ async fn a_backup_is_restored_into_a_new_life() {
     let backup = folder.path().join("copy");
     std::fs::write(&backup, copy).unwrap();
     let path = folder.path().join("state");
-    let state = rientro_orchestrator::StateDir::open(&path, Default::default(), false).unwrap();
+    let state = rientro_orchestrator::StateDir::open(&path, Default::default(), None).unwrap();
     let key = cell.folder.path().join("state/mailbox.key");
     std::fs::copy(key, path.join("mailbox.key")).unwrap();
-    state.restore(&Restore { backup, epoch_floor: None }).await.unwrap();
+    state.restore(&Restore { backup, epoch_floor: None, life_floor: None }).await.unwrap();
     let restored = Cell::start_in(folder).await;
     within(restored.running.leads()).await.unwrap();
     let view = restored.operator().await.cell().await.unwrap().cell.unwrap();

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use rientro_types::{Order, Witness};
+use rientro_types::{CellId, Epoch, Incarnation, Order, Seq, Witness};
 use rientro_wire::session::{AgentMessage, Hello, OrchestratorMessage, RefuseReason};
 use rientro_wire::v1;
 
@@ -189,6 +189,43 @@ async fn a_journal_that_was_rolled_back_is_told_by_the_first_node_that_knows_mor
     let operator = process.operator().await;
     Agent::connect_as(&process.address, having(&heard), Vec::new(), Manner::Slow).await;
     assert_eq!(trouble(&operator).await, None);
+}
+
+/// T29: a life that began by a clock set back is older than one that its nodes have met. They are turned away, nothing is decided
+/// by that, and people are told the number above which a life must begin for this journal to be the one that goes on.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_life_older_than_one_that_was_met_begins_again_above_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let newest = 3_000_000_000;
+    let met = |seq| Order {
+        cell: CellId::new("test").unwrap(),
+        incarnation: Incarnation::from_raw(newest),
+        epoch: Epoch::from_raw(3),
+        seq: Seq::from_raw(seq),
+    };
+    let knows = Hello { newest: Some(met(900)), ..hello("n1", 1) };
+    let floor = format!("--life-floor {newest}");
+    for flags in [[].as_slice(), &["--restored"]] {
+        let process = Process::start(folder.path(), flags);
+        let operator = process.operator().await;
+        let greeting = vec![AgentMessage::Hello(knows.clone()), AgentMessage::HelloDone];
+        let (reason, text) = refused(&process.address, greeting).await;
+        assert_eq!(reason, RefuseReason::JournalBehind, "{text}");
+        assert!(text.contains("node n1") && text.contains(&floor), "{text}");
+        let told = until(|| trouble(&operator), Option::is_some).await.unwrap();
+        assert!(told.contains(&floor) && told.contains("clock"), "{told}");
+        process.kill();
+    }
+    let process = Process::start(folder.path(), &["--restored", "--life-floor", &newest.to_string()]);
+    let operator = process.operator().await;
+    let agent = Agent::connect_as(&process.address, knows, Vec::new(), Manner::Slow).await;
+    let welcome = welcome_of(&agent.heard_that(|heard| welcome_of(heard).is_some()).await).unwrap();
+    assert_eq!(welcome.incarnation.raw(), newest + 1);
+    assert_eq!(trouble(&operator).await, None);
+    process.kill();
+    let process = Process::start(folder.path(), &[]);
+    let view = process.operator().await.cell().await.unwrap().cell.unwrap();
+    assert_eq!(view.incarnation, newest + 1, "it begins once");
 }
 
 /// T29, R5: a journal that was rolled back and has been led from since, past what its nodes knew, is told by its content. Every

@@ -10,7 +10,7 @@ use rientro_engine::Origin;
 use rientro_orchestrator::journal::{
     Append, Head, Journal, JournalError, RedbJournal, Room, SealedEntry, SnapshotDraft, SnapshotHead, Trimmed,
 };
-use rientro_orchestrator::{Source, StateDir};
+use rientro_orchestrator::{NewLife, Source, StateDir};
 use rientro_types::{Digest, Epoch, Seq, SnapshotPoint};
 use tokio::sync::watch;
 
@@ -123,7 +123,7 @@ impl Source for Scripted {
         Ok(ScriptedJournal { inner, script: Arc::clone(&self.script) })
     }
 
-    fn restored(&self) -> bool {
+    fn restored(&self) -> Result<Option<NewLife>, JournalError> {
         self.state.restored()
     }
 

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
 use rientro_orchestrator::journal::RedbOptions;
-use rientro_orchestrator::{Restore, StateDir, StateDirError};
-use rientro_types::{Advice, Epoch, Seq};
+use rientro_orchestrator::{Restore, StateDir, StateDirError, life_floor};
+use rientro_types::{Advice, Epoch, Incarnation, Seq};
 use rientro_wire::operator::{JournalCheck, TailedEntry};
 use serde_json::json;
 
@@ -56,6 +56,10 @@ pub(crate) enum JournalCommand {
         /// The highest epoch that any agent has seen, if it is known to be above the backup's
         #[arg(long, value_name = "N")]
         epoch_floor: Option<u64>,
+        /// The newest life of the cell that any agent has met. The life that begins is numbered by the clock; where that was set back
+        /// since, it must be told what to be above
+        #[arg(long, value_name = "LIFE", value_parser = life_floor)]
+        life_floor: Option<Incarnation>,
     },
 }
 
@@ -81,16 +85,16 @@ pub(crate) async fn run(session: &Session, command: JournalCommand) -> Result<()
             // Cancel-safe: as above.
             _ = tokio::signal::ctrl_c() => Err(Failure::Interrupted),
         },
-        JournalCommand::Restore { file, state_dir, epoch_floor } => {
+        JournalCommand::Restore { file, state_dir, epoch_floor, life_floor } => {
             let epoch_floor = epoch_floor.map(Epoch::from_raw);
-            restore(session, &state_dir, &Restore { backup: file, epoch_floor }).await
+            restore(session, &state_dir, &Restore { backup: file, epoch_floor, life_floor }).await
         }
     }
 }
 
 async fn restore(session: &Session, state_dir: &Path, from: &Restore) -> Result<(), Failure> {
     let refused = |error: &StateDirError| Failure::advised(error.advice());
-    let dir = StateDir::open(state_dir, RedbOptions::default(), false).map_err(|error| refused(&error))?;
+    let dir = StateDir::open(state_dir, RedbOptions::default(), None).map_err(|error| refused(&error))?;
     let restored = dir.restore(from).await.map_err(|error| refused(&error))?;
     tell_restored(session, state_dir, restored.journal.fence, restored.has_key).map_err(|failure| {
         failure.having(|| format!("The journal was restored, in {}: go on with that.", file_name(state_dir)))
