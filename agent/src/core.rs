@@ -129,6 +129,8 @@ pub struct FindingsWanted {
     pub kinds: FindingKinds,
     /// Whether addresses and mailbox paths are wanted.
     pub with_addresses: bool,
+    /// Whether the newest kept of that try and those before it is wanted.
+    pub or_earlier: bool,
 }
 
 /// Why a session is ended from this side.

@@ -110,18 +110,41 @@ impl FindingsStore {
         }
     }
 
+    /// The newest try up to this one, in this life of the cell, whose file is kept.
+    ///
+    /// # Errors
+    /// The error of listing them.
+    pub fn newest(
+        &self,
+        life: Incarnation,
+        shard: ShardId,
+        up_to: AttemptNo,
+    ) -> io::Result<Option<AttemptNo>> {
+        let names = match self.names(shard) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            names => names?,
+        };
+        let kept = names.into_iter().filter(|name| name.life == life && name.attempt <= up_to);
+        Ok(kept.map(|name| name.attempt).max())
+    }
+
     /// Removes all files of a shard but the newest few.
     ///
     /// # Errors
     /// The error of listing or removing.
     pub fn prune(&self, shard: ShardId) -> io::Result<()> {
+        let mut names = self.names(shard)?;
+        names.sort_unstable();
+        let old = names.len().saturating_sub(self.kept);
+        names[..old].iter().try_for_each(|old| fs::remove_file(self.path_of(shard, *old)))
+    }
+
+    fn names(&self, shard: ShardId) -> io::Result<Vec<Name>> {
         let mut names = Vec::new();
         for file in fs::read_dir(self.path.join(shard.as_str()))? {
             names.extend(file?.file_name().to_str().and_then(Name::parse));
         }
-        names.sort_unstable();
-        let old = names.len().saturating_sub(self.kept);
-        names[..old].iter().try_for_each(|old| fs::remove_file(self.path_of(shard, *old)))
+        Ok(names)
     }
 
     fn path_of(&self, shard: ShardId, name: Name) -> PathBuf {
@@ -303,6 +326,16 @@ mod tests {
         assert_eq!(read, (0..3).map(located).collect::<Vec<_>>());
         assert!(store.read(life(1), shard, AttemptNo::from_raw(1)).unwrap().is_none());
         assert_eq!(names(&dir.path().join("s1")), ["10", "2"]);
+        let newest = |of, up_to| {
+            let attempt = store.newest(life(of), shard, AttemptNo::from_raw(up_to)).unwrap();
+            attempt.map(AttemptNo::raw)
+        };
+        assert_eq!(
+            [newest(1, 12), newest(1, 10), newest(1, 9), newest(1, 1)],
+            [Some(10), Some(10), Some(2), None]
+        );
+        assert_eq!(newest(2, 12), None, "of another life");
+        assert_eq!(store.newest(life(1), ShardId::new("s2").unwrap(), AttemptNo::from_raw(9)).unwrap(), None);
     }
 
     /// T29: a restored cell comes to numbers that were used before it, and finds what it saw itself; what was seen before goes

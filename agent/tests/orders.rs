@@ -83,18 +83,23 @@ async fn findings_tell_addresses_only_when_asked() {
     let TaskEnd::Verified { verification, damaged } = end else { panic!("{end:?}") };
     assert_eq!(verification.verdict.outcome, Outcome::Damaged);
     assert_eq!(damaged, [rientro_types::MailboxId::of_address(&support::KEY, b"anna.secret@ex.org")]);
-    for with_addresses in [false, true] {
+    for (with_addresses, asked, or_earlier) in [(false, 1, false), (true, 1, false), (true, 7, true)] {
         let ask = OrchestratorMessage::SendFindings {
             request_id: 5,
             shard: shard("s1"),
-            attempt: attempt(1),
+            attempt: attempt(asked),
             max_findings: 1_000,
             kinds: rientro_types::FindingKinds::NONE,
             with_addresses,
+            or_earlier,
         };
         session.say(ask).await;
         let parts = within(orchestrator.findings.recv()).await.unwrap();
-        assert!(matches!(parts.first(), Some(FindingsPart::Header { available: true, request_id: 5, .. })));
+        let Some(FindingsPart::Header { available: true, request_id: 5, attempt: found, .. }) = parts.first()
+        else {
+            panic!("{parts:?}")
+        };
+        assert_eq!(*found, attempt(1));
         let Some(FindingsPart::End { findings_total }) = parts.last() else { panic!("{parts:?}") };
         assert_eq!(*findings_total, verification.verdict.tally.findings);
         let bytes: Vec<u8> = parts

@@ -137,8 +137,10 @@ pub enum FindingsAnswer {
         attempt: AttemptNo,
         /// At most [`FINDINGS_PER_PAGE_MAX`].
         findings: Vec<LocatedFinding>,
+        /// Whether the verification no longer counts.
+        dropped: bool,
     },
-    /// Findings that exist and cannot be shown.
+    /// Findings that exist, or may exist of a verification that no longer counts, and cannot be shown.
     Missing {
         /// The shard.
         shard: ShardId,
@@ -343,7 +345,7 @@ envelope!(BackupJournalResponse in backup_journal_response, part: Part => Backup
 });
 
 oneof!(StreamFindingsResponse in stream_findings_response, part: Part => FindingsAnswer {
-    Page { shard, node, attempt, findings in 0..=FINDINGS_PER_PAGE_MAX },
+    Page { shard, node, attempt, findings in 0..=FINDINGS_PER_PAGE_MAX, dropped },
     Missing { shard, node, gap },
     End { findings_total, findings_shown },
 });

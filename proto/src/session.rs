@@ -239,6 +239,8 @@ pub enum OrchestratorMessage {
         kinds: FindingKinds,
         /// Whether addresses and mailbox paths are wanted.
         with_addresses: bool,
+        /// Whether the newest kept of that try and those before it is wanted.
+        or_earlier: bool,
     },
     /// Tell the inventory again, whole.
     SendInventory,
@@ -298,6 +300,6 @@ oneof!(SessionResponse in session_response, message: Message => OrchestratorMess
     SetServices { order, shard, services, entry },
     SetPace { order, campaign, pace },
     Acknowledge { shard, attempt },
-    SendFindings { request_id, shard, attempt, max_findings, kinds, with_addresses },
+    SendFindings { request_id, shard, attempt, max_findings, kinds, with_addresses, or_earlier },
     SendInventory,
 });

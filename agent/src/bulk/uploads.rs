@@ -60,7 +60,9 @@ pub(super) fn read(
     incarnation: NodeIncarnation,
     parts: &mpsc::Sender<FindingsPart>,
 ) -> io::Result<()> {
-    let FindingsWanted { request_id, life, shard, attempt, .. } = *wanted;
+    let FindingsWanted { request_id, life, shard, attempt: asked, or_earlier, .. } = *wanted;
+    let earlier = if or_earlier { store.newest(life, shard, asked)? } else { None };
+    let attempt = earlier.unwrap_or(asked);
     let file = store.read(life, shard, attempt)?;
     let available = file.is_some();
     let header = FindingsPart::Header { node, incarnation, request_id, shard, attempt, available };

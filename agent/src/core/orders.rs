@@ -21,10 +21,26 @@ impl Core {
             }
             M::SetPace { order, campaign, pace } => self.obey(&order, |core| core.pace(campaign, pace)),
             M::Acknowledge { shard, attempt } => self.acknowledged(shard, attempt),
-            M::SendFindings { request_id, shard, attempt, max_findings, kinds, with_addresses } => {
+            M::SendFindings {
+                request_id,
+                shard,
+                attempt,
+                max_findings,
+                kinds,
+                with_addresses,
+                or_earlier,
+            } => {
                 let Some(life) = self.terms.as_ref().map(|terms| terms.fence.incarnation) else { return };
-                let wanted =
-                    FindingsWanted { request_id, life, shard, attempt, max_findings, kinds, with_addresses };
+                let wanted = FindingsWanted {
+                    request_id,
+                    life,
+                    shard,
+                    attempt,
+                    max_findings,
+                    kinds,
+                    with_addresses,
+                    or_earlier,
+                };
                 self.effects.push(Effect::UploadFindings(wanted));
             }
             M::SendInventory => self.report_inventory(true, true),

@@ -455,6 +455,7 @@ fn findings_are_of_the_life_that_counts_the_try() {
             max_findings: 1,
             kinds: FindingKinds::NONE,
             with_addresses: false,
+            or_earlier: false,
         };
         let asked = settle(&mut core, Input::Said(ask));
         let [Effect::UploadFindings(wanted)] = &asked[..] else { panic!("{asked:?}") };

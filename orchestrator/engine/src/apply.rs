@@ -174,7 +174,7 @@ impl State {
     /// The number before the first attempt of a shard met in this life of the cell. Results of attempts that a restored journal
     /// does not know of may still arrive. A later life has the number of the second in which it began, and no shard has an
     /// attempt for every second that passes: what was counted from earlier on never comes as far.
-    fn first_attempt(&self) -> AttemptNo {
+    pub(crate) fn first_attempt(&self) -> AttemptNo {
         let life = self.cell.as_ref().map_or(1, |cell| cell.incarnation.raw());
         AttemptNo::from_raw(if life > 1 { life } else { 0 })
     }

@@ -6,14 +6,21 @@ use std::collections::BTreeMap;
 use std::ops::Bound;
 
 use rientro_types::{
-    CampaignId, CampaignState, CampaignView, CellView, Digest, NodeId, NodeView, Phase, Promotion, Selector,
-    ShardId, ShardState, ShardView, TaskKind, Twin, WAVE_UNASSIGNED, WaitingOn, WaveNo, WaveState, WaveView,
+    AttemptNo, CampaignId, CampaignState, CampaignView, CellView, Digest, NodeId, NodeView, Phase, Promotion,
+    Selector, ShardId, ShardState, ShardView, TaskKind, Twin, WAVE_UNASSIGNED, WaitingOn, WaveNo, WaveState,
+    WaveView,
 };
 
 use crate::engine::Engine;
 use crate::state::{Campaign, CampaignIx, Node, NodeIx, Shard, ShardIx};
 
 impl Engine {
+    /// What counts as the last try of a shard that had none in this life of the cell.
+    #[must_use]
+    pub fn untried(&self) -> AttemptNo {
+        self.state.first_attempt()
+    }
+
     /// The cell; absent before it is founded.
     #[must_use]
     pub fn cell_view(&self) -> Option<CellView> {

@@ -1,9 +1,15 @@
 //! Findings, fetched from the agents that keep them, one shard after the other.
+//!
+//! A closing ends what a verification counts for (R1), and the engine forgets it. What was found is evidence all the same, and stays
+//! with the agent: of such a shard the newest is asked for that is kept of its tries so far.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
+use rientro_engine::Engine;
 use rientro_types::{
-    AttemptNo, Digest, FindingKinds, FindingsHasher, LocatedFinding, NodeId, Selector, ShardId, ShardView,
+    AttemptNo, Digest, FindingKinds, FindingsHasher, LocatedFinding, NodeId, Selector, ShardId,
+    ShardSnapshot, ShardView,
 };
 use rientro_wire::bulk::FindingsPart;
 use rientro_wire::limits::SHARDS_PER_PAGE_MAX;
@@ -30,8 +36,9 @@ struct Kept {
     shard: ShardId,
     node: NodeId,
     attempt: AttemptNo,
-    /// Of all its findings, as it was told with the result.
-    digest: Digest,
+    /// Of all its findings, as it was told with the result. None when the verification no longer counts: then the newest file is
+    /// wanted that the node keeps of that try and those before it, if there is one.
+    digest: Option<Digest>,
 }
 
 /// Why a stream ends early.
@@ -51,6 +58,8 @@ struct Fetch {
     left: u64,
     total: u64,
     shown: u64,
+    /// Nodes that did not answer in time: they have many shards, and nobody waits for each.
+    silent: BTreeSet<NodeId>,
 }
 
 type FindingsSink = Sink<v1::StreamFindingsResponse>;
@@ -69,6 +78,7 @@ impl<J: Journal> Operators<J> {
             left: if max == 0 { u64::MAX } else { max },
             total: 0,
             shown: 0,
+            silent: BTreeSet::new(),
         };
         self.stream(|sink| async move { fetch.all(&sink, selector).await })
     }
@@ -79,11 +89,13 @@ impl Fetch {
         let mut after = None;
         loop {
             let (asked, kinds) = (selector.clone(), self.kinds);
-            let page =
-                self.handle.ask(move |engine| engine.shard_views(&asked, after, SHARDS_PER_PAGE_MAX)).await?;
+            let look = move |engine: &Engine| {
+                (engine.untried(), engine.shard_views(&asked, after, SHARDS_PER_PAGE_MAX))
+            };
+            let (untried, page) = self.handle.ask(look).await?;
             let whole = page.len() == SHARDS_PER_PAGE_MAX;
             after = page.last().map(|view| view.shard.shard);
-            for kept in page.iter().filter_map(|view| kept(view, kinds)) {
+            for kept in page.iter().filter_map(|view| kept(view, kinds, untried)) {
                 if !self.shard(sink, kept).await? {
                     return Ok(());
                 }
@@ -107,8 +119,11 @@ impl Fetch {
             max_findings: self.left,
             kinds: self.kinds,
             with_addresses: self.with_addresses,
+            or_earlier: kept.digest.is_none(),
         };
-        let pages = if self.handle.tell(kept.node, message).await? {
+        let pages = if self.silent.contains(&kept.node) {
+            Ok(Some(FindingsGap::TimedOut))
+        } else if self.handle.tell(kept.node, message).await? {
             self.pages(sink, kept, ticket).await
         } else {
             Ok(Some(FindingsGap::NodeOffline))
@@ -116,6 +131,9 @@ impl Fetch {
         let told = match pages {
             Ok(None) => Ok(()),
             Ok(Some(gap)) => {
+                if gap == FindingsGap::TimedOut {
+                    self.silent.insert(kept.node);
+                }
                 let missing = FindingsAnswer::Missing { shard: kept.shard, node: kept.node, gap };
                 pass(sink, missing).await
             }
@@ -132,7 +150,7 @@ impl Fetch {
     async fn pages(
         &mut self,
         sink: &FindingsSink,
-        kept: Kept,
+        mut kept: Kept,
         mut ticket: Ticket,
     ) -> Result<Option<FindingsGap>, Ended> {
         let asked = self.left;
@@ -143,8 +161,11 @@ impl Fetch {
                 Ok(Some(part)) => part,
             };
             match part {
-                FindingsPart::Header { available: false, .. } => return Ok(Some(FindingsGap::Forgotten)),
-                FindingsPart::Header { .. } => {}
+                FindingsPart::Header { available: false, .. } => {
+                    // Of tries that came to no end nothing was ever kept.
+                    return Ok(kept.digest.map(|_| FindingsGap::Forgotten));
+                }
+                FindingsPart::Header { attempt, .. } => kept.attempt = attempt,
                 FindingsPart::Page(mut findings) => {
                     sent += findings.len() as u64;
                     findings.iter().for_each(|located| hasher.add(&located.finding));
@@ -155,9 +176,10 @@ impl Fetch {
                     }
                     self.left -= findings.len() as u64;
                     self.shown += findings.len() as u64;
-                    let Kept { shard, node, attempt, digest: _ } = kept;
+                    let Kept { shard, node, attempt, digest } = kept;
                     if !findings.is_empty() {
-                        pass(sink, FindingsAnswer::Page { shard, node, attempt, findings }).await?;
+                        let dropped = digest.is_none();
+                        pass(sink, FindingsAnswer::Page { shard, node, attempt, findings, dropped }).await?;
                     }
                 }
                 FindingsPart::End { findings_total } => {
@@ -165,7 +187,7 @@ impl Fetch {
                     self.total = self.total.saturating_add(findings_total);
                     // The digest is of all findings, as they stand on the agent's disk: of others nothing can be compared.
                     let is_all = self.with_addresses && self.kinds.bits() == 0 && findings_total <= asked;
-                    let differ = is_all && hasher.finish() != kept.digest;
+                    let differ = is_all && kept.digest.is_some_and(|digest| hasher.finish() != digest);
                     let altered = differ || sent < findings_total.min(asked);
                     return Ok(altered.then_some(FindingsGap::Altered));
                 }
@@ -186,17 +208,21 @@ async fn pass(sink: &FindingsSink, answer: FindingsAnswer) -> Result<(), Ended> 
     }
 }
 
-/// The verification of a shard whose findings are wanted, if it saw any.
-fn kept(view: &ShardView, kinds: FindingKinds) -> Option<Kept> {
-    let shard = &view.shard;
-    let standing = shard.standing.as_ref()?;
+/// The verification of a shard whose findings are wanted, if it saw any, or may have and is counted no more. A shard whose last try
+/// is `untried` had none in this life of the cell.
+fn kept(view: &ShardView, kinds: FindingKinds, untried: AttemptNo) -> Option<Kept> {
+    let ShardSnapshot { shard, placement, attempt, standing, .. } = &view.shard;
+    let (shard, node) = (*shard, placement.node);
+    let Some(standing) = standing else {
+        return (*attempt > untried).then_some(Kept { shard, node, attempt: *attempt, digest: None });
+    };
     let seen = standing.verification.verdict.tally.kinds;
     let wanted = seen.bits() != 0 && (kinds.bits() == 0 || kinds.bits() & seen.bits() != 0);
     wanted.then_some(Kept {
-        shard: shard.shard,
-        node: shard.placement.node,
+        shard,
+        node,
         attempt: standing.attempt,
-        digest: standing.verification.findings,
+        digest: Some(standing.verification.findings),
     })
 }
 
@@ -226,11 +252,12 @@ mod tests {
             left: u64::MAX,
             total: 0,
             shown: 0,
+            silent: BTreeSet::new(),
         };
         let (messages, _unread) = mpsc::channel(super::super::STREAM_QUEUED);
         let place = Arc::new(Semaphore::new(1)).acquire_owned().await.unwrap();
         let sink = Sink { messages, stop: CancellationToken::new(), _place: place };
-        let kept = Kept { shard, node, attempt: AttemptNo::from_raw(1), digest: Digest::ZERO };
+        let kept = Kept { shard, node, attempt: AttemptNo::from_raw(1), digest: Some(Digest::ZERO) };
         let finding = Finding {
             kind: FindingKind::SizeMismatch,
             mailbox: Vec::new(),

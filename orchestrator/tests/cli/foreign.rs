@@ -24,7 +24,13 @@ async fn texts_from_elsewhere_are_spelled_out_everywhere() {
     let shard = fixtures::shard_id("vol-07");
     let attempt = AttemptNo::from_raw(2);
     let findings = vec![
-        FindingsAnswer::Page { shard, node: fixtures::node_id("n1"), attempt, findings: found },
+        FindingsAnswer::Page {
+            shard,
+            node: fixtures::node_id("n1"),
+            attempt,
+            findings: found,
+            dropped: false,
+        },
         FindingsAnswer::End { findings_total: 2, findings_shown: 2 },
     ];
     let seq = Seq::from_raw(40);
@@ -76,7 +82,7 @@ async fn json_keeps_what_was_there() {
     let (shard, node) = (fixtures::shard_id("vol-07"), fixtures::node_id("n1"));
     let attempt = AttemptNo::from_raw(2);
     let findings = vec![
-        FindingsAnswer::Page { shard, node, attempt, findings: found },
+        FindingsAnswer::Page { shard, node, attempt, findings: found, dropped: false },
         FindingsAnswer::End { findings_total: 2, findings_shown: 2 },
     ];
     let cell = Cell::new(Canned { findings, ..Canned::default() }).await;

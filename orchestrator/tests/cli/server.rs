@@ -76,6 +76,7 @@ impl Default for Canned {
                     node: fixtures::node_id("n1"),
                     attempt: rientro_types::AttemptNo::from_raw(2),
                     findings: fixtures::findings(),
+                    dropped: false,
                 },
                 FindingsAnswer::End { findings_total: 14, findings_shown: 2 },
             ],

@@ -1,6 +1,6 @@
 //! Findings on their way from an agent to a reader.
 
-use rientro_types::{Finding, FindingKind, LocatedFinding, MailboxId};
+use rientro_types::{CampaignId, Finding, FindingKind, LocatedFinding, MailboxId, Verb};
 use rientro_wire::operator::{FindingsAnswer, FindingsGap, FindingsQuery};
 use rientro_wire::v1;
 use rientro_wire::v1::agent_service_client::AgentServiceClient;
@@ -74,6 +74,25 @@ async fn findings_that_are_not_those_of_the_verification_are_a_gap() {
     assert_eq!(fetched(&operator, &agent, &mut last, first, found.clone()).await, (1, None));
     let bare = FindingsQuery::default();
     assert_eq!(fetched(&operator, &agent, &mut last, bare, found).await, (2, None));
+}
+
+/// A closing ends what a verification counts for (R1), not what it found: that is asked for by the newest try, and is whatever
+/// its node still keeps. A shard that was never tried is not asked about.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_found_before_a_closing_is_still_shown() {
+    let cell = Cell::start().await;
+    let agent = Agent::connect(cell.address(), "n1", Manner::Slow).await;
+    agent.report(vec![claim("a")]).await.unwrap();
+    let operator = cell.operator().await;
+    operator.start("k").await.unwrap();
+    let found = vec![finding(1), finding(2)];
+    find_damage(&agent, &found, Vec::new()).await;
+    agent.report(vec![claim("a"), claim("b")]).await.unwrap();
+    operator.act(Verb::Abort { campaign: CampaignId::new("k").unwrap() }).await.unwrap();
+    let whole = FindingsQuery { with_addresses: true, ..FindingsQuery::default() };
+    let mut last = None;
+    let shown = fetched(&operator, &agent, &mut last, whole, found).await;
+    assert_eq!(shown, (2, None));
 }
 
 /// Uploads of findings, which go as fast as people read, take no place of what nodes report.

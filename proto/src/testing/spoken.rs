@@ -88,7 +88,7 @@ generate_enum! {
         SetServices { order, shard, services, entry },
         SetPace { order, campaign, pace },
         Acknowledge { shard, attempt },
-        SendFindings { request_id, shard, attempt, max_findings, kinds, with_addresses },
+        SendFindings { request_id, shard, attempt, max_findings, kinds, with_addresses, or_earlier },
         SendInventory,
     }
     InventoryPart { Header { node, incarnation }, Page { claims, complete, inventory } }
@@ -103,7 +103,7 @@ generate_enum! {
     ActAnswer { Receipt(receipt), Refusal(refusal) }
     FindingsGap { NodeOffline, Forgotten, TimedOut, Altered }
     FindingsAnswer {
-        Page { shard, node, attempt, findings },
+        Page { shard, node, attempt, findings, dropped },
         Missing { shard, node, gap },
         End { findings_total, findings_shown },
     }

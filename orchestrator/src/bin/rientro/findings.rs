@@ -1,7 +1,9 @@
 //! `rientro findings`: what verification found, fetched from the agents that keep it.
 
+use std::collections::BTreeSet;
+
 use clap::{Args, Subcommand};
-use rientro_types::{FindingKind, FindingKinds, LocatedFinding, Severity};
+use rientro_types::{FindingKind, FindingKinds, LocatedFinding, Severity, ShardId};
 use rientro_wire::operator::{FindingsAnswer, FindingsGap, FindingsQuery};
 
 use crate::failure::Failure;
@@ -36,6 +38,8 @@ pub(crate) struct ListArgs {
 
 /// Shards without their findings that are named in a failure for machines.
 const MISSING_NAMED_MAX: usize = 4;
+/// Shards without their findings that are told to people, a line each: a node that is away may have thousands.
+const MISSING_TOLD_MAX: usize = 20;
 /// Findings shown when nothing else is said: more are for a file.
 const FINDINGS_MAX: u64 = 1_000;
 
@@ -65,28 +69,33 @@ struct List<'a> {
     grid: Grid,
     /// What cannot be shown, a sentence a shard.
     missing: Vec<String>,
+    /// Shards whose verification no longer counts.
+    dropped: BTreeSet<ShardId>,
     end: Option<(u64, u64)>,
 }
 
 impl<'a> List<'a> {
     fn new(session: &'a Session) -> Self {
         let grid = Grid::new(["SHARD", "KIND", "MAILBOX", "PATH", "DETAIL"]);
-        Self { session, grid, missing: Vec::new(), end: None }
+        Self { session, grid, missing: Vec::new(), dropped: BTreeSet::new(), end: None }
     }
 
     fn take(&mut self, answer: FindingsAnswer) -> Result<(), Failure> {
         match answer {
-            FindingsAnswer::Page { shard, node, attempt: _, findings } if self.session.out.is_json() => {
-                let line = |finding| json::finding(shard.as_str(), node.as_str(), finding);
+            FindingsAnswer::Page { shard, node, attempt: _, findings, dropped }
+                if self.session.out.is_json() =>
+            {
+                let line = |finding| json::finding(shard.as_str(), node.as_str(), dropped, finding);
                 findings.iter().try_for_each(|finding| self.session.out.json_line(&line(finding)))?;
             }
-            FindingsAnswer::Page { shard, findings, .. } => {
+            FindingsAnswer::Page { shard, node: _, attempt: _, findings, dropped } => {
+                self.dropped.extend(dropped.then_some(shard));
                 findings.iter().for_each(|finding| self.grid.row(row(shard.as_str(), finding)));
             }
             FindingsAnswer::Missing { shard, node, gap } => {
                 let problem = gap_words(gap, node);
                 let sentence = format!("the findings of shard {shard} cannot be shown: {problem}");
-                if !self.session.out.is_json() {
+                if !self.session.out.is_json() && self.missing.len() < MISSING_TOLD_MAX {
                     note(format_args!("rientro: {sentence}"));
                 }
                 self.missing.push(sentence);
@@ -103,12 +112,18 @@ impl<'a> List<'a> {
         let Some((total, shown)) = self.end else {
             return Err(Failure::refused("the list broke off before its end", "ask again"));
         };
+        if !self.dropped.is_empty() {
+            note(format_args!(
+                "What is listed of {} no longer counts: closed or sent back since it was verified, a shard is verified again before it opens.",
+                plural(self.dropped.len() as u64, "shard")
+            ));
+        }
         if !self.missing.is_empty() {
             return Err(self.incomplete());
         }
         if total == 0 {
             note(
-                "There are no findings: nothing was found, or nothing has been verified (rientro shard list).",
+                "There are no findings: nothing was found, nothing has been verified, or the nodes keep nothing of it (rientro shard list).",
             );
         } else if shown < total {
             note(format_args!("{} of {} findings are shown; --max 0 shows all.", count(shown), count(total)));
@@ -119,6 +134,10 @@ impl<'a> List<'a> {
     /// What is not there is never told as nothing found: people have read it as it came, machines get it in one line.
     fn incomplete(&self) -> Failure {
         if !self.session.out.is_json() {
+            let more = self.missing.len().saturating_sub(MISSING_TOLD_MAX) as u64;
+            if more > 0 {
+                note(format_args!("rientro: nor can those of {}", plural(more, "more shard")));
+            }
             return Failure::Unsound;
         }
         let named: Vec<&str> = self.missing.iter().take(MISSING_NAMED_MAX).map(String::as_str).collect();
@@ -134,7 +153,7 @@ impl<'a> List<'a> {
 
 fn gap_words(gap: FindingsGap, node: rientro_types::NodeId) -> String {
     match gap {
-        FindingsGap::NodeOffline => format!("node {node}, which keeps them, is not connected"),
+        FindingsGap::NodeOffline => format!("node {node}, which keeps any that there are, is not connected"),
         FindingsGap::Forgotten => {
             format!("node {node} no longer keeps them; retry the shard to find them again")
         }

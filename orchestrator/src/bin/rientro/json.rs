@@ -226,11 +226,12 @@ pub(crate) fn forecast(wave: &WaveForecast) -> Value {
     })
 }
 
-pub(crate) fn finding(shard: &str, node: &str, finding: &LocatedFinding) -> Value {
+pub(crate) fn finding(shard: &str, node: &str, dropped: bool, finding: &LocatedFinding) -> Value {
     let LocatedFinding { mailbox_id, address, finding } = finding;
     json!({
         "shard": shard,
         "node": node,
+        "dropped": dropped,
         "kind": finding.kind.code(),
         "mailbox": mailbox_id.as_ref().map(ToString::to_string),
         "address": address.as_deref().map(path),
