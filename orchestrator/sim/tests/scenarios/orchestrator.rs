@@ -137,6 +137,26 @@ fn a_restored_journal_waits_for_a_person() {
     s.assert_well();
 }
 
+/// T29: one backup is restored twice, and the clock is set back in between: the second life is above the first one, of which the
+/// backup does not tell, and agents obey it.
+#[test]
+fn a_second_life_is_above_the_first_by_any_clock() {
+    let mut s = Script::new(2, 2);
+    let backup = s.world.journal.entries().len();
+    let mut lives = Vec::new();
+    for ahead in [0, -120_000] {
+        s.world.driver.clock_ahead_ms = ahead;
+        s.restore(backup);
+        s.until("a leader", |s| s.engine_leads());
+        s.pass(30);
+        lives.push(s.world.engine().unwrap().cell_view().unwrap().incarnation);
+    }
+    assert!(lives[0] < lives[1], "{lives:?}");
+    s.start(tolerant());
+    s.until("all are open", |s| s.count(ShardState::Open) == 4);
+    finish(s);
+}
+
 /// T6, R5: what a dead leader sent late is refused: its term is over.
 #[test]
 fn a_late_order_of_a_dead_leader_is_refused() {
