@@ -89,7 +89,9 @@ impl Sdbox {
                         "the GUID of its folder is unknown, by which its attachments are named",
                     ),
                 };
-                check_file(place, (uid, entry), attachments, reader, notes)?;
+                if !check_file(place, (uid, entry), attachments, reader, notes)? {
+                    tell(uid, notes);
+                }
             } else {
                 notes.end_message(0, false)?;
             }
@@ -164,47 +166,42 @@ fn add(file: &FileRecord, uid: u32, (read_bytes, marked): (u64, bool), census: &
     }
 }
 
+/// Reads a file and notes what is wrong with it; whether its message is gathered.
 fn check_file(
     place: &Directory<'_>,
     (uid, entry): (u32, &Entry),
     attachments: Attachments<'_>,
     reader: &mut DboxReader,
     notes: &mut Notes<'_>,
-) -> Result<(), Stopped> {
+) -> Result<bool, Stopped> {
     let path = join(place.path, place.names.name(entry));
     let (file, meta) = match fsys::open_file(place.dir, place.names.c_name(entry)) {
         Ok((file, meta)) if meta.kind == Kind::File => (file, meta),
         Ok(_) => {
-            tell(uid, notes);
             notes.add(FindingKind::ChangedWhileRead, path, "no longer a regular file");
-            return notes.end_message(0, false);
+            return notes.end_message(0, false).map(|()| false);
         }
         Err(error) => {
-            tell(uid, notes);
             notes.add(open_fault(error), path, error_name(error));
-            return notes.end_message(0, false);
+            return notes.end_message(0, false).map(|()| false);
         }
     };
     reader.hash(notes);
     let header = match reader.file_header(&file) {
         Ok(Ok(header)) => header,
-        broken => {
-            tell(uid, notes);
-            return note_broken(broken, meta.size_bytes, path, reader, notes);
-        }
+        broken => return note_broken(broken, meta.size_bytes, path, reader, notes).map(|()| false),
     };
     let dbox =
         DboxFile { file: &file, bytes: meta.size_bytes, path: &path, header, several: false, attachments };
     let stored = reader.check(&dbox, header.bytes as u64, notes)?;
+    let mut is_gathered = false;
     let covered = match stored {
         Ok(stored) => {
             if stored.end != dbox.bytes {
                 let detail = format!("{} bytes behind the message", dbox.bytes.saturating_sub(stored.end));
                 notes.add(FindingKind::FrameMalformed, path.clone(), detail);
             }
-            if stored.hashes.is_none() {
-                tell(uid, notes);
-            }
+            is_gathered = stored.hashes.is_some();
             if let Some(hashes) = stored.hashes {
                 let guid = stored.guid.unwrap_or_default();
                 let message =
@@ -214,17 +211,15 @@ fn check_file(
             stored.covered
         }
         Err(Fault::Header(what) | Fault::Body(what)) => {
-            tell(uid, notes);
             notes.add(FindingKind::FrameMalformed, path.clone(), what);
             true
         }
         Err(Fault::Unread(error)) => {
-            tell(uid, notes);
             notes.add(open_fault(error), path.clone(), error_name(error));
             false
         }
     };
-    notes.end_message(reader.take_read_bytes(), covered)
+    notes.end_message(reader.take_read_bytes(), covered).map(|()| is_gathered)
 }
 
 /// Notes what is wrong with a file's header.

@@ -72,10 +72,11 @@ impl Listings {
         census: &mut Census<'_>,
     ) {
         let file_at = census.add_file(file, seen.map_or(0, |seen| seen.read_bytes));
-        for &Content { identity, plain_bytes, offset, .. } in &file.messages {
+        for &Content { guid, identity, plain_bytes, offset } in &file.messages {
             census.add_message(&Row {
                 folder: census.folder(),
-                guid: self.guid(at, stem),
+                // The uidlist may say another one by now than when the record was made.
+                guid: if seen.is_some() { guid } else { self.guid(at, stem) },
                 identity,
                 plain_bytes,
                 file_at,

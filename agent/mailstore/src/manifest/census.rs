@@ -4,13 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::Path;
 
-use rientro_types::Digest;
-
-use super::merkle::Tree;
 use super::record::{FileRecord, Place, Stamp};
 use super::row::{FolderId, Order, Row};
 use super::section::{Files, Section};
-use super::sort::{Sorted, Sorter, key};
+use super::sort::{Sorted, Sorter};
 use super::spool::Spool;
 use crate::fsys::Meta;
 use crate::index::removals::Removals;
@@ -257,16 +254,6 @@ impl Gathered<'_> {
     /// Messages in its folders.
     pub(crate) fn messages(&self) -> u64 {
         self.rows.len()
-    }
-
-    /// Root over its rows.
-    pub(super) fn root(&self) -> io::Result<Digest> {
-        let mut tree = Tree::default();
-        let mut rows = self.rows.read()?;
-        while let Some(row) = rows.next_raw()? {
-            tree.push(key(&row));
-        }
-        Ok(tree.root())
     }
 
     /// Path of the file whose record stands at `file_at`.

@@ -18,7 +18,9 @@ use rustix::io::Errno;
 
 use super::census::Gathered;
 use super::file::{Entry, MARK, Manifest, ManifestError, Totals, ending};
+use super::merkle::Tree;
 use super::section::Section;
+use super::sort::key;
 use crate::layout::walk::path_order;
 use crate::verify::{Expected, Renewal};
 
@@ -48,6 +50,16 @@ pub(crate) enum Part {
     Kept(Entry),
     /// What the manifest before has of it, as what is there is damaged or could not be read.
     Withheld(Entry),
+}
+
+impl<'a> Before<'a> {
+    /// Its section, if that is as it was written.
+    pub(crate) fn whole(&self) -> Option<&Section<'a>> {
+        match self {
+            Self::Whole(section) => Some(section),
+            Self::Nothing | Self::Damaged => None,
+        }
+    }
 }
 
 impl Part {
@@ -125,18 +137,19 @@ impl<'a> Writer<'a> {
             places_bytes: places.len() as u64,
             checksum: Digest::ZERO,
             stat_walk,
-            root: gathered.root()?,
+            root: Digest::ZERO,
             bytes: gathered.bytes,
             findings,
         };
         let mut stretch = self.stretch(&mut entry)?;
         gathered.files.read_through(&mut |piece| stretch.push(piece))?;
-        let mut rows = gathered.rows.read()?;
+        let (mut rows, mut tree) = (gathered.rows.read()?, Tree::default());
         while let Some(row) = rows.next_raw()? {
+            tree.push(key(&row));
             stretch.push(&row)?;
         }
         stretch.push(&places)?;
-        entry.checksum = stretch.finish()?;
+        (entry.root, entry.checksum) = (tree.root(), stretch.finish()?);
         Ok(entry)
     }
 

@@ -1,5 +1,6 @@
 //! What is done with each mailbox: look at it, compare it with a baseline, or make one of it.
 
+use std::cell::Cell;
 use std::io;
 use std::os::fd::BorrowedFd;
 use std::path::Path;
@@ -73,14 +74,6 @@ impl Look<'_> {
         Ok(notes.finish())
     }
 
-    /// The stat walk alone, which is no progress of the work at hand.
-    fn state(&mut self) -> Result<Harvest, Stopped> {
-        let mut notes = Notes::new(Depth::Stat, self.control, self.mailbox, self.outlet);
-        notes.be_silent();
-        self.inspector.inspect(self.shard, self.mailbox, &mut notes)?;
-        Ok(notes.finish())
-    }
-
     fn room<'d>(&self, scratch: &'d Path) -> Room<'d> {
         Room::of(scratch, self.control.pace().readers)
     }
@@ -103,77 +96,88 @@ impl Look<'_> {
     }
 
     fn write(&mut self, writer: &Writer<'_>) -> Result<Looked, Stopped> {
-        let previous = writer.previous(self.mailbox).map_err(|error| self.fail(writer, error))?;
+        let (control, mailbox) = (self.control, self.mailbox);
+        let previous = writer.previous(mailbox).map_err(|error| fail(control, writer, error))?;
         if let Before::Whole(section) = &previous
             && section.entry.is_healthy()
         {
-            let harvest = self.state()?;
+            let harvest = state(self.shard, mailbox, control, self.inspector)?;
             if harvest.digest == section.entry.stat_walk {
                 return Ok(kept(harvest, section));
             }
         }
-        for _ in 1..LOOKS_MAX {
-            let (looked, handed_on) = self.look_and_put(writer, &previous)?;
-            // What looks like damage may be mail that comes in and goes out meanwhile. What was handed on cannot be taken back.
-            if !is_in_trouble(&looked.harvest) || handed_on || self.state()?.digest == looked.harvest.digest {
+        let mut looks = 1;
+        loop {
+            if let Some(looked) = self.attempt(writer, &previous, looks == LOOKS_MAX)? {
                 return Ok(looked);
             }
+            looks += 1;
         }
-        Ok(self.look_and_put(writer, &previous)?.0)
     }
 
-    /// Looks at a mailbox and puts what it holds into the manifest; whether findings were handed on.
-    fn look_and_put(
+    /// Looks at a mailbox and puts what it holds into the manifest; `None` where it changed meanwhile and is to be looked at again.
+    fn attempt(
         &mut self,
         writer: &Writer<'_>,
         previous: &Before<'_>,
-    ) -> Result<(Looked, bool), Stopped> {
-        let (room, control, mailbox) = (self.room(writer.scratch), self.control, self.mailbox);
+        is_last: bool,
+    ) -> Result<Option<Looked>, Stopped> {
+        let (room, control) = (self.room(writer.scratch), self.control);
         let fail = |error| fail(control, writer, error);
-        let mut handed_on = false;
+        let handed_on = Cell::new(false);
         let mut outlet = |findings| {
-            handed_on = true;
+            handed_on.set(true);
             (self.outlet)(findings)
         };
-        let mut notes = Notes::new(Depth::Structure, control, mailbox, &mut outlet);
-        let before = match previous {
-            Before::Whole(section) => Some(section),
-            Before::Nothing => None,
-            Before::Damaged => {
-                let detail = "its section of the manifest before is damaged; it is written anew";
-                notes.add(FindingKind::BaselineUnreadable, Vec::new(), detail);
-                None
-            }
-        };
-        notes.gather(Census::new(room, before.filter(|section| section.entry.is_healthy()).copied()));
-        self.inspector.inspect(self.shard, mailbox, &mut notes)?;
-        let Some(gathered) = notes.take_census().map(Census::finish).transpose().map_err(fail)? else {
-            return Ok((notes.finish().into(), handed_on));
-        };
-        let mut comparison = Comparison::default();
-        if let Some(before) = before {
-            comparison = match compare(before, &gathered, room, &mut notes) {
-                Ok(compared) => compared.comparison,
-                Err(Interrupted::Stopped) => return Err(Stopped),
-                Err(Interrupted::Failed(error)) => return Err(fail(error)),
-            };
+        let mut notes = Notes::new(Depth::Structure, control, self.mailbox, &mut outlet);
+        if matches!(previous, Before::Damaged) {
+            let detail = "its section of the manifest before is damaged; it is written anew";
+            notes.add(FindingKind::BaselineUnreadable, Vec::new(), detail);
         }
+        let before = previous.whole();
+        notes.gather(Census::new(room, before.filter(|section| section.entry.is_healthy()).copied()));
+        self.inspector.inspect(self.shard, self.mailbox, &mut notes)?;
+        let gathered = notes.take_census().finish().map_err(fail)?;
+        let compared = before.map(|before| compare(before, &gathered, room, &mut notes)).transpose();
+        let comparison = match compared {
+            Ok(compared) => compared.unwrap_or_default().comparison,
+            Err(Interrupted::Stopped) => return Err(Stopped),
+            Err(Interrupted::Failed(error)) => return Err(fail(error)),
+        };
         let harvest = notes.finish();
         let in_trouble = is_in_trouble(&harvest);
+        // What looks like damage may be mail that comes in and goes out meanwhile. What was handed on cannot be taken back.
+        if in_trouble && !is_last && !handed_on.get() {
+            let stated = state(self.shard, self.mailbox, control, self.inspector)?;
+            if stated.digest != harvest.digest {
+                return Ok(None);
+            }
+        }
         let part = match before.filter(|_| in_trouble && !writer.takes_damaged()) {
             Some(before) => Part::Withheld(before.entry.clone()),
             None => {
                 let findings = if in_trouble { harvest.tally.findings } else { 0 };
-                let put = writer.put(mailbox, &gathered, harvest.digest, findings);
+                let put = writer.put(self.mailbox, &gathered, harvest.digest, findings);
                 Part::Written(put.map_err(fail)?)
             }
         };
-        Ok((Looked { harvest, comparison, part: Some(part) }, handed_on))
+        Ok(Some(Looked { harvest, comparison, part: Some(part) }))
     }
+}
 
-    fn fail(&self, writer: &Writer<'_>, error: io::Error) -> Stopped {
-        fail(self.control, writer, error)
-    }
+/// The stat walk of a mailbox alone, which is no progress of the work at hand.
+fn state(
+    shard: BorrowedFd<'_>,
+    mailbox: &[u8],
+    control: &Control,
+    inspector: &mut Inspector,
+) -> Result<Harvest, Stopped> {
+    // It has no findings.
+    let mut outlet = |_| Ok(());
+    let mut notes = Notes::new(Depth::Stat, control, mailbox, &mut outlet);
+    notes.be_silent();
+    inspector.inspect(shard, mailbox, &mut notes)?;
+    Ok(notes.finish())
 }
 
 /// Ends the work because of an error that the writer tells.
@@ -194,8 +198,7 @@ fn compare_mailbox(
     room: Room<'_>,
     notes: &mut Notes<'_>,
 ) -> Result<ComparedMailbox, Interrupted> {
-    let Some(census) = notes.take_census() else { return Ok(ComparedMailbox::default()) };
-    let gathered = census.finish()?;
+    let gathered = notes.take_census().finish()?;
     let Some(section) = Section::find(manifest, mailbox) else {
         let comparison = Comparison { new: gathered.messages(), ..Comparison::default() };
         return Ok(ComparedMailbox { comparison, uncovered: u64::MAX });

@@ -205,9 +205,12 @@ impl<'a> Notes<'a> {
         self.census = Some(census);
     }
 
-    /// Ends the gathering.
-    pub(crate) fn take_census(&mut self) -> Option<Census<'a>> {
-        self.census.take()
+    /// Ends the gathering that was begun.
+    ///
+    /// # Panics
+    /// When none was.
+    pub(crate) fn take_census(&mut self) -> Census<'a> {
+        self.census.take().expect("it was begun")
     }
 
     /// Ends the message.
