@@ -184,6 +184,8 @@ impl Daemon {
             }
             self.write()?;
         }
+        // Whoever dials is not to dial again.
+        inbox.said.close();
         self.stop().await;
         Ok(())
     }

@@ -113,6 +113,9 @@ impl Dialer {
                     Err(error) => error,
                     Ok(never) => match never {},
                 };
+                if self.events.is_closed() {
+                    return;
+                }
                 report(endpoint, welcomed, &error);
                 if welcomed && self.events.send(SessionEvent::Lost).await.is_err() {
                     return;

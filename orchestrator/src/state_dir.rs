@@ -29,8 +29,8 @@ const FILE_MODE: u32 = 0o600;
 /// Length of the cell's mailbox key.
 const KEY_BYTES: usize = 32;
 
-/// Largest number that a life can be asked to be above: a second in 2096. Tries are counted on from a life's number, and need room.
-pub const LIFE_FLOOR_MAX: u32 = 4_000_000_000;
+/// Largest number that a life can be asked to be above: a second in 2105. Tries are counted on from a life's number, and need room.
+pub const LIFE_FLOOR_MAX: u32 = 4_270_000_000;
 
 /// A life of the cell that begins with the next leader.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -296,8 +296,8 @@ pub fn life_floor(text: &str) -> Result<Incarnation, String> {
     match text.parse() {
         Ok(life) if life <= LIFE_FLOOR_MAX => Ok(Incarnation::from_raw(life)),
         Ok(_) => Err(format!(
-            "no clock has given a life a number above {LIFE_FLOOR_MAX}; make the agent anew that says it has met one: move its \
-             state directory away"
+            "no life can begin above one with a number above {LIFE_FLOOR_MAX}; make the agent anew that says it has met one: move \
+             its state directory away"
         )),
         Err(_) => Err("give the number of a life, as `rientro cell show` tells it".to_owned()),
     }
@@ -451,7 +451,7 @@ mod tests {
         said.led(Origin::Continued).unwrap();
         state.led(Origin::Continued).unwrap();
         assert_eq!((state.restored().unwrap(), said.restored().unwrap()), (None, None));
-        for refused in ["", "x", "-1", "4000000001", "99999999999"] {
+        for refused in ["", "x", "-1", "4270000001", "99999999999"] {
             life_floor(refused).unwrap_err();
         }
     }

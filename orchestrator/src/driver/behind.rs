@@ -16,6 +16,8 @@ use rientro_engine::Engine;
 use rientro_types::{Digest, Incarnation, NodeId, Order, Seq, Witness};
 use rientro_wire::limits::NODES_AHEAD_MAX;
 
+use crate::state_dir::LIFE_FLOOR_MAX;
+
 /// What a greeting tells of the journal that its agent was commanded from.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Told {
@@ -80,6 +82,12 @@ impl Behind {
     /// The whole of it, for whoever looks after that node or the cell.
     pub(super) fn of_node(&self, node: NodeId) -> String {
         if let Some(life) = self.newer_life() {
+            if life.raw() > LIFE_FLOOR_MAX {
+                return format!(
+                    "node {node} says that it has obeyed a life of the cell above which none can begin: {self}. Stop its agent, make \
+                     it anew by moving its state directory away, and start it again"
+                );
+            }
             return format!(
                 "node {node} has obeyed a newer life of the cell than this journal's: {self}. Either this journal is from before that \
                  life, or it was restored after it while the host's clock was behind. See that no other orchestrator leads the \
@@ -134,5 +142,32 @@ impl Ahead {
     /// A node was let in: its agent was made anew. True when it was one of them.
     pub(super) fn remove(&mut self, node: NodeId) -> bool {
         self.0.contains_key(&node) && Arc::make_mut(&mut self.0).remove(&node).is_some()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rientro_types::{CellId, Epoch};
+
+    use super::*;
+    use crate::state_dir::life_floor;
+
+    fn order(life: u32) -> Order {
+        Order {
+            cell: CellId::new("test").unwrap(),
+            incarnation: Incarnation::from_raw(life),
+            epoch: Epoch::from_raw(3),
+            seq: Seq::from_raw(9),
+        }
+    }
+
+    #[test]
+    fn no_number_is_advised_that_is_refused_then() {
+        for life in [1_800_000_000, 4_000_000_001, LIFE_FLOOR_MAX, LIFE_FLOOR_MAX + 1, u32::MAX] {
+            let said = Behind::Older { met: order(life), holds: order(1) }.of_node(NodeId::new("n1").unwrap());
+            let floor = format!("--life-floor {life}");
+            assert_eq!(said.contains(&floor), life_floor(&life.to_string()).is_ok(), "{said}");
+            assert_ne!(said.contains(&floor), said.contains("moving its state directory away"), "{said}");
+        }
     }
 }

@@ -422,6 +422,18 @@ async fn findings_of_a_verification_that_counts_no_more_are_told_as_such() {
     );
 }
 
+/// What was found in a shard does not select it any more once it is closed: that is no "nothing was found".
+#[tokio::test]
+async fn a_finding_that_selects_nothing_is_not_told_as_nothing_found() {
+    let findings = vec![FindingsAnswer::End { findings_total: 0, findings_shown: 0 }];
+    let cell = Cell::new(Canned { findings, ..Canned::default() }).await;
+    let run = cell.run(&["findings", "list", "--finding", "zero-block"]).await;
+    assert!(run.code == 0 && run.stderr.contains("--all --kind"), "{}", run.stderr);
+    assert!(!run.stderr.contains("nothing was found"), "{}", run.stderr);
+    let run = cell.run(&["findings", "list", "--all"]).await;
+    assert!(run.code == 0 && run.stderr.contains("nothing was found"), "{}", run.stderr);
+}
+
 /// A node that is away fills no screen.
 #[tokio::test]
 async fn shards_that_cannot_be_shown_are_told_up_to_a_bound() {

@@ -55,8 +55,8 @@ pub(crate) async fn run(session: &Session, command: FindingsCommand) -> Result<(
     };
     let mut client = session.connect().await?;
     known(&mut client, &query.selector).await?;
+    let mut list = List::new(session, query.selector.findings != FindingKinds::NONE);
     let mut answers = client.findings(query).await?;
-    let mut list = List::new(session);
     while let Some(answer) = answers.next::<FindingsAnswer>().await? {
         list.take(answer)?;
     }
@@ -71,13 +71,15 @@ struct List<'a> {
     missing: Vec<String>,
     /// Shards whose verification no longer counts.
     dropped: BTreeSet<ShardId>,
+    /// The shards were selected by what was found in them.
+    by_finding: bool,
     end: Option<(u64, u64)>,
 }
 
 impl<'a> List<'a> {
-    fn new(session: &'a Session) -> Self {
+    fn new(session: &'a Session, by_finding: bool) -> Self {
         let grid = Grid::new(["SHARD", "KIND", "MAILBOX", "PATH", "DETAIL"]);
-        Self { session, grid, missing: Vec::new(), dropped: BTreeSet::new(), end: None }
+        Self { session, grid, missing: Vec::new(), dropped: BTreeSet::new(), by_finding, end: None }
     }
 
     fn take(&mut self, answer: FindingsAnswer) -> Result<(), Failure> {
@@ -121,7 +123,11 @@ impl<'a> List<'a> {
         if !self.missing.is_empty() {
             return Err(self.incomplete());
         }
-        if total == 0 {
+        if total == 0 && self.by_finding {
+            note(
+                "There are no findings in shards of which a verification that still counts found this. --finding does not select what was closed or sent back since: `rientro findings list --all --kind KIND` lists that too.",
+            );
+        } else if total == 0 {
             note(
                 "There are no findings: nothing was found, nothing has been verified, or the nodes keep nothing of it (rientro shard list).",
             );
