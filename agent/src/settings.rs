@@ -96,6 +96,7 @@ struct FileRoot {
     shard_id: Option<String>,
     expected: Option<PathBuf>,
     attachments: Option<String>,
+    alternative: Option<PathBuf>,
     volume: Option<String>,
 }
 
@@ -112,7 +113,8 @@ const KEYS: &[&str] = &[
     "labels",
     "roots",
 ];
-const ROOT_KEYS: &[&str] = &["path", "layout", "shard", "shard_id", "expected", "attachments", "volume"];
+const ROOT_KEYS: &[&str] =
+    &["path", "layout", "shard", "shard_id", "expected", "attachments", "alternative", "volume"];
 
 /// Why settings are refused.
 #[derive(Debug, thiserror::Error)]
@@ -219,6 +221,17 @@ pub enum SettingsError {
     Sharding {
         /// The root.
         root: PathBuf,
+    },
+    /// What is moved out of mailboxes would be taken for mailboxes.
+    #[error(
+        "root {root}: the alternative storage {alternative} lies below it, where its directories would be shards; move it elsewhere, or \
+         below a directory whose name begins with a dot"
+    )]
+    AlternativeInside {
+        /// The root.
+        root: PathBuf,
+        /// The alternative storage.
+        alternative: PathBuf,
     },
     /// `volume` is neither of its words.
     #[error(
@@ -333,7 +346,7 @@ fn roots(roots: Vec<FileRoot>) -> Result<Vec<Root>, SettingsError> {
 }
 
 fn root(root: FileRoot) -> Result<Root, SettingsError> {
-    let FileRoot { path, layout, shard, shard_id, expected, attachments, volume } = root;
+    let FileRoot { path, layout, shard, shard_id, expected, attachments, alternative, volume } = root;
     let refused = |source| SettingsError::Layout { root: path.clone(), source };
     let layout = match (shard, shard_id) {
         (Some(shard), None) => Layout::sharded(&layout, &shard).map_err(refused)?,
@@ -344,6 +357,13 @@ fn root(root: FileRoot) -> Result<Root, SettingsError> {
         Some(below) => layout.with_attachments(&below).map_err(refused)?,
         None => layout,
     };
+    let layout = match alternative {
+        Some(alternative) if is_seen_below(&alternative, &path) => {
+            return Err(SettingsError::AlternativeInside { root: path, alternative });
+        }
+        Some(alternative) => layout.with_alternative(&alternative).map_err(refused)?,
+        None => layout,
+    };
     let marker_only = match volume.as_deref() {
         Some("marker") => true,
         Some("fs") | None => false,
@@ -352,6 +372,11 @@ fn root(root: FileRoot) -> Result<Root, SettingsError> {
     let expected = expected.map(|list| absolute("expected", list)).transpose()?;
     let questions = Questions::default();
     Ok(Root { path: absolute("path", path)?, layout, expected, marker_only, questions })
+}
+
+/// Whether a layout of the root can see what is at this path: names with a dot before them match no variable.
+fn is_seen_below(path: &Path, root: &Path) -> bool {
+    path.strip_prefix(root).is_ok_and(|below| !below.as_os_str().as_encoded_bytes().starts_with(b"."))
 }
 
 fn label((key, value): (String, String)) -> Result<(LabelKey, LabelValue), SettingsError> {

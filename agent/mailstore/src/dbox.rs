@@ -6,7 +6,10 @@
 //!
 //! Evidence: the frame of each message and the sizes in its metadata, the folders' indexes, the map and its counts of
 //! references. What none of these knows, such as a flipped bit in a body, nothing here sees.
+//!
+//! Messages that were moved to the alternative storage stand there in files and directories of the same names.
 
+mod alternative;
 mod attachment;
 mod frame;
 mod mdbox;
@@ -18,6 +21,7 @@ use std::os::fd::AsFd;
 
 use rientro_types::FindingKind;
 
+pub(crate) use alternative::AlternativeRoot;
 pub(crate) use mdbox::Mdbox;
 pub(crate) use message::{AttachmentRoot, DboxReader};
 pub(crate) use sdbox::Sdbox;

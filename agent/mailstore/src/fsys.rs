@@ -6,14 +6,14 @@
 //! or device that took the file's place in between does no harm. Nothing is opened for writing, and reading leaves no
 //! access time behind where the kernel allows it (the owner of the file and root).
 
-use std::ffi::CStr;
+use std::ffi::{CStr, CString};
 use std::io::IoSliceMut;
 use std::num::NonZeroU64;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use rustix::fs::{
-    Advice, AtFlags, FileType, Mode, OFlags, RawDir, Stat, fadvise, fstat, open, openat, statat,
+    Advice, AtFlags, FileType, Mode, OFlags, RawDir, Stat, fadvise, fstat, open, openat, readlinkat, statat,
 };
 use rustix::io::{Errno, ReadWriteFlags, pread, preadv2, retry_on_intr};
 
@@ -97,7 +97,7 @@ pub(crate) fn open_dir(at: BorrowedFd<'_>, name: &CStr) -> Result<OwnedFd, Errno
 pub(crate) fn open_path(at: BorrowedFd<'_>, path: &[u8]) -> Result<OwnedFd, Errno> {
     let mut dir = open_dir(at, c".")?;
     for component in path.split(|b| *b == b'/').filter(|c| !c.is_empty()) {
-        let name = std::ffi::CString::new(component).map_err(|_| Errno::INVAL)?;
+        let name = CString::new(component).map_err(|_| Errno::INVAL)?;
         dir = open_dir(dir.as_fd(), &name)?;
     }
     Ok(dir)
@@ -135,6 +135,11 @@ pub(crate) fn read_at(file: &OwnedFd, buffer: &mut [u8], offset: u64) -> Result<
 /// States the thing `name` in `at` itself, not what a link points to.
 pub(crate) fn stat(at: BorrowedFd<'_>, name: &CStr) -> Result<Meta, Errno> {
     statat(at, name, AtFlags::SYMLINK_NOFOLLOW).map(|stat| Meta::of(&stat))
+}
+
+/// Where the link `name` in `at` leads, as it says itself.
+pub(crate) fn link_target(at: BorrowedFd<'_>, name: &CStr) -> Result<Vec<u8>, Errno> {
+    readlinkat(at, name, Vec::new()).map(CString::into_bytes)
 }
 
 /// Opens without touching the access time; where only the owner may do so, opens all the same.

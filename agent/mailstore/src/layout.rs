@@ -13,6 +13,7 @@ pub use template::{COMPONENTS_MAX, TemplateError};
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
 
 use rientro_types::{NameError, ShardId};
 use template::Template;
@@ -24,6 +25,7 @@ pub struct Layout {
     shard_components: usize,
     whole: Option<ShardId>,
     attachments: Option<Vec<u8>>,
+    alternative: Option<PathBuf>,
 }
 
 /// Why two settings make no layout.
@@ -67,6 +69,12 @@ pub enum LayoutError {
         /// The refused text.
         text: String,
     },
+    /// The alternative storage is not named from the top.
+    #[error("alternative `{text}`: an absolute path is needed, as links lead to it")]
+    Alternative {
+        /// The refused text.
+        text: String,
+    },
     /// The id given for the whole volume is no name.
     #[error("shard id `{text}`")]
     WholeId {
@@ -92,7 +100,13 @@ impl Layout {
         if prefix.variables().next().is_none() {
             return Err(LayoutError::NoVariable { shard: shard.to_owned() });
         }
-        Ok(Self { template, shard_components: prefix.components().len(), whole: None, attachments: None })
+        Ok(Self {
+            template,
+            shard_components: prefix.components().len(),
+            whole: None,
+            attachments: None,
+            alternative: None,
+        })
     }
 
     /// A layout in which the whole volume is one shard of the given id.
@@ -101,7 +115,13 @@ impl Layout {
     /// [`LayoutError`] when the template does not parse or `shard_id` is no name.
     pub fn whole(layout: &str, shard_id: &str) -> Result<Self, LayoutError> {
         let template = parse_layout(layout)?;
-        Ok(Self { template, shard_components: 0, whole: Some(whole_id(shard_id)?), attachments: None })
+        Ok(Self {
+            template,
+            shard_components: 0,
+            whole: Some(whole_id(shard_id)?),
+            attachments: None,
+            alternative: None,
+        })
     }
 
     /// The layout of a volume whose only mailbox is the directory `name` in its root, whatever bytes the name has: it is taken
@@ -112,7 +132,13 @@ impl Layout {
     pub fn one_mailbox(name: &OsStr, shard_id: &str) -> Result<Self, LayoutError> {
         let template = Template::literal(name.as_bytes())
             .map_err(|source| LayoutError::Layout { text: name.to_string_lossy().into_owned(), source })?;
-        Ok(Self { template, shard_components: 0, whole: Some(whole_id(shard_id)?), attachments: None })
+        Ok(Self {
+            template,
+            shard_components: 0,
+            whole: Some(whole_id(shard_id)?),
+            attachments: None,
+            alternative: None,
+        })
     }
 
     /// The same layout where attachments are stored apart, in the directory at this path below the root (the setting
@@ -127,6 +153,23 @@ impl Layout {
         } else {
             Err(LayoutError::Attachments { text: path.to_owned() })
         }
+    }
+
+    /// The same layout where dboxes move older messages to directories below this one (`ALT` of Dovecot's `mail_location`).
+    ///
+    /// # Errors
+    /// [`LayoutError::Alternative`] when the path is not absolute: links are compared with it.
+    pub fn with_alternative(self, path: &Path) -> Result<Self, LayoutError> {
+        if path.is_absolute() {
+            Ok(Self { alternative: Some(path.to_owned()), ..self })
+        } else {
+            Err(LayoutError::Alternative { text: path.display().to_string() })
+        }
+    }
+
+    /// Where older messages of dboxes are.
+    pub(crate) fn alternative(&self) -> Option<&Path> {
+        self.alternative.as_deref()
     }
 
     /// Where attachments are, below the root.

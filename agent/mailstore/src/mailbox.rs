@@ -13,7 +13,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use rientro_types::{FindingKind, PATH_BYTES_MAX};
 
 use crate::control::Stopped;
-use crate::dbox::{self, AttachmentRoot, Mdbox, Sdbox};
+use crate::dbox::{self, AlternativeRoot, AttachmentRoot, Mdbox, Sdbox};
 use crate::faults::{directory_fault, error_name, open_fault};
 use crate::fsys::{self, Entry, Kind, Listed, NAME_BYTES_MAX, Names};
 use crate::maildir::Maildir;
@@ -98,9 +98,9 @@ pub(crate) struct Inspector {
 }
 
 impl Inspector {
-    /// An inspector for a root whose attachments are there.
-    pub(crate) fn new(attachments: AttachmentRoot) -> Self {
-        Self { tools: Tools::new(attachments), format: None }
+    /// An inspector for a root whose attachments and whose older messages are there.
+    pub(crate) fn new(attachments: AttachmentRoot, alternative: AlternativeRoot) -> Self {
+        Self { tools: Tools::new(attachments, alternative), format: None }
     }
 
     /// Looks into the mailbox at `path` below `shard`.

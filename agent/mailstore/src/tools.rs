@@ -1,6 +1,6 @@
 //! What a reader keeps from mailbox to mailbox.
 
-use crate::dbox::{AttachmentRoot, DboxReader};
+use crate::dbox::{AlternativeRoot, AttachmentRoot, DboxReader};
 use crate::maildir::message::MessageReader;
 
 /// Buffers and readers of messages.
@@ -10,11 +10,13 @@ pub(crate) struct Tools {
     pub(crate) maildir: MessageReader,
     dbox: Option<Box<DboxReader>>,
     attachments: AttachmentRoot,
+    /// Where dboxes have moved older messages to.
+    pub(crate) alternative: AlternativeRoot,
 }
 
 impl Tools {
-    pub(crate) fn new(attachments: AttachmentRoot) -> Self {
-        Self { listing: Vec::new(), maildir: MessageReader::new(), dbox: None, attachments }
+    pub(crate) fn new(attachments: AttachmentRoot, alternative: AlternativeRoot) -> Self {
+        Self { listing: Vec::new(), maildir: MessageReader::new(), dbox: None, attachments, alternative }
     }
 
     /// The reader of dbox files, made on first need, and where attachments are.

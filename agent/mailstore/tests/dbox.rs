@@ -5,7 +5,8 @@
 mod store;
 
 use std::fs::{self, File};
-use std::path::Path;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
 
 use rientro_types::{Finding, FindingKind as Kind, Level, Outcome, Ppm};
 use sha1::{Digest as _, Sha1};
@@ -96,7 +97,7 @@ fn index_and_files_of_an_sdbox_are_compared() {
 fn what_is_elsewhere_is_not_missing() {
     let store = Store::new();
     let anna = Sdbox::new(&store.dir.path().join("ex.org/anna"));
-    std::os::unix::fs::symlink("/elsewhere", anna.0.join("dbox-alt-root")).unwrap();
+    symlink("/elsewhere", anna.0.join("dbox-alt-root")).unwrap();
     fs::remove_file(anna.at("u.2")).unwrap();
     let (report, findings) = store.verify();
     assert_eq!(kinds(&findings), [Kind::FileUnreadable]);
@@ -332,6 +333,88 @@ fn marks_of_two_formats_are_no_guess() {
     assert_eq!(kinds(&findings), [Kind::MailboxUnrecognised]);
     assert!(findings[0].detail.contains("Maildir and of sdbox"), "{}", findings[0].detail);
     assert_eq!(report.verdict.outcome, Outcome::Unreadable);
+}
+
+/// A store with an sdbox and an mdbox, of each of which half has moved to the alternative storage at `.alt`.
+fn with_moved() -> (Store, [PathBuf; 2]) {
+    let mut store = Store::new();
+    let alternative = store.dir.path().join(".alt");
+    store.layout = store.layout.with_alternative(&alternative).unwrap();
+    let sdbox = Sdbox::new(&store.dir.path().join("ex.org/anna"));
+    Mdbox::new(&store.dir.path().join("ex.org/bert"));
+    let moved = [("ex.org/anna", "mailboxes/INBOX/dbox-Mails/u.2"), ("ex.org/bert", "storage/m.2")].map(
+        |(mailbox, file)| {
+            let (from, to) = (store.dir.path().join(mailbox), alternative.join(mailbox));
+            fs::create_dir_all(to.join(file).parent().unwrap()).unwrap();
+            fs::rename(from.join(file), to.join(file)).unwrap();
+            symlink(&to, from.join("dbox-alt-root")).unwrap();
+            to.join(file)
+        },
+    );
+    assert!(sdbox.at("u.1").exists());
+    (store, moved)
+}
+
+#[test]
+fn moved_messages_are_read_where_they_are() {
+    let (store, moved) = with_moved();
+    let (report, findings) = store.verify();
+    assert_eq!(details(&findings), Vec::<String>::new());
+    assert_eq!((report.verdict.outcome, report.verdict.coverage), (Outcome::Clean, Ppm::ONE));
+    let walk =
+        || rientro_mailstore::stat_walk(&store.task(), &rientro_mailstore::Control::default()).unwrap();
+    assert_eq!(walk(), report.stat_walk);
+    for file in &moved {
+        overwrite(file, 40, &[0; 64]);
+    }
+    assert_ne!(walk(), report.stat_walk, "what changes there is seen before anything opens");
+    let (report, findings) = store.verify();
+    assert_eq!(report.verdict.tally.messages_damaged, 2, "{:?}", details(&findings));
+    let there = |f: &Finding| f.path.starts_with(b"dbox-alt-root/");
+    assert!(findings.iter().all(there), "{:?}", details(&findings));
+}
+
+#[test]
+fn what_is_lost_in_the_alternative_storage_is_lost_only_where_that_can_be_told() {
+    let (store, moved) = with_moved();
+    moved.iter().for_each(|file| fs::remove_file(file).unwrap());
+    let (report, findings) = store.verify();
+    assert_eq!(kinds(&findings), [Kind::MessageMissing; 3], "{:?}", details(&findings));
+    assert_eq!(report.verdict.outcome, Outcome::Damaged);
+    // The alternative storage is not mounted; a mailbox has another link; none is set up.
+    let unknown = |spoil: &dyn Fn(&mut Store)| {
+        let (mut store, _) = with_moved();
+        spoil(&mut store);
+        let (report, findings) = store.verify();
+        assert_eq!(kinds(&findings), [Kind::FileUnreadable; 3], "{:?}", details(&findings));
+        assert_eq!(report.verdict.outcome, Outcome::Unreadable);
+    };
+    let alternative = |store: &Store| store.dir.path().join(".alt");
+    unknown(&|store| fs::rename(alternative(store), store.dir.path().join(".away")).unwrap());
+    unknown(&|store| fs::remove_dir_all(alternative(store).join("ex.org")).unwrap());
+    unknown(&|store| store.layout = Store::new().layout);
+    unknown(&|store| {
+        let away = store.dir.path().join(".away");
+        fs::rename(alternative(store), &away).unwrap();
+        fs::create_dir(alternative(store)).unwrap();
+        for mailbox in ["ex.org/anna", "ex.org/bert"] {
+            let link = store.dir.path().join(mailbox).join("dbox-alt-root");
+            fs::remove_file(&link).unwrap();
+            symlink(away.join(mailbox), link).unwrap();
+        }
+    });
+}
+
+/// What an interrupted move left behind twice is read where Dovecot reads it.
+#[test]
+fn a_message_that_is_in_both_storages_counts_once() {
+    let (store, moved) = with_moved();
+    fs::copy(&moved[0], store.dir.path().join("ex.org/anna/mailboxes/INBOX/dbox-Mails/u.2")).unwrap();
+    fs::copy(&moved[1], store.dir.path().join("ex.org/bert/storage/m.2")).unwrap();
+    moved.iter().for_each(|file| overwrite(file, 40, &[0; 64]));
+    let (report, findings) = store.verify();
+    assert_eq!(details(&findings), Vec::<String>::new());
+    assert_eq!((report.verdict.outcome, report.verdict.tally.messages), (Outcome::Clean, 7));
 }
 
 /// What a change to an attachment that is stored apart makes the verifier say; `None` leaves its directory unnamed.

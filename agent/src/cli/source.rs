@@ -21,6 +21,10 @@ pub(super) struct Source {
     /// or, where PATH is one mailbox, below the directory that PATH is in.
     #[arg(long)]
     attachments: Option<String>,
+    /// Directory below which dboxes have moved older messages (ALT of Dovecot's mail_location), as their links `dbox-alt-root` name
+    /// it.
+    #[arg(long)]
+    alternative: Option<PathBuf>,
     /// Files read at once.
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..=READERS_MAX as i64))]
     readers: Option<u16>,
@@ -35,6 +39,9 @@ impl Source {
         let mut found = detect::layout(&self.path, self.layout.as_deref())?;
         if let Some(attachments) = &self.attachments {
             found.layout = found.layout.with_attachments(attachments)?;
+        }
+        if let Some(alternative) = &self.alternative {
+            found.layout = found.layout.with_alternative(alternative)?;
         }
         Ok(found)
     }

@@ -60,6 +60,8 @@ fn what_is_wrong_is_named() {
         ("\"marker\"", "\"uuid\"", "`volume` is `uuid`"),
         ("shard = \"{shard}\"", "", "set either `shard`"),
         ("shard = \"{shard}\"", "shard = \"{user}\"", "does not begin the layout"),
+        ("volume =", "alternative = \"srv/old\"\nvolume =", "an absolute path is needed"),
+        ("volume =", "alternative = \"/srv/mail/old\"\nvolume =", "/srv/mail/old lies below it"),
         ("/var/lib", "var/lib", "which is not absolute"),
         ("[labels]", "tasks_max = 0\n[labels]", "`tasks_max` is 0; it must be 1 to 256"),
         ("[[roots]]", "[[rootz]]", "unknown key `rootz`; did you mean `roots`?"),
@@ -68,4 +70,7 @@ fn what_is_wrong_is_named() {
         assert!(error.contains(says), "{error}");
     }
     assert!(matches!(Settings::load(None, Overrides::default()), Err(SettingsError::Missing("node"))));
+    for apart in ["/srv/old", "/srv/mail/.old"] {
+        load(&GOOD.replacen("volume =", &format!("alternative = \"{apart}\"\nvolume ="), 1)).unwrap();
+    }
 }

@@ -145,7 +145,12 @@ impl Account {
     /// The logins of this mailbox: a second one that compresses for a mailbox that was compressed later.
     fn users(&self) -> Vec<User> {
         let user = |address: String, packing| {
-            let storage = Storage { format: self.format, packing, attachments: self.attachments.clone() };
+            let storage = Storage {
+                format: self.format,
+                packing,
+                attachments: self.attachments.clone(),
+                alternative: None,
+            };
             User { address, mail: self.mailbox.folder(), storage }
         };
         match self.life {

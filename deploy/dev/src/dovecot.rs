@@ -72,6 +72,8 @@ pub struct Storage {
     pub packing: Packing,
     /// Directory in which attachments of some size are stored apart from their messages, each content once; not of a Maildir.
     pub attachments: Option<PathBuf>,
+    /// Directory to which older messages are moved when that is asked for; not of a Maildir.
+    pub alternative: Option<PathBuf>,
 }
 
 /// A user and where its mail is.
@@ -104,7 +106,8 @@ impl Dovecot {
         fs::write(folder.path().join("users"), passwd_file(users)).context("write the users")?;
         for user in users {
             prepare_mail_folder(&user.mail)?;
-            user.storage.attachments.as_deref().map(prepare_mail_folder).transpose()?;
+            let Storage { attachments, alternative, .. } = &user.storage;
+            attachments.iter().chain(alternative).try_for_each(|folder| prepare_mail_folder(folder))?;
         }
         let config = folder.path().join("dovecot.conf");
         fs::write(&config, configuration(folder.path(), &unpacked))
@@ -139,20 +142,34 @@ impl Dovecot {
     /// When the folder cannot be made or the copy fails.
     pub fn back_up(&self, address: &str, format: Format, to: &Path) -> Result<()> {
         prepare_mail_folder(to)?;
+        let to = format!("{}:{}", format.name(), to.display());
+        // The separator of a dbox, which a Maildir has to be read with.
+        self.doveadm(&["-o", "namespace/inbox/separator=/", "backup", "-u", address, &to])
+    }
+
+    /// Moves messages of a user to the alternative storage: those that a search finds, in doveadm-search-query(7)'s words.
+    ///
+    /// # Errors
+    /// When the move fails.
+    pub fn move_to_alternative(&self, address: &str, query: &[&str]) -> Result<()> {
+        self.doveadm(&[&["altmove", "-u", address], query].concat())?;
+        self.doveadm(&["purge", "-u", address])
+    }
+
+    fn doveadm(&self, arguments: &[&str]) -> Result<()> {
         let (unpacked, config) = (servers::dovecot()?, self.folder.path().join("dovecot.conf"));
         let mut command = Command::new(unpacked.join("usr/bin/doveconf"));
         command.args(["-f", "service=doveadm", "-c"]).arg(&config);
-        command.arg("-e").arg(unpacked.join("usr/bin/doveadm")).arg("-c").arg(&config);
-        // The separator of a dbox, which a Maildir has to be read with.
-        command.args(["-o", "namespace/inbox/separator=/", "backup", "-u", address]).arg(format!(
-            "{}:{}",
-            format.name(),
-            to.display()
-        ));
+        command.arg("-e").arg(unpacked.join("usr/bin/doveadm")).arg("-c").arg(&config).args(arguments);
         command.env("LD_LIBRARY_PATH", library_path(&unpacked)).stdin(Stdio::null());
         let output = command.output().context("start doveadm")?;
         let said = String::from_utf8_lossy(&output.stderr);
-        ensure!(output.status.success(), "doveadm backup of {address} failed ({}): {said}", output.status);
+        ensure!(
+            output.status.success(),
+            "doveadm {} failed ({}): {said}",
+            arguments.join(" "),
+            output.status
+        );
         Ok(())
     }
 
@@ -242,9 +259,11 @@ fn passwd_file(users: &[User]) -> String {
         let apart = storage.attachments.as_ref();
         let apart =
             apart.map_or(String::new(), |dir| format!(" userdb_mail_attachment_dir={}", dir.display()));
+        let moved = storage.alternative.as_ref();
+        let moved = moved.map_or(String::new(), |dir| format!(":ALT={}", dir.display()));
         writeln!(
             file,
-            "{address}:{{PLAIN}}{PASSWORD}:{owner}:{owner}::{mail}::userdb_mail={format}:{mail}{extra}{apart}"
+            "{address}:{{PLAIN}}{PASSWORD}:{owner}:{owner}::{mail}::userdb_mail={format}:{mail}{moved}{extra}{apart}"
         )
         .expect("a String takes every write");
         file

@@ -41,7 +41,8 @@ impl Kept {
     }
 
     fn dovecot(&self) -> Dovecot {
-        let storage = Storage { format: self.format, packing: Packing::Plain, attachments: None };
+        let storage =
+            Storage { format: self.format, packing: Packing::Plain, attachments: None, alternative: None };
         let user = User { address: "u@d".to_owned(), mail: self.mailbox(), storage };
         Dovecot::start(&[user]).expect("Dovecot starts")
     }
@@ -181,7 +182,7 @@ fn a_baseline_holds_in_another_format() {
     let folder = tempfile::tempdir().expect("a folder for the stores");
     let place = |name: &str| folder.path().join(name).join("d/u");
     let brought = [(Format::Sdbox, "sdbox"), (Format::Mdbox, "mdbox")];
-    let storage = |format| Storage { format, packing: Packing::Plain, attachments: None };
+    let storage = |format| Storage { format, packing: Packing::Plain, attachments: None, alternative: None };
     let user = |name: &str, format| User {
         address: format!("{name}@d"),
         mail: place(name),

@@ -179,7 +179,7 @@ fn faults_of_an_mdbox_are_seen() {
 }
 
 fn user(address: &str, mail: PathBuf, format: Format) -> User {
-    let storage = Storage { format, packing: Packing::Plain, attachments: None };
+    let storage = Storage { format, packing: Packing::Plain, attachments: None, alternative: None };
     User { address: address.to_owned(), mail, storage }
 }
 
@@ -217,6 +217,75 @@ fn mailboxes_brought_from_maildir_are_clean() {
     dovecot.stop().expect("Dovecot stops");
     assert_eq!(found_in(&folder.path().join("sdbox")), (6, Vec::new()), "a copy is a file of its own");
     assert_eq!(found_in(&folder.path().join("mdbox")), (5, Vec::new()), "a copy is a reference");
+}
+
+/// Messages that were moved to the alternative storage are read there, and are what they were.
+#[test]
+fn messages_in_the_alternative_storage_are_looked_at() {
+    let folder = tempfile::tempdir().expect("a folder for the stores");
+    for (format, name) in [(Format::Sdbox, "sdbox"), (Format::Mdbox, "mdbox")] {
+        let place = folder.path().join(name).join("d/u");
+        let alternative = folder.path().join(format!("{name}-alt"));
+        let mut user = user("u@d", place.clone(), format);
+        user.storage.alternative = Some(alternative.join("d/u"));
+        let dovecot = Dovecot::start(&[user]).expect("Dovecot starts");
+        let mut lmtp = dovecot.lmtp().expect("LMTP answers");
+        for number in 0..6 {
+            let text = "a line of text\n".repeat(100 * number);
+            let message = format!("From: a@d\nSubject: {number}\n\n{text}\n");
+            lmtp.deliver("a@d", "u@d", message.as_bytes()).expect("the message is taken");
+        }
+        let layout = || Layout::whole("{domain}/{user}", "s").expect("the layout parses");
+        let moved = layout().with_alternative(&alternative).expect("it is absolute");
+        let look = |layout: &Layout| {
+            let mut found = Vec::new();
+            (verify_one(layout, &folder.path().join(name), "", &mut found), found)
+        };
+        assert_eq!(look(&moved), (6, Vec::new()), "{format:?}: nothing is moved yet");
+        dovecot.move_to_alternative("u@d", &["mailbox", "INBOX", "uid", "2:4"]).expect("they are moved");
+        let mut imap = dovecot.imap("u@d").expect("IMAP answers");
+        imap.create("Archive").expect("the folder is made");
+        imap.select("INBOX").expect("INBOX is there");
+        imap.copy_to(3, "Archive").expect("the message is copied");
+        imap.move_to(6, "Archive").expect("the message is moved");
+        imap.logout().expect("the session ends");
+        dovecot.stop().expect("Dovecot stops");
+        let files = store_files(&alternative);
+        assert!(!files.is_empty(), "{format:?}: something was moved");
+        let copies = if format == Format::Sdbox { 7 } else { 6 };
+        assert_eq!(look(&moved), (copies, Vec::new()), "{format:?}: a clean store");
+        let (_, found) = look(&layout());
+        assert!(
+            !found.is_empty() && found.iter().all(|f| f.contains("file-unreadable")),
+            "{format:?}: {found:?}"
+        );
+        let at = fs::metadata(&files[0]).expect("the file is there").len() / 2;
+        zero(&files[0], at, 64).expect("the file can be written");
+        let (_, found) = look(&moved);
+        assert!(
+            !found.is_empty() && found.iter().all(|f| f.contains("dbox-alt-root/")),
+            "{format:?}: {found:?}"
+        );
+    }
+}
+
+/// Files of messages below a folder.
+fn store_files(folder: &Path) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    let mut folders = vec![folder.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).expect("the folder can be listed") {
+            let entry = entry.expect("an entry");
+            let name = entry.file_name().into_string().expect("plain names");
+            if entry.file_type().expect("it can be stated").is_dir() {
+                folders.push(entry.path());
+            } else if name.starts_with("u.") || name.starts_with("m.") {
+                files.push(entry.path());
+            }
+        }
+    }
+    files.sort_unstable();
+    files
 }
 
 /// Folders that only hold others have no files of their own, also when those they held are gone.

@@ -14,9 +14,9 @@ use rientro_types::FindingKind;
 
 use self::file::Found;
 use self::map::{Gathered, Map, OF_MAP, Record};
+use super::alternative::Alternative;
 use super::{
-    ALTERNATIVE, begin_folder, end_folder, folder_index, is_files, note_lost_files, note_lost_folders,
-    numbered, tell,
+    begin_folder, end_folder, folder_index, is_files, note_lost_files, note_lost_folders, numbered, tell,
 };
 use crate::content::judge::Spot;
 use crate::control::Stopped;
@@ -131,6 +131,7 @@ impl Mdbox {
         for entry in names.entries() {
             state(dir.as_fd(), STORAGE, &names, entry, notes);
         }
+        let moved = Alternative::of(mailbox, &tools.alternative).list(STORAGE, &mut tools.listing, notes);
         if notes.depth == Depth::Stat {
             return Ok(());
         }
@@ -142,20 +143,40 @@ impl Mdbox {
             witness: Witness::Alone,
         };
         self.map = index.load(&OF_MAP, notes)?.map(Map::new);
-        if let Some(census) = notes.census() {
-            census.begin_place(STORAGE, FileOrder::Number);
-        }
-        let files = files_of(&names);
+        let here = Directory { dir: dir.as_fd(), path: STORAGE, names: &names, whole };
+        let mut files = files_of(&here);
+        let moved_files = moved.directory().map(|place| (files_of(&place), place));
         if !index.is_there() {
-            index.note_missing(&format!("{} files of messages", files.len()), notes);
+            let count = files.len() + moved_files.as_ref().map_or(0, |(files, _)| files.len());
+            index.note_missing(&format!("{count} files of messages"), notes);
         }
-        for (id, entry) in &files {
-            let found = Found { id: *id, dir: dir.as_fd(), name: names.c_name(entry) };
+        self.check_files(&here, &files, tools, notes)?;
+        if let Some((mut moved_files, place)) = moved_files {
+            // Dovecot reads the one in the storage where both have it.
+            moved_files.retain(|(id, _)| files.binary_search_by_key(id, |(id, _)| *id).is_err());
+            self.check_files(&place, &moved_files, tools, notes)?;
+            files.extend(moved_files);
+            files.sort_unstable_by_key(|(id, _)| *id);
+        }
+        self.note_unmet(&files, whole && moved.unknown().is_none(), notes)
+    }
+
+    fn check_files(
+        &mut self,
+        place: &Directory<'_>,
+        files: &[(u32, &Entry)],
+        tools: &mut Tools,
+        notes: &mut Notes<'_>,
+    ) -> Result<(), Stopped> {
+        if let Some(census) = notes.census() {
+            census.begin_place(place.path, FileOrder::Number);
+        }
+        for (id, entry) in files {
+            let found = Found { id: *id, place, name: place.names.c_name(entry) };
             let (reader, attachments) = tools.dbox();
             self.check_file(&found, attachments.ending_in(b""), reader, notes)?;
         }
-        let elsewhere = mailbox.names.kind(ALTERNATIVE).is_some();
-        self.note_unmet(&files, whole && !elsewhere, notes)
+        Ok(())
     }
 
     /// Notes records that met no message, unless nothing refers to them any more.
@@ -255,10 +276,10 @@ impl Mdbox {
 }
 
 /// The files of messages, by id.
-fn files_of(names: &Names) -> Vec<(u32, &Entry)> {
-    let entries = names.entries().iter().filter(|entry| entry.kind == Kind::File);
+fn files_of<'n>(place: &Directory<'n>) -> Vec<(u32, &'n Entry)> {
+    let entries = place.names.entries().iter().filter(|entry| entry.kind == Kind::File);
     let mut files: Vec<_> =
-        entries.filter_map(|entry| Some((numbered(names.name(entry), b"m.")?, entry))).collect();
+        entries.filter_map(|entry| Some((numbered(place.names.name(entry), b"m.")?, entry))).collect();
     files.sort_unstable_by_key(|(id, _)| *id);
     files
 }

@@ -3,15 +3,16 @@
 use rientro_types::FindingKind;
 use rustix::io::Errno;
 
+use super::alternative::{Alternative, Moved};
 use super::frame::FileHeader;
 use super::message::{Attachments, DboxFile, DboxReader, Fault};
-use super::{ALTERNATIVE, begin_folder, end_folder, folder_index, is_files, note_lost_files, numbered, tell};
+use super::{begin_folder, end_folder, folder_index, is_files, note_lost_files, numbered, tell};
 use crate::control::Stopped;
 use crate::faults::{error_name, open_fault};
 use crate::fsys::{self, Entry, Kind, Meta};
 use crate::index::table::{Table, Wanted};
 use crate::mailbox::{Directory, Format, join};
-use crate::manifest::{Census, Content, FileRecord, Row, Stamp};
+use crate::manifest::{Census, Content, FileOrder, FileRecord, Row, Stamp};
 use crate::tools::Tools;
 use crate::verify::{Depth, Notes};
 
@@ -25,8 +26,8 @@ const WANTED: [Wanted; 2] = [
 /// An sdbox at which the walk is.
 #[derive(Default)]
 pub(crate) struct Sdbox {
-    /// Messages that are not in their folder may be in a storage of their own.
-    alternative: bool,
+    /// Messages that are not in their folder may be there.
+    alternative: Alternative,
     /// It was found to be an mdbox.
     is_mdbox: bool,
 }
@@ -39,12 +40,15 @@ impl Format for Sdbox {
         notes: &mut Notes<'_>,
     ) -> Result<&'static [&'static [u8]], Stopped> {
         if place.path.is_empty() {
-            self.alternative = place.names.kind(ALTERNATIVE).is_some();
+            self.alternative = Alternative::of(place, &tools.alternative);
         }
         if notes.depth > Depth::Stat {
             note_lost_files(place, notes);
-            if is_files(place.path) {
-                self.check(place, tools, notes)?;
+        }
+        if is_files(place.path) {
+            let moved = self.alternative.list(place.path, &mut tools.listing, notes);
+            if notes.depth > Depth::Stat {
+                self.check(place, &moved, tools, notes)?;
             }
         }
         Ok(&[])
@@ -55,6 +59,7 @@ impl Sdbox {
     fn check(
         &mut self,
         place: &Directory<'_>,
+        moved: &Moved,
         tools: &mut Tools,
         notes: &mut Notes<'_>,
     ) -> Result<(), Stopped> {
@@ -68,73 +73,95 @@ impl Sdbox {
             return Ok(());
         }
         let files = files_of(place);
+        let mut moved_files = moved.directory().map(|place| (files_of(&place), place));
+        if let Some((moved_files, _)) = &mut moved_files {
+            // Dovecot reads the one in the folder where both have it.
+            moved_files.retain(|(uid, _)| files.binary_search_by_key(uid, |(uid, _)| *uid).is_err());
+        }
+        let of_moved = moved_files.iter().flat_map(|(files, _)| files);
+        let mut uids: Vec<u32> = files.iter().chain(of_moved).map(|(uid, _)| *uid).collect();
+        uids.sort_unstable();
         if !index.is_there() {
-            index.note_missing(&format!("{} messages", files.len()), notes);
+            index.note_missing(&format!("{} messages", uids.len()), notes);
         }
         begin_folder(place.path, known.as_ref(), 1, notes);
         if let Some(known) = &known {
-            self.compare(place, known, &files, notes)?;
+            compare(place, known, &uids, moved.unknown(), notes)?;
         }
         let guid = known.as_ref().filter(|known| known.has(1)).map(|known| hex(&known.header(1)[4..20]));
-        for (uid, entry) in files {
-            notes.begin_message();
-            if notes.depth < Depth::Structure {
-                notes.end_message(0, true)?;
-            } else if !is_taken_over(place, uid, entry, notes) {
-                let suffix = guid.as_ref().map(|guid| format!("-{guid}-{uid}"));
-                let (reader, attachments) = tools.dbox();
-                let attachments = match suffix.as_ref() {
-                    Some(suffix) => attachments.ending_in(suffix.as_bytes()),
-                    None => Attachments::Unknown(
-                        "the GUID of its folder is unknown, by which its attachments are named",
-                    ),
-                };
-                if !check_file(place, (uid, entry), attachments, reader, notes)? {
-                    tell(uid, notes);
-                }
-            } else {
-                notes.end_message(0, false)?;
+        check_files(place, files, guid.as_deref(), tools, notes)?;
+        if let Some((moved_files, place)) = moved_files {
+            if let Some(census) = notes.census() {
+                census.begin_place(place.path, FileOrder::Number);
             }
+            check_files(&place, moved_files, guid.as_deref(), tools, notes)?;
         }
         end_folder(&index, known, notes)
     }
+}
 
-    /// Compares the index with the files.
-    fn compare(
-        &self,
-        place: &Directory<'_>,
-        known: &Table,
-        files: &[(u32, &Entry)],
-        notes: &mut Notes<'_>,
-    ) -> Result<(), Stopped> {
-        let beyond = files.iter().filter(|(uid, _)| *uid >= known.next_uid).count();
-        if beyond > 0 {
-            let detail = format!("next UID {}, {beyond} files beyond", known.next_uid);
-            notes.add(FindingKind::IndexStale, join(place.path, b"dovecot.index"), detail);
-        }
-        let mut files = files.iter().map(|(uid, _)| *uid).peekable();
-        for uid in known.uids() {
-            while files.next_if(|file| file < uid).is_some() {}
-            if files.next_if_eq(uid).is_some() || known.is_asked(*uid) || !place.whole {
-                continue;
-            }
-            notes.begin_message();
-            let path = join(place.path, format!("u.{uid}").as_bytes());
-            let (kind, detail) = if self.alternative {
-                (FindingKind::FileUnreadable, "may be in the alternative storage, which is not looked into")
-            } else {
-                (FindingKind::MessageMissing, "in the index, no file")
+/// Reads files of messages in a folder with this GUID, if it is known.
+fn check_files(
+    place: &Directory<'_>,
+    files: Vec<(u32, &Entry)>,
+    guid: Option<&str>,
+    tools: &mut Tools,
+    notes: &mut Notes<'_>,
+) -> Result<(), Stopped> {
+    for (uid, entry) in files {
+        notes.begin_message();
+        if notes.depth < Depth::Structure {
+            notes.end_message(0, true)?;
+        } else if !is_taken_over(place, uid, entry, notes) {
+            let suffix = guid.map(|guid| format!("-{guid}-{uid}"));
+            let (reader, attachments) = tools.dbox();
+            let attachments = match suffix.as_ref() {
+                Some(suffix) => attachments.ending_in(suffix.as_bytes()),
+                None => Attachments::Unknown(
+                    "the GUID of its folder is unknown, by which its attachments are named",
+                ),
             };
-            notes.add(kind, path, detail);
-            if self.alternative {
-                notes.end_message(0, false)?;
-            } else {
-                notes.end_missing_message()?;
+            if !check_file(place, (uid, entry), attachments, reader, notes)? {
+                tell(uid, notes);
             }
-            tell(*uid, notes);
+        } else {
+            notes.end_message(0, false)?;
         }
-        Ok(())
     }
+    Ok(())
+}
+
+/// Compares the index with the files that there are; why one that is not found may be somewhere all the same.
+fn compare(
+    place: &Directory<'_>,
+    known: &Table,
+    files: &[u32],
+    elsewhere: Option<&str>,
+    notes: &mut Notes<'_>,
+) -> Result<(), Stopped> {
+    let beyond = files.iter().filter(|uid| **uid >= known.next_uid).count();
+    if beyond > 0 {
+        let detail = format!("next UID {}, {beyond} files beyond", known.next_uid);
+        notes.add(FindingKind::IndexStale, join(place.path, b"dovecot.index"), detail);
+    }
+    let mut files = files.iter().peekable();
+    for uid in known.uids() {
+        while files.next_if(|file| *file < uid).is_some() {}
+        if files.next_if_eq(&uid).is_some() || known.is_asked(*uid) || !place.whole {
+            continue;
+        }
+        notes.begin_message();
+        let path = join(place.path, format!("u.{uid}").as_bytes());
+        if let Some(why) = elsewhere {
+            notes.add(FindingKind::FileUnreadable, path, format!("may have been moved: {why}"));
+            notes.end_message(0, false)?;
+        } else {
+            notes.add(FindingKind::MessageMissing, path, "in the index, no file");
+            notes.end_missing_message()?;
+        }
+        tell(*uid, notes);
+    }
+    Ok(())
 }
 
 /// The files of messages, by UID; others are strays.

@@ -18,7 +18,7 @@ use super::roll::{Call, Roll};
 use super::stat_walk::StatWalk;
 use super::{Summary, Task};
 use crate::control::{Control, Progress, Stopped};
-use crate::dbox::AttachmentRoot;
+use crate::dbox::{AlternativeRoot, AttachmentRoot};
 use crate::mailbox::Inspector;
 
 /// Mailboxes that may be done before their turn.
@@ -210,7 +210,7 @@ impl<'t> Pool<'t> {
         reason = "the place is held as long as the reader lives, and given back on drop"
     )]
     fn read_as(&self, _place: Place<'_>) {
-        let mut inspector = Inspector::new(self.attachments());
+        let mut inspector = Inspector::new(self.attachments(), self.alternative());
         while self.control.checkpoint(0).is_ok() && !self.control.surplus() {
             let Some((ticket, call)) = self.next_call() else { break };
             let done = match call {
@@ -234,6 +234,12 @@ impl<'t> Pool<'t> {
         let opened = crate::fsys::open_root(self.task.root)
             .and_then(|root| crate::fsys::open_path(root.as_fd(), path));
         opened.map_or(AttachmentRoot::Closed, AttachmentRoot::Open)
+    }
+
+    fn alternative(&self) -> AlternativeRoot {
+        let Some(path) = self.task.layout.alternative() else { return AlternativeRoot::NotSetUp };
+        let opened = crate::fsys::open_root(path);
+        opened.map_or(AlternativeRoot::Closed, |dir| AlternativeRoot::Open(dir, path.to_owned()))
     }
 
     fn next_call(&self) -> Option<(u64, Call)> {

@@ -1,13 +1,12 @@
 //! One file `storage/m.<id>`, read message by message and held against the map.
 
 use std::ffi::CStr;
-use std::os::fd::BorrowedFd;
 
 use rientro_types::FindingKind;
 use rustix::io::Errno;
 
 use super::map::{Gathered, OFFSETS_END};
-use super::{Mdbox, NO_GUID, STORAGE};
+use super::{Mdbox, NO_GUID};
 use crate::content::identity::Hashes;
 use crate::content::judge::Spot;
 use crate::control::{Control, Stopped};
@@ -15,7 +14,7 @@ use crate::dbox::frame::{FileHeader, MESSAGE_HEADER_BYTES, find_header};
 use crate::dbox::message::{Attachments, DboxFile, DboxReader, Fault, Stored};
 use crate::faults::{error_name, open_fault};
 use crate::fsys::{self, Kind, Meta};
-use crate::mailbox::join;
+use crate::mailbox::{Directory, join};
 use crate::manifest::{Content, FileRecord, Stamp};
 use crate::verify::{Depth, Notes};
 
@@ -23,10 +22,10 @@ use crate::verify::{Depth, Notes};
 /// kind at most, so all of them eight GiB.
 const FAULTS_MAX: u32 = 64 << 10;
 
-/// A file of messages that stands in the storage.
+/// A file of messages, and the storage that it stands in.
 pub(super) struct Found<'a> {
     pub(super) id: u32,
-    pub(super) dir: BorrowedFd<'a>,
+    pub(super) place: &'a Directory<'a>,
     pub(super) name: &'a CStr,
 }
 
@@ -51,9 +50,9 @@ impl Mdbox {
         reader: &mut DboxReader,
         notes: &mut Notes<'_>,
     ) -> Result<(), Stopped> {
-        let Found { id, dir, name } = *found;
-        let path = join(STORAGE, name.to_bytes());
-        let (file, meta) = match fsys::open_file(dir, name) {
+        let Found { id, place, name } = *found;
+        let path = join(place.path, name.to_bytes());
+        let (file, meta) = match fsys::open_file(place.dir, name) {
             Ok((file, meta)) if meta.kind == Kind::File => (file, meta),
             Ok(_) => {
                 notes.add(FindingKind::ChangedWhileRead, path, "no longer a regular file");
