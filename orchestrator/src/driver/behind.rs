@@ -164,7 +164,8 @@ mod tests {
     #[test]
     fn no_number_is_advised_that_is_refused_then() {
         for life in [1_800_000_000, 4_000_000_001, LIFE_FLOOR_MAX, LIFE_FLOOR_MAX + 1, u32::MAX] {
-            let said = Behind::Older { met: order(life), holds: order(1) }.of_node(NodeId::new("n1").unwrap());
+            let said =
+                Behind::Older { met: order(life), holds: order(1) }.of_node(NodeId::new("n1").unwrap());
             let floor = format!("--life-floor {life}");
             assert_eq!(said.contains(&floor), life_floor(&life.to_string()).is_ok(), "{said}");
             assert_ne!(said.contains(&floor), said.contains("moving its state directory away"), "{said}");

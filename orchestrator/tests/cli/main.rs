@@ -2,9 +2,12 @@
 
 mod backups;
 mod decisions;
+mod findings;
 mod fixtures;
 mod foreign;
 mod full;
+mod journal;
+mod mailbox;
 mod plans;
 mod redrawn;
 mod server;

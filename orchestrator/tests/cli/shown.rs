@@ -1,12 +1,9 @@
 //! What is shown of each noun, as tables and as JSON.
 
-use std::os::unix::fs::PermissionsExt;
-
 use rientro_types::{
-    Acceptance, Advice, CampaignState, CloseCause, Exception, HeldReason, Hold, MailboxGone, PauseCause,
-    Phase, Progress, Promotion, Seq, ServiceSet, ShardView, Span, VolumeId, WaitingOn, WaveNo, WaveState,
+    Acceptance, CampaignState, HeldReason, Hold, PauseCause, Phase, Progress, Promotion, ServiceSet, Span,
+    VolumeId, WaitingOn, WaveNo, WaveState,
 };
-use rientro_wire::operator::{FindingsAnswer, FindingsGap, JournalCheck};
 
 use crate::server::Canned;
 use crate::{Cell, fixtures, run, transcripts};
@@ -56,28 +53,6 @@ async fn nouns_as_json() {
     insta::assert_snapshot!(text);
 }
 
-/// The question asked most at 3 a.m.
-#[tokio::test]
-async fn why_a_mailbox_is_closed_and_until_when() {
-    let mut text = String::new();
-    for shard in ["vol-01", "vol-03", "vol-07", "vol-08", "vol-09", "vol-10", "vol-11", "vol-12"] {
-        let cell = Cell::new(Canned { mailbox_shard: Some(shard), ..Canned::default() }).await;
-        text.push_str(&cell.run(&["mailbox", "show", "mario@libero.example"]).await.transcript());
-        text.push('\n');
-    }
-    let paused = Canned {
-        mailbox_shard: Some("vol-09"),
-        campaigns: vec![fixtures::campaign_paused()],
-        ..Canned::default()
-    };
-    text.push_str(
-        &Cell::new(paused).await.run(&["mailbox", "show", "mario@libero.example"]).await.transcript(),
-    );
-    let unknown = Cell::new(Canned { mailbox_shard: None, ..Canned::default() }).await;
-    text.push_str(&unknown.run(&["mailbox", "show", "nobody@libero.example"]).await.transcript());
-    insta::assert_snapshot!(text);
-}
-
 /// T28: that two agents use one identity is said with the node, since when, and what to do, whichever of the two is let in.
 #[tokio::test]
 async fn a_node_says_that_two_agents_are_it() {
@@ -123,7 +98,7 @@ async fn an_open_shard_shows_the_circumstance_it_is_in() {
 }
 
 /// A row of what is shown, after its name.
-fn row<'a>(shown: &'a str, name: &str) -> Option<&'a str> {
+pub(crate) fn row<'a>(shown: &'a str, name: &str) -> Option<&'a str> {
     let named = |line: &'a str| line.trim_start().strip_prefix(name)?.strip_prefix("  ");
     shown.lines().find_map(named).map(str::trim)
 }
@@ -171,23 +146,6 @@ async fn a_contested_shard_can_be_settled_in_every_state() {
     assert_eq!(row(&shown, "nodes"), Some("3 known: 2 connected, 0 offline, 1 silent"));
 }
 
-/// An exception changes nothing where no gate enforces it: the heading says what is so.
-#[tokio::test]
-async fn an_excepted_mailbox_of_an_open_shard_is_open() {
-    for (shard, heading) in [("vol-01", "is OPEN"), ("vol-03", "is CLOSED")] {
-        let exception = Some(Exception::Closed);
-        let cell = Cell::new(Canned { mailbox_shard: Some(shard), exception, ..Canned::default() }).await;
-        let shown = cell.run(&["mailbox", "show", "mario@libero.example"]).await.stdout;
-        assert!(shown.lines().next().unwrap_or_default().ends_with(heading), "{shown}");
-        let said = row(&shown, "exception").unwrap_or_default();
-        assert!(
-            said.starts_with("is to stay closed alone") && said.contains("no gate is registered"),
-            "{shown}"
-        );
-        assert!(shown.contains("--lift"), "{shown}");
-    }
-}
-
 /// R6: what is heard again counts until it opens, and is told apart from what is gone.
 #[tokio::test]
 async fn what_is_on_its_way_again_is_told_apart() {
@@ -204,30 +162,6 @@ async fn what_is_on_its_way_again_is_told_apart() {
         let shown = cell.run(args).await.stdout;
         assert!(shown.lines().any(|shown| shown == line), "{shown}");
     }
-}
-
-/// Nothing promises what only a gate does.
-#[tokio::test]
-async fn an_exception_says_that_a_gate_enforces_it() {
-    let cell = Cell::new(Canned::default()).await;
-    for (how, done) in [("--keep-closed", "is to stay closed"), ("--accept", "is accepted as it is")] {
-        let args = ["--yes", "mailbox", "except", "mario@libero.example", how, "--reason", "asked"];
-        let run = cell.run(&args).await;
-        let said = run.stdout + &run.stderr;
-        assert!(said.contains("Recorded that this mailbox") && said.contains(done), "{said}");
-        assert!(said.contains("only a gate enforces it, and no gate is registered"), "{said}");
-    }
-}
-
-#[tokio::test]
-async fn a_mailbox_as_json_says_until_when() {
-    let run = Cell::new(Canned::default())
-        .await
-        .run(&["-o", "json", "mailbox", "show", "mario@libero.example"])
-        .await;
-    let json: serde_json::Value = serde_json::from_str(&run.stdout).expect("JSON");
-    assert_eq!(json["shards"][0]["shard"]["state"], "held");
-    assert!(json["shards"][0]["until"].as_str().expect("a text").contains("until an operator decides"));
 }
 
 /// A size is what a verification read of the whole shard; before that nobody knows it, and no zero says otherwise.
@@ -258,30 +192,6 @@ async fn a_verification_of_a_known_size_says_how_long_it_takes() {
     }
 }
 
-#[tokio::test]
-async fn the_journal_is_verified_and_told() {
-    let text =
-        transcripts(&[&["journal", "verify"], &["journal", "tail"], &["journal", "tail", "--from", "4710"]])
-            .await;
-    insta::assert_snapshot!(text);
-    let check = JournalCheck::Broken {
-        entries: 12,
-        seq: Seq::from_raw(40),
-        problem: "the digest does not follow".to_owned(),
-    };
-    let broken = Cell::new(Canned { check, ..Canned::default() }).await.run(&["journal", "verify"]).await;
-    assert_eq!(broken.code, 1);
-    assert!(broken.stdout.contains("BROKEN at record 40: the digest does not follow"));
-    let mut canned = Canned::default();
-    if let JournalCheck::Intact { key_problem, .. } = &mut canned.check {
-        *key_problem = Some(Advice::new("/x/mailbox.key is another cell's", "put the own one there"));
-    }
-    let keyless = Cell::new(canned).await.run(&["journal", "verify"]).await;
-    assert_eq!(keyless.code, 1);
-    assert!(keyless.stdout.contains("is intact"));
-    assert!(keyless.stderr.contains("/x/mailbox.key is another cell's\nput the own one there"));
-}
-
 /// A wave whose bake is over waits for its checks or for a person: JSON says so as the table does.
 #[tokio::test]
 async fn a_bake_that_is_over_is_told_alike_in_table_and_json() {
@@ -304,150 +214,6 @@ async fn a_bake_that_is_over_is_told_alike_in_table_and_json() {
         };
         assert_eq!((&wave["state"], &wave["bakes_until"]), (&"baked".into(), &serde_json::Value::Null));
     }
-}
-
-/// The journal is copied whatever the key beside it is, as it is the part that nobody else has; but nobody relies on it unwarned.
-#[tokio::test]
-async fn a_backup_beside_a_wrong_key_is_taken_and_fails() {
-    let dir = tempfile::tempdir().expect("a directory");
-    let key_problem = Some(Advice::new("/x/mailbox.key is another cell's", "put the own one there"));
-    let cell = Cell::new(Canned { backup_key: key_problem, ..Canned::default() }).await;
-    for form in ["table", "json"] {
-        let file = dir.path().join(form);
-        let run = cell.run(&["journal", "backup", file.to_str().expect("UTF-8"), "-o", form]).await;
-        assert_eq!((run.code, file.exists()), (1, true), "{}", run.stderr);
-        let told = format!("{}{}", run.stdout, run.stderr);
-        assert!(told.contains("/x/mailbox.key is another cell's") && told.contains("put the own one there"));
-    }
-}
-
-#[tokio::test]
-async fn a_backup_is_whole_or_not_there() {
-    let dir = tempfile::tempdir().expect("a directory");
-    let file = dir.path().join("copy.rjb");
-    let path = file.to_str().expect("UTF-8");
-    let cell = Cell::new(Canned::default()).await;
-    let run = cell.run(&["journal", "backup", path]).await;
-    assert_eq!(run.code, 0, "{}", run.stderr);
-    assert_eq!(std::fs::read(&file).expect("the copy"), b"abcdefghij");
-    let mode = std::fs::metadata(&file).expect("the copy").permissions().mode() & 0o777;
-    assert_eq!(mode, 0o600, "it holds what the journal holds");
-    let again = cell.run(&["journal", "backup", path]).await;
-    assert_eq!(again.code, 1);
-    assert!(again.stderr.contains("exists; a backup never overwrites a file"));
-
-    let broken = Cell::new(Canned { backup_whole: false, ..Canned::default() }).await;
-    let other = dir.path().join("other.rjb");
-    let run = broken.run(&["journal", "backup", other.to_str().expect("UTF-8")]).await;
-    assert_eq!(run.code, 1);
-    assert!(run.stderr.contains("it broke off\ntake it again"), "{}", run.stderr);
-    assert_eq!(std::fs::read_dir(dir.path()).expect("the directory").count(), 1, "nothing partial is left");
-}
-
-#[tokio::test]
-async fn findings_that_cannot_be_shown_are_said_and_fail() {
-    let text = transcripts(&[&["findings", "list", "--all", "--kind", "zero-block"]]).await;
-    insta::assert_snapshot!(text);
-    let findings = vec![
-        FindingsAnswer::Missing {
-            shard: fixtures::shard_id("vol-11"),
-            node: fixtures::node_id("n3"),
-            gap: FindingsGap::NodeOffline,
-        },
-        FindingsAnswer::End { findings_total: 3, findings_shown: 0 },
-    ];
-    for total in [3, 0] {
-        let mut findings = findings.clone();
-        findings[1] = FindingsAnswer::End { findings_total: total, findings_shown: 0 };
-        let cell = Cell::new(Canned { findings, ..Canned::default() }).await;
-        let gap = cell.run(&["findings", "list", "--all"]).await;
-        assert_eq!(
-            (gap.code, gap.stderr.lines().count()),
-            (1, 1),
-            "nothing is said to be not found: {}",
-            gap.stderr
-        );
-        assert!(
-            gap.stderr.contains(
-                "vol-11 cannot be shown: node n3, which keeps any that there are, is not connected"
-            )
-        );
-        let json = cell.run(&["-o", "json", "findings", "list", "--all"]).await;
-        let error: serde_json::Value = serde_json::from_str(&json.stderr).expect("one JSON line");
-        assert_eq!((json.code, &error["error"]["code"]), (1, &"refused".into()));
-        assert!(error["error"]["what"].as_str().expect("a text").contains("vol-11 cannot be shown"));
-    }
-    let mut altered = findings;
-    altered[0] = FindingsAnswer::Missing {
-        shard: fixtures::shard_id("vol-11"),
-        node: fixtures::node_id("n3"),
-        gap: FindingsGap::Altered,
-    };
-    let cell = Cell::new(Canned { findings: altered, ..Canned::default() }).await;
-    let gap = cell.run(&["findings", "list", "--all"]).await;
-    assert_eq!(gap.code, 1);
-    assert!(gap.stderr.contains("n3 sent others than its verification found"), "{}", gap.stderr);
-    let cut = Cell::new(Canned { findings: Vec::new(), ..Canned::default() }).await;
-    assert_eq!(
-        cut.run(&["findings", "list", "--all"]).await.code,
-        1,
-        "an answer without its end is not whole"
-    );
-}
-
-/// What was found before a closing is listed and told as what it is, for people and machines.
-#[tokio::test]
-async fn findings_of_a_verification_that_counts_no_more_are_told_as_such() {
-    let page = FindingsAnswer::Page {
-        shard: fixtures::shard_id("vol-07"),
-        node: fixtures::node_id("n1"),
-        attempt: rientro_types::AttemptNo::from_raw(2),
-        findings: fixtures::findings(),
-        dropped: true,
-    };
-    let end = FindingsAnswer::End { findings_total: 2, findings_shown: 2 };
-    let cell = Cell::new(Canned { findings: vec![page, end], ..Canned::default() }).await;
-    let run = cell.run(&["findings", "list", "--all"]).await;
-    let told = "What is listed of 1 shard no longer counts";
-    assert!(
-        run.code == 0 && run.stdout.contains("zero-block") && run.stderr.contains(told),
-        "{}",
-        run.stderr
-    );
-    let json = cell.run(&["-o", "json", "findings", "list", "--all"]).await;
-    assert!(
-        json.code == 0 && json.stdout.lines().all(|line| line.contains("\"dropped\":true")),
-        "{}",
-        json.stdout
-    );
-}
-
-/// What was found in a shard does not select it any more once it is closed: that is no "nothing was found".
-#[tokio::test]
-async fn a_finding_that_selects_nothing_is_not_told_as_nothing_found() {
-    let findings = vec![FindingsAnswer::End { findings_total: 0, findings_shown: 0 }];
-    let cell = Cell::new(Canned { findings, ..Canned::default() }).await;
-    let run = cell.run(&["findings", "list", "--finding", "zero-block"]).await;
-    assert!(run.code == 0 && run.stderr.contains("--all --kind"), "{}", run.stderr);
-    assert!(!run.stderr.contains("nothing was found"), "{}", run.stderr);
-    let run = cell.run(&["findings", "list", "--all"]).await;
-    assert!(run.code == 0 && run.stderr.contains("nothing was found"), "{}", run.stderr);
-}
-
-/// A node that is away fills no screen.
-#[tokio::test]
-async fn shards_that_cannot_be_shown_are_told_up_to_a_bound() {
-    let gap = |no| FindingsAnswer::Missing {
-        shard: fixtures::shard_id(&format!("vol-{no}")),
-        node: fixtures::node_id("n3"),
-        gap: FindingsGap::NodeOffline,
-    };
-    let end = FindingsAnswer::End { findings_total: 0, findings_shown: 0 };
-    let findings = (0..1_000).map(gap).chain([end]).collect();
-    let run =
-        Cell::new(Canned { findings, ..Canned::default() }).await.run(&["findings", "list", "--all"]).await;
-    let told = run.stderr.contains("nor can those of 980 more shards");
-    assert!(run.code == 1 && told && run.stderr.lines().count() == 21, "{}", run.stderr);
 }
 
 #[tokio::test]
@@ -620,116 +386,6 @@ async fn a_shard_that_is_not_there_says_where_to_look() {
     for said in ["rientro node show n1", "moved away or deleted", "rientro-agent volume show PATH"] {
         assert!(shown.contains(said) && json.contains(said), "{said} is not in {shown}{json}");
     }
-}
-
-/// R7: what is missing of a closed shard is said with how many were known, where to look, and how to say that it was intended;
-/// in a campaign as before one.
-#[tokio::test]
-async fn missing_mailboxes_are_said_with_what_to_do() {
-    for (at, name) in [(0, "vol-01"), (4, "vol-11")] {
-        let mut shards = fixtures::shards();
-        let reason = HeldReason::MailboxesMissing { known: 800, shown: 799, unlisted: 2 };
-        let view =
-            shards.iter_mut().find(|view| view.shard.shard == fixtures::shard_id(name)).expect("it is there");
-        view.shard.blocked = Some(Hold { reason, since: fixtures::at(fixtures::minutes(5)) });
-        if at == 0 {
-            view.shard.phase = Phase::Closed { cause: CloseCause::FirstMet };
-            view.shard.services = ServiceSet::NONE;
-        }
-        let node = view.shard.placement.node;
-        let cell = Cell::new(Canned { shards, mailbox_shard: Some(name), ..Canned::default() }).await;
-        for args in [["shard", "show", name], ["mailbox", "show", "mario@libero.example"]] {
-            let shown = cell.run(&args).await.stdout;
-            let why = row(&shown, "why").unwrap_or_default();
-            assert!(why.contains("2 of 800 mailboxes that were known are not there any more"), "{shown}");
-            assert!(shown.contains(&format!("rientro node show {node}")), "{shown}");
-            assert!(
-                shown.contains(&format!("rientro shard settle {name} --node {node} --reason")),
-                "{shown}"
-            );
-            assert!(shown.contains("say that the deletion was intended"), "{shown}");
-        }
-        if at > 0 {
-            let shown = cell.run(&["shard", "show", name]).await.stdout;
-            assert!(shown.contains(&format!("node {node} to show all 800 mailboxes again")), "{shown}");
-        }
-    }
-}
-
-/// R1: a mailbox that came into the list after its shard was verified is not told of with the words of that verification, and
-/// is closed or open since it is there.
-#[tokio::test]
-async fn a_newcomer_is_not_told_as_verified() {
-    let show = ["mailbox", "show", "mario@libero.example"];
-    for (name, minutes, then) in
-        [("vol-09", 1, "verified again before it opens"), ("vol-01", 5, "nothing says that it was read; its")]
-    {
-        let listed = Some(fixtures::at(fixtures::minutes(minutes)));
-        let canned = || Canned { mailbox_shard: Some(name), mailbox_listed: listed, ..Canned::default() };
-        let shown = Cell::new(canned()).await.run(&show).await.stdout;
-        assert!(row(&shown, "since").unwrap_or_default().contains(&format!("({minutes}m ago)")), "{shown}");
-        let why = row(&shown, "why").unwrap_or_default();
-        assert!(why.starts_with("it came into the list after its shard was verified"), "{shown}");
-        assert!(why.contains(then) && why.contains("its shard: "), "{shown}");
-        let verified = row(&shown, "verified").unwrap_or_default();
-        assert!(verified.starts_with("its shard, before it was listed at "), "{shown}");
-        let json = Cell::new(canned()).await.run(&[&show[..], &["--output", "json"]].concat()).await.stdout;
-        assert!(json.contains("\"listed_after_verification\": true"), "{json}");
-        let earlier = Canned { mailbox_listed: Some(fixtures::at(fixtures::minutes(900))), ..canned() };
-        let shown = Cell::new(earlier).await.run(&show).await.stdout;
-        assert!(!shown.contains("came into the list"), "{shown}");
-    }
-}
-
-/// R12: a shard that is held for missing mailboxes names them, as many as can be compared by eye.
-#[tokio::test]
-async fn a_shard_names_the_mailboxes_it_misses() {
-    let id = |n: u8| rientro_types::MailboxId::from_raw([n; 16]);
-    let mut shards = fixtures::shards();
-    let reason = HeldReason::MailboxesMissing { known: 800, shown: 791, unlisted: 8 };
-    shards[5].shard.blocked = Some(Hold { reason, since: fixtures::at(fixtures::minutes(5)) });
-    let show = ["shard", "show", shards[5].shard.shard.as_str()];
-    for (missing, said) in [
-        ((vec![id(1), id(2)], 8), format!("{}, {}, 6 more and 1 whose ids are not known", id(1), id(2))),
-        ((vec![id(1)], 9), format!("{} and 8 more", id(1))),
-        ((vec![id(1)], 1), format!("{} and 8 whose ids are not known", id(1))),
-        ((vec![], 0), "9 whose ids are not known".to_owned()),
-    ] {
-        let canned = || Canned { shards: shards.clone(), missing: missing.clone(), ..Canned::default() };
-        let shown = Cell::new(canned()).await.run(&show).await.stdout;
-        assert_eq!(row(&shown, "missing"), Some(&*said), "{shown}");
-        assert!(shown.contains("rientro shard settle"), "{shown}");
-        let json = Cell::new(canned()).await.run(&[&show[..], &["--output", "json"]].concat()).await.stdout;
-        let known = serde_json::from_str::<serde_json::Value>(&json).expect("it is JSON");
-        assert_eq!(known["missing_known"], missing.1);
-        assert_eq!(known["missing"].as_array().map(Vec::len), Some(missing.0.len()));
-    }
-}
-
-/// R7: of a mailbox that no shard lists any more it is said where it was, until when, and what to do: settle or put back where
-/// its closed shard is held for it; look, where its shard was in service.
-#[tokio::test]
-async fn a_mailbox_that_is_gone_says_where_it_was() {
-    let mut text = String::new();
-    for (name, served) in [("vol-09", false), ("vol-01", true)] {
-        let named = |view: &ShardView| view.shard.shard == fixtures::shard_id(name);
-        let mut shard = fixtures::shards().into_iter().find(named).expect("it is there");
-        if !served {
-            let reason = HeldReason::MailboxesMissing { known: 800, shown: 800, unlisted: 1 };
-            shard.shard.blocked = Some(Hold { reason, since: fixtures::at(fixtures::minutes(5)) });
-        }
-        let [listed, missed] = [300, 5].map(|before| fixtures::at(fixtures::minutes(before)));
-        let mailbox_gone = vec![MailboxGone { listed, missed, served, shard }];
-        let cell = Cell::new(Canned { mailbox_shard: None, mailbox_gone, ..Canned::default() }).await;
-        for args in [
-            &["mailbox", "show", "mario@libero.example"][..],
-            &["mailbox", "show", "mario@libero.example", "--output", "json"],
-            &["mailbox", "except", "mario@libero.example", "--accept", "--reason", "asked", "--yes"],
-        ] {
-            text.push_str(&cell.run(args).await.transcript());
-        }
-    }
-    insta::assert_snapshot!(text);
 }
 
 /// T28: open shards with something wrong are counted where people look first, with the command that lists them.
