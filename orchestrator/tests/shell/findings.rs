@@ -24,6 +24,18 @@ fn finding(no: u8) -> LocatedFinding {
     LocatedFinding { mailbox_id: Some(MailboxId::from_raw([1; 16])), address, finding }
 }
 
+/// A cell in which shard `a` of node `n1` was verified, and what was found in it.
+async fn damaged() -> (Cell, Agent, Operator, Vec<LocatedFinding>) {
+    let cell = Cell::start().await;
+    let agent = Agent::connect(cell.address(), "n1", Manner::Slow).await;
+    agent.report(vec![claim("a")]).await.unwrap();
+    let operator = cell.operator().await;
+    operator.start("k").await.unwrap();
+    let found = vec![finding(1), finding(2)];
+    find_damage(&agent, &found, Vec::new()).await;
+    (cell, agent, operator, found)
+}
+
 /// Asks for findings, has the agent answer with these, and reads to the end; gives how many were shown, and what was not.
 async fn fetched(
     operator: &Operator,
@@ -52,13 +64,7 @@ async fn fetched(
 /// goes on to its end, so that those of other shards are shown.
 #[tokio::test(flavor = "multi_thread")]
 async fn findings_that_are_not_those_of_the_verification_are_a_gap() {
-    let cell = Cell::start().await;
-    let agent = Agent::connect(cell.address(), "n1", Manner::Slow).await;
-    agent.report(vec![claim("a")]).await.unwrap();
-    let operator = cell.operator().await;
-    operator.start("k").await.unwrap();
-    let found = vec![finding(1), finding(2)];
-    find_damage(&agent, &found, Vec::new()).await;
+    let (_cell, agent, operator, found) = damaged().await;
     let whole = FindingsQuery { with_addresses: true, ..FindingsQuery::default() };
     let mut last = None;
     let shown = fetched(&operator, &agent, &mut last, whole.clone(), found.clone()).await;
@@ -80,13 +86,7 @@ async fn findings_that_are_not_those_of_the_verification_are_a_gap() {
 /// its node still keeps. A shard that was never tried is not asked about.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_found_before_a_closing_is_still_shown() {
-    let cell = Cell::start().await;
-    let agent = Agent::connect(cell.address(), "n1", Manner::Slow).await;
-    agent.report(vec![claim("a")]).await.unwrap();
-    let operator = cell.operator().await;
-    operator.start("k").await.unwrap();
-    let found = vec![finding(1), finding(2)];
-    find_damage(&agent, &found, Vec::new()).await;
+    let (_cell, agent, operator, found) = damaged().await;
     agent.report(vec![claim("a"), claim("b")]).await.unwrap();
     operator.act(Verb::Abort { campaign: CampaignId::new("k").unwrap() }).await.unwrap();
     let whole = FindingsQuery { with_addresses: true, ..FindingsQuery::default() };
