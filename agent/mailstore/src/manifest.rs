@@ -10,6 +10,7 @@ mod census;
 mod compare;
 mod export;
 mod file;
+mod join;
 mod merkle;
 mod record;
 mod row;

@@ -58,6 +58,8 @@ pub(crate) struct Mdbox {
     unknown: Option<(u64, Vec<u8>)>,
     /// A folder could not be read, so that its references are not counted.
     uncounted: bool,
+    /// Messages that were gathered, and that no folder has referred to.
+    apart: u64,
 }
 
 impl Format for Mdbox {
@@ -84,6 +86,9 @@ impl Format for Mdbox {
     }
 
     fn finish(&mut self, notes: &mut Notes<'_>) -> Result<(), Stopped> {
+        if let Some(census) = notes.census() {
+            census.leave_apart(self.apart);
+        }
         if let Some((count, folder)) = self.unknown.take() {
             let detail =
                 format!("{count} messages of folders are not in it, the first of {}", shown(&folder));
@@ -246,14 +251,18 @@ impl Mdbox {
                 tell(uid, notes);
                 continue;
             };
-            map.met_mut(at).references += 1;
+            let references = &mut map.met_mut(at).references;
+            *references += 1;
+            let again = *references > 1;
             match (map.gathered(at), notes.census()) {
                 (Some(gathered), Some(census)) => {
                     let Gathered { content, file_at, marked } = *gathered;
                     let Content { guid, identity, plain_bytes, offset } = content;
                     let folder = census.folder();
-                    let row = Row { folder, guid, identity, plain_bytes, file_at, offset, uid, marked };
+                    let row =
+                        Row { folder, guid, identity, plain_bytes, file_at, offset, uid, marked, again };
                     census.add_message(&row);
+                    self.apart -= u64::from(!again);
                 }
                 (None, Some(census)) => census.tell(uid),
                 (_, None) => {}

@@ -188,8 +188,8 @@ fn add(file: &FileRecord, uid: u32, (read_bytes, marked): (u64, bool), census: &
     let file_at = census.add_file(file, read_bytes);
     for Content { guid, identity, plain_bytes, .. } in file.messages.iter().copied() {
         // It fills its file, whose frame is no part of where it is.
-        let (folder, offset) = (census.folder(), 0);
-        census.add_message(&Row { folder, guid, identity, plain_bytes, file_at, offset, uid, marked });
+        let (folder, offset, again) = (census.folder(), 0, false);
+        census.add_message(&Row { folder, guid, identity, plain_bytes, file_at, offset, uid, marked, again });
     }
 }
 

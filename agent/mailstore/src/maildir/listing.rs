@@ -83,6 +83,7 @@ impl Listings {
                 offset,
                 uid: self.uid(at),
                 marked: seen.is_some_and(|seen| seen.marked),
+                again: false,
             });
         }
     }

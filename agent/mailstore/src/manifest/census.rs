@@ -27,7 +27,7 @@ pub(crate) struct Room<'d> {
 /// Memory that all readers together use for what they gather.
 const GATHERED_BYTES: usize = 32 << 20;
 
-/// A reader has one list of files, and while it compares four lists of rows.
+/// A reader has one list of files, and while it compares four lists of rows at a time; what it keeps beside them is little.
 const LISTS: usize = 5;
 
 impl<'d> Room<'d> {
@@ -84,6 +84,7 @@ pub(crate) struct Census<'d> {
     folder: FolderId,
     indexes: BTreeMap<FolderId, Known>,
     removed: BTreeSet<[u8; 16]>,
+    apart: u64,
     /// Files are hashed as they are stored.
     lists_files: bool,
     previous: Option<Previous<'d>>,
@@ -103,6 +104,8 @@ pub(crate) struct Gathered<'d> {
     pub(super) indexes: BTreeMap<FolderId, Known>,
     /// Folders that were removed through the mail server.
     pub(super) removed: BTreeSet<[u8; 16]>,
+    /// Messages that were looked at and are in no folder.
+    pub(super) apart: u64,
     pub(super) bytes: u64,
 }
 
@@ -127,6 +130,7 @@ impl<'d> Census<'d> {
             folder: FolderId::of(b""),
             indexes: BTreeMap::new(),
             removed: BTreeSet::new(),
+            apart: 0,
             lists_files: true,
             previous,
             bytes: 0,
@@ -235,6 +239,11 @@ impl<'d> Census<'d> {
         }
     }
 
+    /// So many messages that were looked at are in no folder.
+    pub(crate) fn leave_apart(&mut self, messages: u64) {
+        self.apart += messages;
+    }
+
     fn fail(&mut self, error: io::Error) {
         if self.state.is_ok() {
             self.state = Err(error);
@@ -245,8 +254,8 @@ impl<'d> Census<'d> {
     pub(crate) fn finish(mut self) -> io::Result<Gathered<'d>> {
         self.end_place();
         self.state?;
-        let Self { files, rows, places, indexes, removed, bytes, .. } = self;
-        Ok(Gathered { files, rows: rows.finish()?, places, indexes, removed, bytes })
+        let Self { files, rows, places, indexes, removed, apart, bytes, .. } = self;
+        Ok(Gathered { files, rows: rows.finish()?, places, indexes, removed, apart, bytes })
     }
 }
 

@@ -1,27 +1,33 @@
 //! A mailbox against its baseline: which messages are intact, and what became of the others.
 //!
-//! Three passes, each over lists in order, so that no mailbox is too large:
+//! Joins of lists in order, each of what the one before left, so that neither a large mailbox nor many equal messages in one
+//! need memory or time beyond their number:
 //!
-//! 1. the same message in the same folder by its GUID: with the same content it is intact, else it was altered;
-//! 2. of what is left on both sides, the same content: it was moved, or in the same place got another GUID;
-//! 3. what is left of the baseline is gone, and `folders` says what became of it. The folder's index tells whether somebody asked for that, and the log of folders
-//!    whether the folder was removed. A message that Dovecot
-//!    found without its file is in its log as removed by nobody: it is lost. Where the log does not reach back, nobody knows.
+//! 1. the same message in the same folder by its GUID. With the same content it is intact, else it was altered. Of copies each
+//!    is first looked for under its UID: one of them may have been removed;
+//! 2. of what is left, the same content: in the same place it got another GUID, else it was moved;
+//! 3. what is left of the baseline is gone, and `folders` says what became of it. The folder's index tells whether somebody asked
+//!    for that, and the log of folders whether the folder was removed. A message that Dovecot found without its file is in its log
+//!    as removed by nobody: it is lost. Where the log does not reach back, nobody knows.
 //!
-//! What is left of the mailbox came since.
+//! What is left of the mailbox came since. In a file with several messages one is compared if any of the folders that refer to it
+//! has it in the baseline.
 
 mod folders;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeSet;
 use std::io;
 
-use rientro_types::{Digest, FindingKind};
+use rientro_types::FindingKind;
 
 use self::folders::{Fate, Folders};
 use super::census::{Gathered, Room};
+use super::join::{Join, Kept, Pair, RawRows};
 use super::row::{Order, Row};
 use super::section::Section;
-use super::sort::{Merge, Sorted, Sorter};
+use super::sort::{Sorted, Sorter};
 use crate::content::judge::Spot;
 use crate::control::Stopped;
 use crate::verify::Notes;
@@ -68,8 +74,23 @@ impl Comparison {
     }
 }
 
-/// Messages after which the work can be held or ended.
+/// Rows after which the work can be held or ended.
 const STEPS_UNHEARD: u32 = 1_024;
+
+/// Most messages of which it is known that they were told. In a mailbox that has more that are altered and in several folders,
+/// some are told once for each folder.
+const TOLD_MAX: usize = 64 << 10;
+
+/// In which order rows are, and the bytes at their beginning in which two are alike. Folder and GUID take 32, identity 32, UID 4.
+type Alike = (Order, usize);
+
+const IN_PLACE: Alike = (Order::Place, 68);
+const OF_CONTENT_IN_FOLDER: Alike = (Order::Place, 64);
+const OF_GUID_IN_FOLDER: Alike = (Order::Place, 32);
+const OF_CONTENT_IN_PLACE: Alike = (Order::Content, 52);
+const OF_CONTENT: Alike = (Order::Content, 32);
+/// Position of the file and in the file, 8 bytes each.
+const OF_MESSAGE: Alike = (Order::Message, 16);
 
 /// Why a mailbox was not compared to its end.
 #[derive(Debug)]
@@ -98,7 +119,7 @@ type Result<T> = std::result::Result<T, Interrupted>;
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Outcome {
     pub(crate) comparison: Comparison,
-    /// Messages whose content the baseline does not have.
+    /// Messages that were looked at, and not compared with any of the baseline.
     pub(crate) uncovered: u64,
 }
 
@@ -115,17 +136,28 @@ pub(crate) fn compare(
         room,
         folders: Folders::new(section.places()?, gathered),
         told: BTreeSet::new(),
+        compared_again: Sorter::new(room.scratch, Order::Message, room.rows),
         steps: 0,
-        found: Outcome::default(),
+        found: Outcome { uncovered: gathered.apart, ..Outcome::default() },
     };
     comparing.folders.note_changed(notes);
-    let (old, new) = comparing.match_places(notes)?;
-    let gone = comparing.match_contents(&old, &new, notes)?;
-    comparing.judge_gone(&gone, notes)?;
+    let left = comparing.match_places(notes)?;
+    let left = comparing.match_contents(&left, notes)?;
+    comparing.judge_gone(&left, notes)?;
+    comparing.count_new(&left, notes)?;
     comparing.folders.note_gone(notes);
     comparing.folders.note_renumbered(notes);
     Ok(comparing.found)
 }
+
+/// What a join left of the baseline and of the mailbox.
+struct Left<'d> {
+    old: Kept<'d>,
+    new: Kept<'d>,
+}
+
+/// Takes two rows that are alike; whether they are matched.
+type Match<'c> = fn(&mut Comparing<'c>, &Row, &Row, &mut Notes<'_>) -> Result<bool>;
 
 struct Comparing<'c> {
     section: &'c Section<'c>,
@@ -134,11 +166,13 @@ struct Comparing<'c> {
     folders: Folders<'c>,
     /// Messages of files with several that were told: each stands in as many folders as refer to it.
     told: BTreeSet<(u64, u64)>,
+    /// Rows that were matched, and are not the first of their message.
+    compared_again: Sorter<'c>,
     steps: u32,
     found: Outcome,
 }
 
-impl Comparing<'_> {
+impl<'c> Comparing<'c> {
     /// Lets the work be held or ended now and then.
     fn step(&mut self, notes: &Notes<'_>) -> Result<()> {
         self.steps = self.steps.wrapping_add(1);
@@ -148,57 +182,102 @@ impl Comparing<'_> {
         Ok(())
     }
 
-    /// The first pass; gives what is left of the baseline and of the mailbox.
-    fn match_places(&mut self, notes: &mut Notes<'_>) -> Result<(Sorted, Sorted)> {
-        let sorter = || Sorter::new(self.room.scratch, Order::Content, self.room.rows);
-        let (mut left_old, mut left_new) = (sorter(), sorter());
-        let (mut olds, mut news) = (self.section.rows(), self.gathered.rows.read()?);
-        let (mut old, mut new) = (olds.next()?, news.next()?);
-        let place = |row: &Row| (row.folder, row.guid);
-        while let Some(at) = [&old, &new].into_iter().flatten().map(place).min() {
+    /// Matches rows that are alike; gives what is left, in the same order.
+    fn join(
+        &mut self,
+        (order, alike_bytes): Alike,
+        olds: impl RawRows,
+        news: impl RawRows,
+        matches: Match<'c>,
+        notes: &mut Notes<'_>,
+    ) -> Result<Left<'c>> {
+        let mut left = Left { old: Kept::new(self.room.scratch), new: Kept::new(self.room.scratch) };
+        let mut join = Join::new(olds, news, alike_bytes)?;
+        while let Some(pair) = join.next()? {
             self.step(notes)?;
-            let (mut of_old, mut of_new) = (Vec::new(), Vec::new());
-            while let Some(row) = old.filter(|row| place(row) == at) {
-                of_old.push(row);
-                old = olds.next()?;
+            match pair {
+                Pair::Old(old) => left.old.push(&old)?,
+                Pair::New(new) => left.new.push(&new)?,
+                Pair::Both(old, new) => {
+                    let (was, is) = (order.decode(&old), order.decode(&new));
+                    if !matches(self, &was, &is, notes)? {
+                        left.old.push(&old)?;
+                        left.new.push(&new)?;
+                    } else if is.again {
+                        self.compared_again.push(&is)?;
+                    }
+                }
             }
-            while let Some(row) = new.filter(|row| place(row) == at) {
-                of_new.push(row);
-                new = news.next()?;
-            }
-            self.match_group(&mut of_old, &mut of_new, notes)?;
-            of_old.iter().try_for_each(|row| left_old.push(row))?;
-            of_new.iter().try_for_each(|row| left_new.push(row))?;
         }
-        Ok((left_old.finish()?, left_new.finish()?))
+        Ok(left)
     }
 
-    /// Messages of one GUID in one folder: mostly one on either side, more where a mail was copied. What is matched is taken out.
-    fn match_group(&mut self, old: &mut Vec<Row>, new: &mut Vec<Row>, notes: &mut Notes<'_>) -> Result<()> {
-        // Of copies each is first looked for under its UID: one of them may have been removed.
-        for by_uid in [true, false] {
-            old.retain(|was| {
-                let is_it = |is: &Row| is.identity == was.identity && (!by_uid || is.uid == was.uid);
-                let Some(at) = new.iter().position(is_it) else { return true };
-                self.found.comparison.intact += 1;
-                self.folders.count_uid(was, &new.remove(at));
-                false
-            });
-        }
-        let pairs = old.len().min(new.len());
-        for (was, is) in old.drain(..pairs).zip(new.drain(..pairs)) {
-            self.note_altered(&was, &is, notes)?;
-        }
-        Ok(())
+    fn join_left(
+        &mut self,
+        alike: Alike,
+        left: &Left<'_>,
+        matches: Match<'c>,
+        notes: &mut Notes<'_>,
+    ) -> Result<Left<'c>> {
+        self.join(alike, left.old.read(), left.new.read(), matches, notes)
     }
 
-    fn note_altered(&mut self, was: &Row, is: &Row, notes: &mut Notes<'_>) -> Result<()> {
+    /// Puts rows into another order.
+    fn sort(&mut self, rows: &Kept<'_>, from: Order, to: Order, notes: &Notes<'_>) -> Result<Sorted> {
+        let (mut rows, mut sorter) = (rows.read(), Sorter::new(self.room.scratch, to, self.room.rows));
+        while let Some(row) = rows.next_raw()? {
+            self.step(notes)?;
+            sorter.push(&from.decode(&row))?;
+        }
+        Ok(sorter.finish()?)
+    }
+
+    /// Messages that are in their folder.
+    fn match_places(&mut self, notes: &mut Notes<'_>) -> Result<Left<'c>> {
+        let (olds, news) = (self.section.rows(), self.gathered.rows.read()?);
+        let left = self.join(IN_PLACE, olds, news, Self::find_intact, notes)?;
+        let left = self.join_left(OF_CONTENT_IN_FOLDER, &left, Self::find_intact, notes)?;
+        self.join_left(OF_GUID_IN_FOLDER, &left, Self::find_altered, notes)
+    }
+
+    /// Messages whose content is somewhere, by their content.
+    fn match_contents(&mut self, left: &Left<'_>, notes: &mut Notes<'_>) -> Result<Left<'c>> {
+        let old = self.sort(&left.old, Order::Place, Order::Content, notes)?;
+        let new = self.sort(&left.new, Order::Place, Order::Content, notes)?;
+        let left = self.join(OF_CONTENT_IN_PLACE, old.read()?, new.read()?, Self::find_renamed, notes)?;
+        self.join_left(OF_CONTENT, &left, Self::find_moved, notes)
+    }
+
+    fn find_intact(&mut self, was: &Row, is: &Row, _: &mut Notes<'_>) -> Result<bool> {
+        self.found.comparison.intact += 1;
+        self.folders.count_uid(was, is);
+        Ok(true)
+    }
+
+    /// A message under its UID with another GUID.
+    fn find_renamed(&mut self, was: &Row, is: &Row, notes: &mut Notes<'_>) -> Result<bool> {
+        debug_assert_eq!(was.uid, is.uid, "they are alike");
+        if is.uid == 0 {
+            return Ok(false);
+        }
+        self.found.comparison.intact += 1;
+        let path = self.gathered.path_at(is.file_at)?;
+        spot(path, is).remark(FindingKind::GuidChanged, "", is.marked, notes)?;
+        Ok(true)
+    }
+
+    fn find_moved(&mut self, _: &Row, _: &Row, _: &mut Notes<'_>) -> Result<bool> {
+        self.found.comparison.moved += 1;
+        Ok(true)
+    }
+
+    fn find_altered(&mut self, was: &Row, is: &Row, notes: &mut Notes<'_>) -> Result<bool> {
         let shorter = is.plain_bytes < was.plain_bytes;
         self.found.comparison.altered += 1;
         self.found.comparison.truncated += u64::from(shorter);
         self.folders.count_uid(was, is);
-        if is.offset > 0 && !self.told.insert((is.file_at, is.offset)) {
-            return Ok(());
+        if is.offset > 0 && !self.tell((is.file_at, is.offset)) {
+            return Ok(true);
         }
         let (kind, detail) = if shorter {
             (FindingKind::MessageTruncated, format!("{} of {} bytes", is.plain_bytes, was.plain_bytes))
@@ -208,54 +287,20 @@ impl Comparing<'_> {
             (FindingKind::MessageAltered, format!("{} bytes, was {}", is.plain_bytes, was.plain_bytes))
         };
         spot(self.gathered.path_at(is.file_at)?, is).remark(kind, &detail, is.marked, notes)?;
-        Ok(())
+        Ok(true)
     }
 
-    /// The second pass; gives what is left of the baseline, by folder.
-    fn match_contents(&mut self, old: &Sorted, new: &Sorted, notes: &mut Notes<'_>) -> Result<Sorted> {
-        let mut gone = Sorter::new(self.room.scratch, Order::Place, self.room.rows);
-        let (mut olds, mut news) = (old.read()?, new.read()?);
-        let (mut old, mut new) = (olds.next()?, news.next()?);
-        let content = |row: &Option<Row>| row.map(|row| row.identity);
-        while let Some(at) = [content(&old), content(&new)].into_iter().flatten().min() {
-            self.step(notes)?;
-            let of_old = take_copies(at, &mut olds, &mut old)?;
-            let of_new = take_copies(at, &mut news, &mut new)?;
-            self.found.uncovered += u64::from(of_old.is_empty());
-            self.match_copies(of_old, of_new, &mut gone, notes)?;
+    /// Takes note that a message is told; whether it was not yet.
+    fn tell(&mut self, message: (u64, u64)) -> bool {
+        if self.told.len() >= TOLD_MAX {
+            self.told.clear();
         }
-        Ok(gone.finish()?)
+        self.told.insert(message)
     }
 
-    /// Messages of one content.
-    fn match_copies(
-        &mut self,
-        mut of_old: Vec<Row>,
-        mut of_new: Vec<Row>,
-        gone: &mut Sorter<'_>,
-        notes: &mut Notes<'_>,
-    ) -> Result<()> {
-        let mut stayed = Vec::new();
-        of_old.retain(|was| {
-            let stays = |is: &Row| is.folder == was.folder && is.uid == was.uid && is.uid != 0;
-            let at = of_new.iter().position(stays);
-            stayed.extend(at.map(|at| of_new.remove(at)));
-            at.is_none()
-        });
-        for is in stayed {
-            self.found.comparison.intact += 1;
-            let path = self.gathered.path_at(is.file_at)?;
-            spot(path, &is).remark(FindingKind::GuidChanged, "", is.marked, notes)?;
-        }
-        let moved = of_old.len().min(of_new.len());
-        self.found.comparison.moved += moved as u64;
-        self.found.comparison.new += (of_new.len() - moved) as u64;
-        of_old[moved..].iter().try_for_each(|row| gone.push(row))?;
-        Ok(())
-    }
-
-    /// The third pass: what became of messages that are nowhere.
-    fn judge_gone(&mut self, gone: &Sorted, notes: &mut Notes<'_>) -> Result<()> {
+    /// What became of messages that are nowhere.
+    fn judge_gone(&mut self, left: &Left<'_>, notes: &mut Notes<'_>) -> Result<()> {
+        let gone = self.sort(&left.old, Order::Content, Order::Place, notes)?;
         let mut rows = gone.read()?;
         while let Some(was) = rows.next()? {
             self.step(notes)?;
@@ -297,16 +342,31 @@ impl Comparing<'_> {
         }
         Ok(())
     }
-}
 
-/// Takes the rows of one content.
-fn take_copies(identity: Digest, rows: &mut Merge<'_>, next: &mut Option<Row>) -> io::Result<Vec<Row>> {
-    let mut copies = Vec::new();
-    while let Some(row) = next.filter(|row| row.identity == identity) {
-        copies.push(row);
-        *next = rows.next()?;
+    /// Counts what came since, and the messages of it: to one in a file with several other rows may lead that were matched.
+    fn count_new(&mut self, left: &Left<'_>, notes: &mut Notes<'_>) -> Result<()> {
+        let (order, alike_bytes) = OF_MESSAGE;
+        let (mut rows, mut firsts) = (left.new.read(), Sorter::new(self.room.scratch, order, self.room.rows));
+        while let Some(row) = rows.next_raw()? {
+            self.step(notes)?;
+            let row = Order::Content.decode(&row);
+            self.found.comparison.new += 1;
+            if row.offset == 0 {
+                self.found.uncovered += 1;
+            } else if !row.again {
+                firsts.push(&row)?;
+            }
+        }
+        let empty = Sorter::new(self.room.scratch, order, self.room.rows);
+        let again = std::mem::replace(&mut self.compared_again, empty).finish()?;
+        let firsts = firsts.finish()?;
+        let mut join = Join::new(firsts.read()?, again.read()?, alike_bytes)?;
+        while let Some(pair) = join.next()? {
+            self.step(notes)?;
+            self.found.uncovered += u64::from(matches!(pair, Pair::Old(_)));
+        }
+        Ok(())
     }
-    Ok(copies)
 }
 
 /// Where a message stands, for a finding.

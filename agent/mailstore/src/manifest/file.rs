@@ -5,7 +5,7 @@
 //! | mark | `rientro-manifest` |
 //! | sections | of each mailbox its files ([`super::record`]), its rows in order ([`super::row`]) and its places |
 //! | directory | of each mailbox, in the order of their paths: `u16` length of its path, path, `u64` position of its section, `u64` bytes of its files, `u64` number of rows, `u64` bytes of its places, BLAKE3 of the section, stat-walk digest, root over its rows, `u64` bytes read, `u64` findings |
-//! | trailer | `u32` version 1, `u64` position and `u64` bytes of the directory, BLAKE3 of it, `u64` each of mailboxes, messages, bytes read and findings, `u64` milliseconds since 1970 when it was written, root over the mailboxes, BLAKE3 of the shard's path, BLAKE3 of the trailer up to here |
+//! | trailer | `u32` version 2, `u64` position and `u64` bytes of the directory, BLAKE3 of it, `u64` each of mailboxes, messages, bytes read and findings, `u64` milliseconds since 1970 when it was written, root over the mailboxes, BLAKE3 of the shard's path, BLAKE3 of the trailer up to here |
 //!
 //! Everything that is read is checked first: a manifest stands on a disk like any other.
 
@@ -24,8 +24,8 @@ use crate::layout::walk::path_order;
 /// First bytes of a manifest.
 pub(super) const MARK: &[u8; 16] = b"rientro-manifest";
 
-/// The version that is written, and the only one that there is.
-const VERSION: u32 = 1;
+/// The version that is written, and the only one that is read: rows of version 1 are in another order.
+const VERSION: u32 = 2;
 
 /// Bytes of the trailer without its own checksum, and with it.
 const TRAILER_BODY_BYTES: usize = 4 + 8 + 8 + 32 + 4 * 8 + 8 + 32 + 32;

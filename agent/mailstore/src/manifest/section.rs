@@ -7,8 +7,9 @@ use rientro_types::Digest;
 
 use super::bytes::Bytes;
 use super::file::{Entry, Manifest};
+use super::join::RawRows;
 use super::record::{FileRecord, Place};
-use super::row::{Order, ROW_BYTES, Row};
+use super::row::{ROW_BYTES, RawRow};
 
 /// Size of the pieces that are read at once.
 const PIECE_BYTES: usize = 64 << 10;
@@ -150,12 +151,11 @@ pub(crate) struct Rows<'m> {
     window: Window,
 }
 
-impl Rows<'_> {
-    pub(crate) fn next(&mut self) -> io::Result<Option<Row>> {
-        let row =
-            self.window.fill(self.manifest, ROW_BYTES)?.first_chunk().map(|raw| Order::Place.decode(raw));
-        self.window.pass(row.map_or(0, |_| ROW_BYTES));
-        Ok(row)
+impl RawRows for Rows<'_> {
+    fn next_raw(&mut self) -> io::Result<Option<RawRow>> {
+        let raw = self.window.fill(self.manifest, ROW_BYTES)?.first_chunk().copied();
+        self.window.pass(raw.map_or(0, |_| ROW_BYTES));
+        Ok(raw)
     }
 }
 

@@ -7,6 +7,7 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
+use super::join::RawRows;
 use super::row::{KEY_BYTES, Order, ROW_BYTES, RawRow, Row};
 
 /// Rows of a run that are read at once when runs are merged.
@@ -129,13 +130,6 @@ impl Merge<'_> {
         Ok(self.next_raw()?.map(|raw| self.sorted.order.decode(&raw)))
     }
 
-    /// The next row in bytes.
-    pub(super) fn next_raw(&mut self) -> io::Result<Option<RawRow>> {
-        let Some(Reverse((row, run))) = self.heap.pop() else { return Ok(None) };
-        self.advance(run)?;
-        Ok(Some(row))
-    }
-
     fn advance(&mut self, run: usize) -> io::Result<()> {
         let next = match (self.runs.get_mut(run), &self.sorted.file) {
             (Some(of_file), Some(file)) => of_file.next(file)?,
@@ -147,6 +141,14 @@ impl Merge<'_> {
         };
         self.heap.extend(next.map(|row| Reverse((row, run))));
         Ok(())
+    }
+}
+
+impl RawRows for Merge<'_> {
+    fn next_raw(&mut self) -> io::Result<Option<RawRow>> {
+        let Some(Reverse((row, run))) = self.heap.pop() else { return Ok(None) };
+        self.advance(run)?;
+        Ok(Some(row))
     }
 }
 
@@ -169,10 +171,11 @@ mod tests {
             guid: [number; 16],
             identity: Digest::of(&[number]),
             plain_bytes: u64::from(number),
-            file_at: 0,
+            file_at: u64::from(number % 5),
             offset: 0,
             uid: u32::from(number),
             marked: false,
+            again: false,
         }
     }
 
@@ -183,7 +186,7 @@ mod tests {
             rows_max in 1_usize..200,
         ) {
             let scratch = tempfile::tempdir().unwrap();
-            for order in [Order::Place, Order::Content] {
+            for order in [Order::Place, Order::Content, Order::Message] {
                 let mut sorter = Sorter::new(scratch.path(), order, rows_max);
                 numbers.iter().for_each(|number| sorter.push(&row(*number)).unwrap());
                 let sorted = sorter.finish().unwrap();

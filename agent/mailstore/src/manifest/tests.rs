@@ -4,6 +4,7 @@ use proptest::prelude::*;
 use rientro_types::Digest;
 
 use super::file::{Entry, MARK, Manifest, ManifestError, Totals, ending};
+use super::join::RawRows;
 use super::record::tests::file;
 use super::record::{Content, FileRecord, Place};
 use super::row::{FolderId, Order, RawRow, Row};
@@ -58,6 +59,7 @@ fn row(message: &Content, file_at: u64) -> RawRow {
         offset: message.offset,
         uid: 3,
         marked: false,
+        again: false,
     })
 }
 
@@ -81,7 +83,8 @@ fn read(manifest: &Manifest) -> (usize, usize) {
     while let Ok(Some(FileRecord { .. })) = files.next() {
         records += 1;
     }
-    while let Ok(Some(row)) = rows.next() {
+    while let Ok(Some(raw)) = rows.next_raw() {
+        let row = Order::Place.decode(&raw);
         section.path_at(row.file_at).ok();
         count += 1;
     }
@@ -103,6 +106,25 @@ fn a_section_is_read_as_it_was_written() {
     assert!(Section::find(&manifest, b"ex.org/berta").is_none());
     let beyond = Entry { rows: u64::MAX, ..entry };
     assert!(matches!(opened(&bytes, &beyond), Err(ManifestError::Malformed { .. })));
+}
+
+/// Rows of the first version are in another order.
+#[test]
+fn a_manifest_of_an_older_version_is_refused() {
+    let (bytes, entry) = section();
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("manifest");
+    let totals = Totals::of(std::slice::from_ref(&entry), b"", 0);
+    let mut ending = ending(&[entry], totals, (MARK.len() + bytes.len()) as u64);
+    let trailer = ending.len() - 188;
+    ending[trailer..trailer + 4].copy_from_slice(&1_u32.to_le_bytes());
+    let checksum = ending.len() - 32;
+    let digest = Digest::of(&ending[trailer..checksum]);
+    ending[checksum..].copy_from_slice(digest.raw());
+    std::fs::write(&path, [&MARK[..], &bytes, &ending].concat()).unwrap();
+    let refused = Manifest::open(&path).unwrap_err();
+    assert!(matches!(refused, ManifestError::Version { version: 1, .. }), "{refused}");
+    assert!(refused.to_string().ends_with("which this build does not read; write a new one"), "{refused}");
 }
 
 proptest! {

@@ -18,6 +18,7 @@ use rustix::io::Errno;
 
 use super::census::Gathered;
 use super::file::{Entry, MARK, Manifest, ManifestError, Totals, ending};
+use super::join::RawRows;
 use super::merkle::Tree;
 use super::section::Section;
 use super::sort::key;

@@ -22,7 +22,7 @@ pub struct Baseline<'a> {
 /// What a verification against a baseline concluded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Compared {
-    /// Of level [`Level::Baseline`]: its coverage is of messages that the baseline has, or that were there in vain.
+    /// Of level [`Level::Baseline`]: its coverage is of messages that were compared with one of the baseline, or are damaged or lost.
     pub report: Report,
     /// What became of the messages of the baseline.
     pub comparison: Comparison,

@@ -177,6 +177,7 @@ impl Mdbox {
         let messages = course.contents.iter().map(|(content, _)| *content).collect();
         let file = FileRecord { path: dbox.path.to_vec(), stamp: Stamp::of(meta), stored, messages };
         let file_at = notes.census().map_or(0, |census| census.add_file(&file, dbox.bytes));
+        self.apart += course.contents.len() as u64;
         if let Some(map) = &mut self.map {
             for &(content, marked) in &course.contents {
                 map.gather(course.id, Gathered { content, file_at, marked });
@@ -188,6 +189,7 @@ impl Mdbox {
     /// Takes over what was known of a file that has not changed.
     fn take_over(&mut self, id: u32, file: &FileRecord, notes: &mut Notes<'_>) -> Result<(), Stopped> {
         let file_at = notes.census().map_or(0, |census| census.add_file(file, 0));
+        self.apart += file.messages.len() as u64;
         for &content in &file.messages {
             if let Some(map) = &mut self.map
                 && let Some(row) = map.find(id, content.offset)

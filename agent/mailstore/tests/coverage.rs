@@ -1,0 +1,104 @@
+//! How much of a shard a comparison with its baseline covers.
+
+#![allow(clippy::unwrap_used, reason = "a fixture that cannot be built fails its test")]
+
+mod store;
+
+use std::fs;
+use std::path::PathBuf;
+
+use rientro_mailstore::{
+    Baseline, Compared, Comparison, Control, Manifest, Target, verify_against, write_baseline,
+};
+use rientro_types::{Outcome, Ppm};
+use store::dbox::{Mdbox, framed};
+use store::{Store, message, stem};
+
+/// A store, and where its baseline is.
+struct Compare {
+    store: Store,
+    apart: tempfile::TempDir,
+}
+
+impl Compare {
+    fn of(store: Store) -> Self {
+        Self { store, apart: tempfile::tempdir().unwrap() }
+    }
+
+    fn path(&self) -> PathBuf {
+        self.apart.path().join("baseline")
+    }
+
+    fn write(&self) {
+        let path = self.path();
+        let target = Target { path: &path, previous: None, damaged_too: false, now_ms: 0 };
+        write_baseline(&self.store.task(), target, &Control::default(), &mut |_| ()).unwrap();
+    }
+
+    fn compare(&self) -> Compared {
+        let manifest = Manifest::open(&self.path()).unwrap();
+        let baseline = Baseline { manifest: &manifest, scratch: self.apart.path() };
+        verify_against(&self.store.task(), &baseline, &Control::default(), &mut |_| ())
+    }
+}
+
+/// An mdbox in a store of its own.
+fn mdbox(messages: &[Vec<u8>], each: usize) -> (Compare, Mdbox) {
+    let store = Store::new();
+    let mdbox = Mdbox::holding(&store.dir.path().join("ex.org/dora"), messages, each);
+    (Compare::of(store), mdbox)
+}
+
+#[test]
+fn equal_messages_that_came_since_are_uncovered_each() {
+    let (store, anna) = Store::with_anna();
+    let kept = Compare::of(store);
+    kept.write();
+    for number in 100..1_087 {
+        fs::write(anna.0.join(format!("new/{}", stem(number, &message(9)))), message(9)).unwrap();
+    }
+    let compared = kept.compare();
+    assert_eq!((compared.comparison.intact, compared.comparison.new), (3, 987));
+    assert_eq!(compared.report.verdict.coverage, Ppm::ratio(3, 990));
+}
+
+#[test]
+fn a_message_of_an_mdbox_is_covered_once_in_however_many_folders() {
+    let messages: Vec<_> = [1, 2, 3, 4].map(|number| framed(number, &message(number))).into();
+    let (kept, mdbox) = mdbox(&messages, 2);
+    kept.write();
+    assert_eq!(kept.compare().report.verdict.coverage, Ppm::ONE);
+    // The folder that comes first has another message than then, which is in the other folder as well; and one is there twice.
+    mdbox.folder("Archive", &[2, 2, 1]);
+    let compared = kept.compare();
+    assert_eq!((compared.comparison.intact, compared.comparison.new), (5, 2));
+    assert_eq!(compared.report.verdict.coverage, Ppm::ONE, "all are compared in a folder");
+}
+
+#[test]
+fn messages_of_an_mdbox_that_came_since_are_uncovered_once() {
+    let messages: Vec<_> = [1, 2, 3, 4].map(|number| framed(number, &message(number))).into();
+    let (kept, mdbox) = mdbox(&messages, 2);
+    mdbox.folder("INBOX", &[1]);
+    kept.write();
+    // All of them are read, and nothing refers to three.
+    let compared = kept.compare();
+    assert_eq!((compared.comparison.intact, compared.report.verdict.coverage), (2, Ppm::ratio(1, 4)));
+    mdbox.folder("INBOX", &[1, 2, 3]);
+    mdbox.folder("Archive", &[1, 3, 2, 3]);
+    let compared = kept.compare();
+    assert_eq!((compared.comparison.intact, compared.comparison.new), (2, 5));
+    assert_eq!(compared.report.verdict.coverage, Ppm::ratio(1, 4));
+}
+
+/// Without the map nobody knows in which folder a message is.
+#[test]
+fn messages_that_no_folder_refers_to_are_not_covered() {
+    let (kept, mdbox) = mdbox(&[1, 2, 3, 4].map(|number| framed(number, &message(number))), 2);
+    fs::remove_file(mdbox.at("dovecot.map.index")).unwrap();
+    fs::remove_file(mdbox.at("dovecot.map.index.log")).unwrap();
+    kept.write();
+    let Compared { report, comparison } = kept.compare();
+    assert_eq!((report.verdict.outcome, comparison), (Outcome::Damaged, Comparison::default()));
+    assert_eq!((report.verdict.tally.messages, report.verdict.coverage), (4, Ppm::ZERO));
+}
