@@ -25,6 +25,7 @@ pub(crate) use census::{Census, FileOrder, Room};
 pub use compare::Comparison;
 pub(crate) use compare::{Interrupted, Outcome as ComparedMailbox, compare};
 pub use export::Exported;
+pub(crate) use file::Entry;
 pub use file::{Manifest, ManifestError, Totals};
 pub(crate) use record::{Content, FileRecord, Stamp};
 pub(crate) use row::Row;

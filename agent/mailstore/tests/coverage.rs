@@ -1,16 +1,17 @@
-//! How much of a shard a comparison with its baseline covers.
+//! How much of a shard a comparison with its baseline covers, and what it says where it could not compare.
 
 #![allow(clippy::unwrap_used, reason = "a fixture that cannot be built fails its test")]
 
 mod store;
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use rientro_mailstore::{
-    Baseline, Compared, Comparison, Control, Manifest, Target, verify_against, write_baseline,
+    Baseline, Compared, Comparison, Control, Manifest, Pace, READERS_MAX, Target, verify_against,
+    write_baseline,
 };
-use rientro_types::{Outcome, Ppm};
+use rientro_types::{Finding, FindingKind as Kind, Outcome, Ppm};
 use store::dbox::{Mdbox, framed};
 use store::{Store, message, stem};
 
@@ -35,10 +36,17 @@ impl Compare {
         write_baseline(&self.store.task(), target, &Control::default(), &mut |_| ()).unwrap();
     }
 
+    fn compare_in(&self, scratch: &Path) -> (Compared, Vec<Finding>) {
+        let (manifest, mut findings) = (Manifest::open(&self.path()).unwrap(), Vec::new());
+        let baseline = Baseline { manifest: &manifest, scratch };
+        let control = Control::new(Pace { readers: READERS_MAX, bytes_per_second: 0 });
+        let compared =
+            verify_against(&self.store.task(), &baseline, &control, &mut |finding| findings.push(finding));
+        (compared, findings)
+    }
+
     fn compare(&self) -> Compared {
-        let manifest = Manifest::open(&self.path()).unwrap();
-        let baseline = Baseline { manifest: &manifest, scratch: self.apart.path() };
-        verify_against(&self.store.task(), &baseline, &Control::default(), &mut |_| ())
+        self.compare_in(self.apart.path()).0
     }
 }
 
@@ -101,4 +109,28 @@ fn messages_that_no_folder_refers_to_are_not_covered() {
     let Compared { report, comparison } = kept.compare();
     assert_eq!((report.verdict.outcome, comparison), (Outcome::Damaged, Comparison::default()));
     assert_eq!((report.verdict.tally.messages, report.verdict.coverage), (4, Ppm::ZERO));
+}
+
+/// Not compared is not lost.
+#[test]
+fn what_could_not_be_compared_is_not_called_lost() {
+    const COUNT: u32 = 2_000;
+    let (store, anna) = Store::with_anna();
+    // More than a reader of so many gathers in memory.
+    for number in 0..COUNT {
+        let text = format!("Subject: {number}\n\n");
+        fs::write(anna.0.join(format!("new/{}", stem(number, text.as_bytes()))), text).unwrap();
+    }
+    let kept = Compare::of(store);
+    kept.write();
+    let (compared, findings) = kept.compare_in(Path::new("/nonexistent"));
+    assert_eq!(compared.comparison, Comparison { uncompared: 3 + u64::from(COUNT), ..Comparison::default() });
+    let verdict = &compared.report.verdict;
+    assert_eq!((verdict.outcome, verdict.coverage), (Outcome::Unreadable, Ppm::ZERO));
+    let [Finding { kind: Kind::BaselineUnreadable, detail, .. }] = &findings[..] else {
+        panic!("{findings:?}")
+    };
+    assert!(detail.starts_with("not compared: the baseline, or /nonexistent for "), "{detail}");
+    let (again, _) = kept.compare_in(Path::new("/nonexistent"));
+    assert_eq!(again.report.findings_digest, compared.report.findings_digest, "{detail}");
 }

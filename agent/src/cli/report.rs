@@ -199,7 +199,8 @@ pub(super) fn verdict(output: Output, verdict: &Verdict, comparison: Option<&Com
 
 /// What is none is left out, but for what is intact.
 fn in_words(comparison: &Comparison) -> String {
-    let Comparison { intact, altered, truncated, moved, expunged, missing, gone, new } = *comparison;
+    let Comparison { intact, altered, truncated, moved, expunged, missing, gone, uncompared, new } =
+        *comparison;
     let mut text = format!("{intact} intact");
     for (count, words) in [
         (altered - truncated, "altered"),
@@ -208,6 +209,7 @@ fn in_words(comparison: &Comparison) -> String {
         (expunged, "removed by their owner"),
         (missing, "lost"),
         (gone, "gone, nobody knows why"),
+        (uncompared, "not compared"),
     ] {
         if count > 0 {
             text.push_str(&format!(", {count} {words}"));
@@ -220,7 +222,8 @@ fn in_words(comparison: &Comparison) -> String {
 }
 
 fn comparison_as_json(comparison: &Comparison) -> serde_json::Value {
-    let Comparison { intact, altered, truncated, moved, expunged, missing, gone, new } = comparison;
+    let Comparison { intact, altered, truncated, moved, expunged, missing, gone, uncompared, new } =
+        comparison;
     json!({
         "intact": intact,
         "altered": altered,
@@ -229,6 +232,7 @@ fn comparison_as_json(comparison: &Comparison) -> serde_json::Value {
         "expunged": expunged,
         "missing": missing,
         "gone": gone,
+        "uncompared": uncompared,
         "new": new,
     })
 }

@@ -35,7 +35,7 @@ pub(super) struct VerifyArgs {
     /// --baseline). Without it as deep as can be.
     #[arg(long)]
     level: Option<Level>,
-    /// A manifest to compare with, as 'manifest write' makes it.
+    /// A manifest to compare with, as 'manifest write' makes it. What is too large for memory is put into TMPDIR (or /tmp).
     #[arg(long, value_name = "MANIFEST")]
     baseline: Option<PathBuf>,
     /// How results are written.

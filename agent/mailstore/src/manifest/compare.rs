@@ -49,6 +49,8 @@ pub struct Comparison {
     pub missing: u64,
     /// Gone, and nothing tells whether their owner removed them.
     pub gone: u64,
+    /// Not compared with anything: what they are in was not looked into, or the baseline could not be read.
+    pub uncompared: u64,
     /// Messages that the baseline does not have.
     pub new: u64,
 }
@@ -56,13 +58,13 @@ pub struct Comparison {
 impl Comparison {
     /// How many messages of the baseline are in it.
     pub(crate) fn of_baseline(&self) -> u64 {
-        let Self { intact, altered, truncated: _, moved, expunged, missing, gone, new: _ } = self;
-        intact + altered + moved + expunged + missing + gone
+        let Self { intact, altered, truncated: _, moved, expunged, missing, gone, uncompared, new: _ } = self;
+        intact + altered + moved + expunged + missing + gone + uncompared
     }
 
     /// Adds the counts of another mailbox.
     pub(crate) fn add(&mut self, other: &Self) {
-        let Self { intact, altered, truncated, moved, expunged, missing, gone, new } = other;
+        let Self { intact, altered, truncated, moved, expunged, missing, gone, uncompared, new } = other;
         self.intact += intact;
         self.altered += altered;
         self.truncated += truncated;
@@ -70,6 +72,7 @@ impl Comparison {
         self.expunged += expunged;
         self.missing += missing;
         self.gone += gone;
+        self.uncompared += uncompared;
         self.new += new;
     }
 }

@@ -8,7 +8,7 @@ use super::job::Job;
 use super::notes::{Depth, finding};
 use super::{Conducted, Expected, Report, Task, conduct};
 use crate::control::Control;
-use crate::manifest::{Comparison, Ending, Manifest, ManifestError, Target, Totals, Writer};
+use crate::manifest::{Comparison, Ending, Entry, Manifest, ManifestError, Target, Totals, Writer};
 
 /// What to compare with.
 #[derive(Clone, Copy, Debug)]
@@ -73,10 +73,18 @@ pub fn verify_against(
     }
     let known = mailboxes_of(manifest);
     let job = Job::Compare(manifest, baseline.scratch);
+    let mut lost = 0;
+    let mut see = |finding: Finding| {
+        if finding.kind == FindingKind::MailboxMissing {
+            lost += manifest.find(&finding.mailbox).map_or(0, Entry::messages);
+        }
+        sink(finding);
+    };
     let Conducted { report, mut comparison, .. } =
-        conduct(&expecting(task, &known), Level::Baseline, &job, control, None, sink);
-    // What was not looked at is no better than lost: mailboxes that are not there, or do not open.
-    comparison.missing += manifest.totals().messages.saturating_sub(comparison.of_baseline());
+        conduct(&expecting(task, &known), Level::Baseline, &job, control, None, &mut see);
+    comparison.missing += lost;
+    // Mailboxes that were not looked into, or whose section could not be used.
+    comparison.uncompared += manifest.totals().messages.saturating_sub(comparison.of_baseline());
     Compared { report, comparison }
 }
 

@@ -87,7 +87,7 @@ impl Look<'_> {
             Ok(compared) => compared,
             Err(Interrupted::Stopped) => return Err(Stopped),
             Err(Interrupted::Failed(error)) => {
-                notes.add(FindingKind::BaselineUnreadable, Vec::new(), unusable(&error));
+                notes.add(FindingKind::BaselineUnreadable, Vec::new(), unusable(&error, scratch));
                 ComparedMailbox { uncovered: u64::MAX, ..ComparedMailbox::default() }
             }
         };
@@ -211,11 +211,12 @@ fn compare_mailbox(
 }
 
 /// Why a mailbox could not be compared, for a finding.
-fn unusable(error: &io::Error) -> String {
+fn unusable(error: &io::Error, scratch: &Path) -> String {
     if error.kind() == io::ErrorKind::InvalidData {
         return error.to_string();
     }
-    format!("not compared, as the baseline or room beside it could not be used: {error}")
+    let room = scratch.display();
+    format!("not compared: the baseline, or {room} for what is too large for memory, cannot be used: {error}")
 }
 
 /// A mailbox that has not changed since the manifest before: nothing of it was read.
