@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::Path;
 
-use super::record::{FileRecord, Place, Stamp};
+use super::record::{Content, FileRecord, MESSAGE_BYTES, Place, Stamp};
 use super::row::{FolderId, Order, Row};
 use super::section::{Files, Section};
 use super::sort::{Sorted, Sorter};
@@ -29,6 +29,9 @@ const GATHERED_BYTES: usize = 32 << 20;
 
 /// A reader has one list of files, and while it compares four lists of rows at a time; what it keeps beside them is little.
 const LISTS: usize = 5;
+
+/// Most bytes in memory of the messages of one file.
+const CONTENTS_BYTES_MAX: usize = 64 << 10;
 
 impl<'d> Room<'d> {
     /// The room of each of so many readers.
@@ -91,6 +94,8 @@ pub(crate) struct Census<'d> {
     bytes: u64,
     /// A record in the making.
     record: Vec<u8>,
+    /// Messages of the file at hand, whose record is not added yet.
+    contents: Spool<'d>,
     /// Whether more can be gathered; what failed is told in the end.
     state: io::Result<()>,
 }
@@ -135,6 +140,7 @@ impl<'d> Census<'d> {
             previous,
             bytes: 0,
             record: Vec::new(),
+            contents: Spool::new(room.scratch, CONTENTS_BYTES_MAX),
             state,
         }
     }
@@ -232,6 +238,37 @@ impl<'d> Census<'d> {
         at
     }
 
+    /// Where the record of the file stands that is added next.
+    pub(crate) fn next_file_at(&self) -> u64 {
+        self.files.bytes()
+    }
+
+    /// Adds a message to the file that is added next, by [`Census::end_file`].
+    pub(crate) fn add_content(&mut self, content: &Content) {
+        if !self.lists_files {
+            return;
+        }
+        self.record.clear();
+        content.encode(&mut self.record);
+        if let Err(error) = self.contents.push(&self.record) {
+            self.fail(error);
+        }
+    }
+
+    /// Adds a file, which has the messages that were added to it, of which so many bytes were read.
+    pub(crate) fn end_file(&mut self, file: &FileRecord, read_bytes: u64) {
+        debug_assert!(file.messages.is_empty(), "its messages were added one by one");
+        self.record.clear();
+        file.encode_head(self.contents.bytes() / MESSAGE_BYTES as u64, &mut self.record);
+        self.bytes += read_bytes;
+        let put = self.files.push(&self.record);
+        let put = put.and_then(|()| self.contents.read_through(&mut |piece| self.files.push(piece)));
+        self.contents.clear();
+        if let Err(error) = put {
+            self.fail(error);
+        }
+    }
+
     /// Adds a message in a folder.
     pub(crate) fn add_message(&mut self, row: &Row) {
         if let Err(error) = self.rows.push(row) {
@@ -318,6 +355,37 @@ impl Previous<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::manifest::record::tests::file;
+    use rientro_types::Digest;
+
+    /// Messages that are added one by one, and are more than fit memory.
+    #[test]
+    fn a_file_of_many_messages_has_the_record_of_all_of_them() {
+        let scratch = tempfile::tempdir().unwrap();
+        let room = Room { scratch: scratch.path(), files_bytes: 1 << 10, rows: 9 };
+        let mut census = Census::new(room, None);
+        let mut expected = Vec::new();
+        for messages in [2_000_u64, 0, 3] {
+            let content = |number: u64| Content {
+                guid: [1; 16],
+                identity: Digest::of(&number.to_le_bytes()),
+                plain_bytes: number,
+                offset: 40 * number,
+            };
+            let file = FileRecord { messages: Vec::new(), ..file(b"storage/m.1", 0) };
+            assert_eq!(census.next_file_at(), expected.len() as u64);
+            (0..messages).for_each(|number| census.add_content(&content(number)));
+            census.end_file(&file, 7);
+            FileRecord { messages: (0..messages).map(content).collect(), ..file }.encode(&mut expected);
+        }
+        let mut gathered = Vec::new();
+        let mut take = |piece: &[u8]| {
+            gathered.extend_from_slice(piece);
+            Ok(())
+        };
+        census.finish().unwrap().files.read_through(&mut take).unwrap();
+        assert!(gathered == expected, "{} bytes, {} expected", gathered.len(), expected.len());
+    }
 
     #[test]
     fn files_come_in_the_order_of_their_listing() {

@@ -14,7 +14,7 @@ use crate::fsys::Meta;
 const FILE_BYTES_MAX: usize = 2 + PATH_BYTES_MAX + 40 + 32 + 4;
 
 /// Bytes of a message in the record of its file.
-const MESSAGE_BYTES: usize = 64;
+pub(super) const MESSAGE_BYTES: usize = 64;
 
 /// Most messages of one file. An mdbox turns its files over at 10 MiB, and no message with its frame is shorter than 100 bytes;
 /// what is larger was set up to be.
@@ -52,6 +52,17 @@ pub(crate) struct Content {
     pub(crate) offset: u64,
 }
 
+impl Content {
+    /// Appends its bytes.
+    pub(super) fn encode(&self, out: &mut Vec<u8>) {
+        let Self { guid, identity, plain_bytes, offset } = self;
+        out.extend_from_slice(guid);
+        out.extend_from_slice(identity.raw());
+        out.extend_from_slice(&plain_bytes.to_le_bytes());
+        out.extend_from_slice(&offset.to_le_bytes());
+    }
+}
+
 /// A file with messages.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct FileRecord {
@@ -66,6 +77,12 @@ pub(crate) struct FileRecord {
 impl FileRecord {
     /// Appends its bytes.
     pub(super) fn encode(&self, out: &mut Vec<u8>) {
+        self.encode_head(self.messages.len() as u64, out);
+        self.messages.iter().for_each(|message| message.encode(out));
+    }
+
+    /// Appends its bytes up to its messages, which are so many and follow.
+    pub(super) fn encode_head(&self, messages: u64, out: &mut Vec<u8>) {
         put_text(out, &self.path);
         let Stamp { size_bytes, mtime, ctime, inode } = self.stamp;
         out.extend_from_slice(&size_bytes.to_le_bytes());
@@ -75,13 +92,7 @@ impl FileRecord {
         }
         out.extend_from_slice(&inode.to_le_bytes());
         out.extend_from_slice(self.stored.raw());
-        out.extend_from_slice(&u32::try_from(self.messages.len()).unwrap_or(u32::MAX).to_le_bytes());
-        for Content { guid, identity, plain_bytes, offset } in &self.messages {
-            out.extend_from_slice(guid);
-            out.extend_from_slice(identity.raw());
-            out.extend_from_slice(&plain_bytes.to_le_bytes());
-            out.extend_from_slice(&offset.to_le_bytes());
-        }
+        out.extend_from_slice(&u32::try_from(messages).unwrap_or(u32::MAX).to_le_bytes());
     }
 
     /// Reads one; `None` when the bytes are none.

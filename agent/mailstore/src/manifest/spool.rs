@@ -39,6 +39,12 @@ impl<'d> Spool<'d> {
         Ok(())
     }
 
+    /// Drops what was gathered.
+    pub(super) fn clear(&mut self) {
+        self.tail.clear();
+        self.in_file = 0;
+    }
+
     fn put_tail(&mut self) -> io::Result<()> {
         let file = match &mut self.file {
             Some(file) => file,
@@ -86,6 +92,9 @@ mod tests {
     fn what_was_gathered_is_read_wherever_it_went() {
         let scratch = tempfile::tempdir().unwrap();
         let mut spool = Spool::new(scratch.path(), 10);
+        spool.push(b"what is dropped, in the file").unwrap();
+        spool.push(b"and not").unwrap();
+        spool.clear();
         for piece in [&b"abcdef"[..], b"ghij", b"kl", b"a piece longer than is kept", b"z"] {
             spool.push(piece).unwrap();
         }

@@ -37,8 +37,6 @@ struct Course<'f> {
     unmapped: Option<(u64, u64)>,
     /// Places that are no message.
     faults: u32,
-    /// Messages that are gathered, and whether damage was noted about each.
-    contents: Vec<(Content, bool)>,
 }
 
 impl Mdbox {
@@ -88,7 +86,7 @@ impl Mdbox {
         let header = header.unwrap_or(FileHeader::USUAL);
         let (bytes, several) = (meta.size_bytes, true);
         let dbox = DboxFile { file: &file, bytes, path: &path, header, several, attachments };
-        let mut course = Course { id, dbox, unmapped: None, faults: 0, contents: Vec::new() };
+        let mut course = Course { id, dbox, unmapped: None, faults: 0 };
         let mut next = match start {
             Some(start) => Some(start),
             None => self.seek(&course, 0, reader, notes)?,
@@ -96,7 +94,7 @@ impl Mdbox {
         while let Some(at) = next.filter(|at| *at < bytes.min(OFFSETS_END)) {
             next = self.check_message(&mut course, at, reader, notes)?;
         }
-        self.gather(&course, &meta, reader, notes)?;
+        gather(&course, &meta, reader, notes)?;
         notes.count_bytes(reader.take_read_bytes());
         if let Some((count, first)) = course.unmapped.filter(|_| self.map.is_some()) {
             let detail = format!("{count} messages, the first at {first}");
@@ -113,7 +111,7 @@ impl Mdbox {
         reader: &mut DboxReader,
         notes: &mut Notes<'_>,
     ) -> Result<Option<u64>, Stopped> {
-        let Course { id, dbox, unmapped, faults, contents } = course;
+        let Course { id, dbox, unmapped, faults } = course;
         notes.begin_message();
         let checked = reader.check(dbox, at, notes)?;
         let bytes = reader.take_read_bytes();
@@ -128,7 +126,7 @@ impl Mdbox {
                 if let Some(Hashes { plain, plain_bytes, .. }) = stored.hashes {
                     let guid = stored.guid.unwrap_or_default();
                     let content = Content { guid, identity: plain, plain_bytes, offset: at };
-                    contents.push((content, notes.is_marked()));
+                    self.gather_message(*id, content, notes);
                 }
                 notes.end_message(bytes, stored.covered)?;
                 return Ok(Some(stored.end));
@@ -161,29 +159,16 @@ impl Mdbox {
         self.seek(course, behind, reader, notes)
     }
 
-    /// Adds the file that was read, with its messages.
-    fn gather(
-        &mut self,
-        course: &Course<'_>,
-        meta: &Meta,
-        reader: &mut DboxReader,
-        notes: &mut Notes<'_>,
-    ) -> Result<(), Stopped> {
-        if notes.census().is_none() {
-            return Ok(());
-        }
-        let dbox = &course.dbox;
-        let stored = reader.stored_hash(dbox, notes)?;
-        let messages = course.contents.iter().map(|(content, _)| *content).collect();
-        let file = FileRecord { path: dbox.path.to_vec(), stamp: Stamp::of(meta), stored, messages };
-        let file_at = notes.census().map_or(0, |census| census.add_file(&file, dbox.bytes));
-        self.apart += course.contents.len() as u64;
+    /// Adds a message of the file that is being read.
+    fn gather_message(&mut self, id: u32, content: Content, notes: &mut Notes<'_>) {
+        let marked = notes.is_marked();
+        let Some(census) = notes.census() else { return };
+        let file_at = census.next_file_at();
+        census.add_content(&content);
+        self.apart += 1;
         if let Some(map) = &mut self.map {
-            for &(content, marked) in &course.contents {
-                map.gather(course.id, Gathered { content, file_at, marked });
-            }
+            map.gather(id, Gathered { content, file_at, marked });
         }
-        Ok(())
     }
 
     /// Takes over what was known of a file that has not changed.
@@ -265,6 +250,25 @@ impl Mdbox {
         }
         Ok(())
     }
+}
+
+/// Adds the file that was read, after its messages.
+fn gather(
+    course: &Course<'_>,
+    meta: &Meta,
+    reader: &mut DboxReader,
+    notes: &mut Notes<'_>,
+) -> Result<(), Stopped> {
+    if notes.census().is_none() {
+        return Ok(());
+    }
+    let dbox = &course.dbox;
+    let stored = reader.stored_hash(dbox, notes)?;
+    let (path, stamp) = (dbox.path.to_vec(), Stamp::of(meta));
+    if let Some(census) = notes.census() {
+        census.end_file(&FileRecord { path, stamp, stored, messages: Vec::new() }, dbox.bytes);
+    }
+    Ok(())
 }
 
 /// Where the next message header stands in a file, at or behind `from`, where a map can say so.
