@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "a fixture that cannot be built fails its test")]
 
 pub(crate) mod dbox;
+pub(crate) mod kept;
 
 use std::fs::{self, File};
 use std::io::Write;
