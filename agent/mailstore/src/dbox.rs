@@ -100,10 +100,17 @@ fn end_folder(index: &Place<'_>, known: Option<Table>, notes: &mut Notes<'_>) ->
     Ok(())
 }
 
-/// A message is not gathered, and why is told.
+/// A message is lost or damaged, which is told.
 fn tell(uid: u32, notes: &mut Notes<'_>) {
     if let Some(census) = notes.census() {
         census.tell(uid);
+    }
+}
+
+/// A message could not be read, which is told.
+fn leave_unread(uid: u32, notes: &mut Notes<'_>) {
+    if let Some(census) = notes.census() {
+        census.leave_unread(uid, None);
     }
 }
 

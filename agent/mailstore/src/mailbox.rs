@@ -38,6 +38,9 @@ pub(crate) trait Format {
         notes: &mut Notes<'_>,
     ) -> Result<&'static [&'static [u8]], Stopped>;
 
+    /// Takes note of a directory that could not be looked into, or not to its end.
+    fn pass_over(&mut self) {}
+
     /// Ends the mailbox.
     fn finish(&mut self, _notes: &mut Notes<'_>) -> Result<(), Stopped> {
         Ok(())
@@ -113,14 +116,14 @@ impl Inspector {
         if notes.depth > Depth::Stat && std::str::from_utf8(path).is_err() {
             notes.add(FindingKind::NameNotUtf8, Vec::new(), "");
         }
+        self.format = None;
         let dir = match fsys::open_path(shard, path) {
             Ok(dir) => dir,
             Err(error) => {
-                notes.add(directory_fault(error), Vec::new(), error_name(error));
+                self.pass_over(directory_fault(error), b"", error_name(error), notes);
                 return Ok(());
             }
         };
-        self.format = None;
         self.visit(&dir, b"", 0, notes)?;
         self.format.take().map_or(Ok(()), |mut format| format.finish(notes))
     }
@@ -137,23 +140,32 @@ impl Inspector {
         let whole = match names.list(dir.as_fd(), 0, &mut self.tools.listing) {
             Ok(Listed::Whole) => true,
             Ok(Listed::Cut) => {
-                notes.add(FindingKind::LimitReached, path.to_vec(), "more entries than are looked at");
+                self.pass_over(FindingKind::LimitReached, path, "more entries than are looked at", notes);
                 false
             }
             Err(error) => {
-                notes.add(directory_fault(error), path.to_vec(), error_name(error));
+                self.pass_over(directory_fault(error), path, error_name(error), notes);
                 return Ok(());
             }
         };
         names.sort();
         for entry in names.entries() {
             state(dir.as_fd(), path, &names, entry, notes);
+            if entry.kind == Kind::Link
+                && let Some(census) = notes.census()
+            {
+                census.pass_over(&join(path, names.name(entry)));
+            }
         }
         let place = Directory { dir: dir.as_fd(), path, names: &names, whole };
         let format = match &mut self.format {
             Some(format) => format,
             None => self.format.insert(format_of(&place).unwrap_or_else(|what| {
                 notes.add(FindingKind::MailboxUnrecognised, Vec::new(), what);
+                // Mail of an odd mailbox may be there all the same.
+                if let Some(census) = notes.census().filter(|_| !names.entries().is_empty()) {
+                    census.pass_over(b"");
+                }
                 Box::new(Unrecognised)
             })),
         };
@@ -173,6 +185,23 @@ impl Inspector {
         Ok(())
     }
 
+    /// Notes that a directory could not be looked into, or not to its end.
+    fn pass_over(
+        &mut self,
+        kind: FindingKind,
+        path: &[u8],
+        detail: impl Into<String>,
+        notes: &mut Notes<'_>,
+    ) {
+        notes.add(kind, path.to_vec(), detail);
+        if let Some(census) = notes.census() {
+            census.pass_over(path);
+        }
+        if let Some(format) = &mut self.format {
+            format.pass_over();
+        }
+    }
+
     fn descend(
         &mut self,
         parent: BorrowedFd<'_>,
@@ -189,13 +218,13 @@ impl Inspector {
             None
         };
         if let Some(detail) = limit {
-            notes.add(FindingKind::LimitReached, path.to_vec(), detail);
+            self.pass_over(FindingKind::LimitReached, path, detail, notes);
             return Ok(());
         }
         match fsys::open_dir(parent, name) {
             Ok(dir) => self.visit(&dir, path, depth, notes),
             Err(error) => {
-                notes.add(directory_fault(error), path.to_vec(), error_name(error));
+                self.pass_over(directory_fault(error), path, error_name(error), notes);
                 Ok(())
             }
         }

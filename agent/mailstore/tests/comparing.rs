@@ -357,7 +357,7 @@ fn a_folder_of_an_mdbox_without_its_index_is_not_called_gone() {
     }
     let (outcome, comparison, found) = kept.told();
     let kinds: Vec<_> = found.iter().map(|(kind, _)| *kind).collect();
-    assert_eq!((outcome, comparison.gone, comparison.missing), (Outcome::Damaged, 0, 4), "{kinds:?}");
+    assert_eq!((outcome, comparison.gone, comparison.uncompared), (Outcome::Damaged, 0, 4), "{kinds:?}");
     assert!(!kinds.contains(&Kind::FolderGone) && kinds.contains(&Kind::IndexMissing), "{kinds:?}");
 }
 

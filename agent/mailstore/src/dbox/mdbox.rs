@@ -56,7 +56,7 @@ pub(crate) struct Mdbox {
     map: Option<Map>,
     /// Messages of folders that refer to no record of the map, and the first folder with one.
     unknown: Option<(u64, Vec<u8>)>,
-    /// A folder could not be read, so that its references are not counted.
+    /// Not all folders could be read, so that their references are not counted.
     uncounted: bool,
     /// Messages that were gathered, and that no folder has referred to.
     apart: u64,
@@ -69,6 +69,7 @@ impl Format for Mdbox {
         tools: &mut Tools,
         notes: &mut Notes<'_>,
     ) -> Result<&'static [&'static [u8]], Stopped> {
+        self.uncounted |= !place.whole;
         if place.path.is_empty() {
             self.check_storage(place, tools, notes)?;
             if notes.depth > Depth::Stat {
@@ -83,6 +84,10 @@ impl Format for Mdbox {
             }
         }
         Ok(&[])
+    }
+
+    fn pass_over(&mut self) {
+        self.uncounted = true;
     }
 
     fn finish(&mut self, notes: &mut Notes<'_>) -> Result<(), Stopped> {
@@ -191,7 +196,8 @@ impl Mdbox {
         whole: bool,
         notes: &mut Notes<'_>,
     ) -> Result<(), Stopped> {
-        let Some(map) = &self.map else { return Ok(()) };
+        let Some(map) = &mut self.map else { return Ok(()) };
+        let mut unread = Vec::new();
         for row in map.by_place() {
             let Record { uid, file, offset, references, .. } = map.record(row);
             if map.met(row).met || references == 0 {
@@ -204,6 +210,7 @@ impl Mdbox {
                 let detail = format!("message {uid} of the map: not looked at");
                 spot.note(FindingKind::FileUnreadable, &detail, notes);
                 notes.end_message(0, false)?;
+                unread.push(row);
             } else {
                 let what = if is_there { "no message there" } else { "no file" };
                 let detail = format!("message {uid} of the map: {what}");
@@ -211,6 +218,7 @@ impl Mdbox {
                 notes.end_missing_message()?;
             }
         }
+        unread.into_iter().for_each(|row| map.met_mut(row).unread = true);
         Ok(())
     }
 
@@ -227,7 +235,7 @@ impl Mdbox {
             (None, _) | (_, false) => {
                 self.uncounted |= is_there && known.is_none();
                 if let Some(census) = notes.census() {
-                    census.tell_all();
+                    census.leave_unseen();
                 }
             }
         }
@@ -264,6 +272,7 @@ impl Mdbox {
                     census.add_message(&row);
                     self.apart -= u64::from(!again);
                 }
+                (None, Some(census)) if map.met(at).unread => census.leave_unread(uid, None),
                 (None, Some(census)) => census.tell(uid),
                 (_, None) => {}
             }

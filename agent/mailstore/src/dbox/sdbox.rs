@@ -6,7 +6,9 @@ use rustix::io::Errno;
 use super::alternative::{Alternative, Moved};
 use super::frame::FileHeader;
 use super::message::{Attachments, DboxFile, DboxReader, Fault};
-use super::{begin_folder, end_folder, folder_index, is_files, note_lost_files, numbered, tell};
+use super::{
+    begin_folder, end_folder, folder_index, is_files, leave_unread, note_lost_files, numbered, tell,
+};
 use crate::control::Stopped;
 use crate::faults::{error_name, open_fault};
 use crate::fsys::{self, Entry, Kind, Meta};
@@ -85,6 +87,9 @@ impl Sdbox {
             index.note_missing(&format!("{} messages", uids.len()), notes);
         }
         begin_folder(place.path, known.as_ref(), 1, notes);
+        if let Some(census) = notes.census().filter(|_| !place.whole) {
+            census.leave_unseen();
+        }
         if let Some(known) = &known {
             compare(place, known, &uids, moved.unknown(), notes)?;
         }
@@ -121,8 +126,11 @@ fn check_files(
                     "the GUID of its folder is unknown, by which its attachments are named",
                 ),
             };
-            if !check_file(place, (uid, entry), attachments, reader, notes)? {
-                tell(uid, notes);
+            let is_gathered = check_file(place, (uid, entry), attachments, reader, notes)?;
+            match (is_gathered, notes.is_marked()) {
+                (true, _) => {}
+                (false, true) => tell(uid, notes),
+                (false, false) => leave_unread(uid, notes),
             }
         } else {
             notes.end_message(0, false)?;
@@ -155,11 +163,12 @@ fn compare(
         if let Some(why) = elsewhere {
             notes.add(FindingKind::FileUnreadable, path, format!("may have been moved: {why}"));
             notes.end_message(0, false)?;
+            leave_unread(*uid, notes);
         } else {
             notes.add(FindingKind::MessageMissing, path, "in the index, no file");
             notes.end_missing_message()?;
+            tell(*uid, notes);
         }
-        tell(*uid, notes);
     }
     Ok(())
 }

@@ -144,6 +144,9 @@ impl<'a> Folder<'a> {
             census.name_folder(&folder_name(self.path), folder, uidvalidity, next_uid);
             census.know(known, removals);
             listings.lost.iter().for_each(|uid| census.tell(*uid));
+            if self.partial {
+                census.leave_unseen();
+            }
         }
         Ok(listings)
     }
@@ -400,12 +403,16 @@ impl<'a> Folder<'a> {
         let message = Message { dir: dir.as_fd(), name: self.messages.c_name(entry), place, sizes };
         let seen = tools.maildir.check(&message, opened, notes)?;
         let stem = self.messages.stem(entry);
+        let is_damaged = notes.is_marked();
         match (seen, notes.census()) {
             (Some(seen), Some(census)) => {
                 let file = listings.record(at, stem, join(place, name), &seen);
                 listings.add(at, stem, &file, Some(&seen), census);
             }
-            (None, Some(census)) => census.tell(listings.uid(at)),
+            (None, Some(census)) if is_damaged => census.tell(listings.uid(at)),
+            (None, Some(census)) => {
+                census.leave_unread(listings.uid(at), Some(listings.guid(at, stem)));
+            }
             (_, None) => {}
         }
         Ok(())

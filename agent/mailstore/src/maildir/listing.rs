@@ -51,7 +51,7 @@ impl Listings {
     }
 
     /// The mail's GUID: what the uidlist says, or else its name up to the colon.
-    fn guid(&self, at: usize, stem: &[u8]) -> [u8; 16] {
+    pub(super) fn guid(&self, at: usize, stem: &[u8]) -> [u8; 16] {
         self.guids.get(&at).copied().unwrap_or_else(|| guid_128(stem))
     }
 

@@ -72,10 +72,24 @@ pub(crate) struct Known {
     /// The messages of the index, where it can tell.
     pub(super) index: Option<Table>,
     pub(super) removals: Removals,
-    /// UIDs of messages that are lost or could not be read, which is told.
+    /// UIDs of messages that are lost or damaged, which is told.
     pub(super) told: BTreeSet<u32>,
-    /// Nothing is known of its messages, which is told.
-    pub(super) all_told: bool,
+    /// UIDs of messages that could not be read, which is told; and their GUIDs, where those are known all the same.
+    pub(super) unread: (BTreeSet<u32>, BTreeSet<[u8; 16]>),
+    /// Not all of its messages could be looked at, which is told.
+    pub(super) unseen: bool,
+}
+
+/// Directories that could not be looked into, or not to their end, which is told.
+#[derive(Debug, Default)]
+pub(crate) struct Unseen(BTreeSet<Vec<u8>>);
+
+impl Unseen {
+    /// Whether what is at this path may be there and not have been seen.
+    pub(super) fn hides(&self, path: &[u8]) -> bool {
+        let above = path.iter().enumerate().filter(|(_, b)| **b == b'/').map(|(at, _)| &path[..at]);
+        !self.0.is_empty() && above.chain([&b""[..], path]).any(|above| self.0.contains(above))
+    }
 }
 
 /// Gathers one mailbox.
@@ -87,6 +101,7 @@ pub(crate) struct Census<'d> {
     folder: FolderId,
     indexes: BTreeMap<FolderId, Known>,
     removed: BTreeSet<[u8; 16]>,
+    unseen: Unseen,
     apart: u64,
     /// Files are hashed as they are stored.
     lists_files: bool,
@@ -109,6 +124,7 @@ pub(crate) struct Gathered<'d> {
     pub(super) indexes: BTreeMap<FolderId, Known>,
     /// Folders that were removed through the mail server.
     pub(super) removed: BTreeSet<[u8; 16]>,
+    pub(super) unseen: Unseen,
     /// Messages that were looked at and are in no folder.
     pub(super) apart: u64,
     pub(super) bytes: u64,
@@ -135,6 +151,7 @@ impl<'d> Census<'d> {
             folder: FolderId::of(b""),
             indexes: BTreeMap::new(),
             removed: BTreeSet::new(),
+            unseen: Unseen::default(),
             apart: 0,
             lists_files: true,
             previous,
@@ -188,14 +205,26 @@ impl<'d> Census<'d> {
         (known.index, known.removals) = (index, removals);
     }
 
-    /// A message of the folder at hand is lost or could not be read, which is told.
+    /// A message of the folder at hand is lost or damaged, which is told.
     pub(crate) fn tell(&mut self, uid: u32) {
         self.indexes.entry(self.folder).or_default().told.insert(uid);
     }
 
-    /// Nothing is known of the messages of the folder at hand, which is told.
-    pub(crate) fn tell_all(&mut self) {
-        self.indexes.entry(self.folder).or_default().all_told = true;
+    /// A message of the folder at hand could not be read, which is told.
+    pub(crate) fn leave_unread(&mut self, uid: u32, guid: Option<[u8; 16]>) {
+        let known = self.indexes.entry(self.folder).or_default();
+        known.unread.0.insert(uid);
+        known.unread.1.extend(guid);
+    }
+
+    /// Not all messages of the folder at hand could be looked at, which is told.
+    pub(crate) fn leave_unseen(&mut self) {
+        self.indexes.entry(self.folder).or_default().unseen = true;
+    }
+
+    /// The directory at this path could not be looked into, or not to its end, which is told.
+    pub(crate) fn pass_over(&mut self, path: &[u8]) {
+        self.unseen.0.insert(path.to_vec());
     }
 
     /// The folder at hand.
@@ -291,8 +320,8 @@ impl<'d> Census<'d> {
     pub(crate) fn finish(mut self) -> io::Result<Gathered<'d>> {
         self.end_place();
         self.state?;
-        let Self { files, rows, places, indexes, removed, apart, bytes, .. } = self;
-        Ok(Gathered { files, rows: rows.finish()?, places, indexes, removed, apart, bytes })
+        let Self { files, rows, places, indexes, removed, unseen, apart, bytes, .. } = self;
+        Ok(Gathered { files, rows: rows.finish()?, places, indexes, removed, unseen, apart, bytes })
     }
 }
 
@@ -393,5 +422,18 @@ mod tests {
         let paths: [&[u8]; 5] = [b"new/a", b"cur/a:2,S", b"x/new/b:1", b"x/new/b:2,", b"x/cur/b"];
         assert!(paths.windows(2).all(|pair| order.compare(pair[0], pair[1]).is_lt()));
         assert!(FileOrder::Number.compare(b"u.9", b"u.10").is_lt());
+    }
+
+    #[test]
+    fn what_is_below_an_unseen_directory_is_hidden() {
+        let unseen = |path: &[u8]| Unseen(BTreeSet::from([path.to_vec()]));
+        let folder = &b"mailboxes/INBOX/dbox-Mails"[..];
+        for above in [&b""[..], b"mailboxes", b"mailboxes/INBOX", folder] {
+            assert!(unseen(above).hides(folder), "{above:?}");
+        }
+        for other in [&b"mail"[..], b"mailboxes/IN", b"mailboxes/INBOX/dbox-Mails/x"] {
+            assert!(!unseen(other).hides(folder), "{other:?}");
+        }
+        assert!(unseen(b"").hides(b"") && !Unseen::default().hides(b""));
     }
 }

@@ -317,6 +317,15 @@ impl<'c> Comparing<'c> {
                     found.missing += 1;
                     continue;
                 }
+                Fate::Unread => {
+                    found.uncompared += 1;
+                    continue;
+                }
+                Fate::Unseen => {
+                    found.uncompared += 1;
+                    notes.add_unseen(1);
+                    continue;
+                }
                 Fate::WithFolder => {
                     found.gone += 1;
                     continue;

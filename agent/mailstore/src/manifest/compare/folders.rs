@@ -14,8 +14,12 @@ use crate::verify::Notes;
 pub(super) enum Fate {
     /// Somebody asked to remove it, or its folder.
     Removed,
-    /// It is known to be lost or unreadable, and that was told where it was looked for.
+    /// It is known to be lost or damaged, and that was told where it was looked for.
     Told,
+    /// It could not be read, and that was told where it stands.
+    Unread,
+    /// Where it stood could not be looked into, and that was told.
+    Unseen,
     /// It was found to be gone, and nobody had asked for that.
     Vanished,
     /// Its UID is in the index, and what stands under it is another message.
@@ -34,6 +38,8 @@ struct Folder<'c> {
     known: Option<&'c Known>,
     /// It was removed through the mail server; what is there is another one of its name.
     removed: bool,
+    /// Where it stood could not be looked into.
+    hidden: bool,
     /// Messages whose UID is another one, and the first of those: what it was and is.
     renumbered: (u64, Option<(u32, u32)>),
     /// Messages that are gone with the folder.
@@ -53,19 +59,20 @@ impl Folder<'_> {
             return Fate::Removed;
         }
         if self.now.is_none() {
-            return Fate::WithFolder;
+            return if self.hidden { Fate::Unseen } else { Fate::WithFolder };
         }
         let Some(known) = self.known else { return Fate::Unknown };
-        if known.all_told {
-            return Fate::Told;
-        }
-        if was.uid == 0 || !self.is_numbered_alike() {
-            return Fate::Unknown;
-        }
-        if known.removals.is_asked(was.uid, &was.guid) {
+        let has_uid = was.uid != 0 && self.is_numbered_alike();
+        if has_uid && known.removals.is_asked(was.uid, &was.guid) {
             Fate::Removed
-        } else if known.told.contains(&was.uid) {
+        } else if has_uid && known.told.contains(&was.uid) {
             Fate::Told
+        } else if (has_uid && known.unread.0.contains(&was.uid)) || known.unread.1.contains(&was.guid) {
+            Fate::Unread
+        } else if known.unseen {
+            Fate::Unseen
+        } else if !has_uid {
+            Fate::Unknown
         } else if known.removals.is_vanished(was.uid, &was.guid) {
             Fate::Vanished
         } else if known.index.as_ref().is_some_and(|index| index.row(was.uid).is_some()) {
@@ -94,7 +101,8 @@ impl<'c> Folders<'c> {
             let is_same = now.as_ref().is_some_and(|now| now.guid == then.guid);
             let removed = !is_same && gathered.removed.contains(&then.guid);
             let known = gathered.indexes.get(&id);
-            (id, Folder { then, now, known, removed, renumbered: (0, None), gone: 0 })
+            let hidden = gathered.unseen.hides(&then.path);
+            (id, Folder { then, now, known, removed, hidden, renumbered: (0, None), gone: 0 })
         };
         Self(then.into_iter().filter(|place| named(&place)).map(folder).collect())
     }
