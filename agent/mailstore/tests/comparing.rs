@@ -369,3 +369,26 @@ fn a_hole_behind_a_message_is_not_read() {
     let (compared, _) = kept.compare();
     assert!(compared.report.verdict.tally.bytes < 1 << 20, "{}", compared.report.verdict.tally.bytes);
 }
+
+/// A Maildir and its `.INBOX`, and folders in both, are written alike, and are folders of their own.
+#[test]
+fn folders_that_are_written_alike_are_not_mixed_up() {
+    let kept = Kept::new();
+    for (number, name) in [(5, ".INBOX"), (6, ".INBOX.Sent"), (8, ".INBOX/.Sent"), (9, "INBOX")] {
+        let folder = kept.anna.folder(name);
+        folder.deliver(number, &message(number));
+        folder.write_uids(&[number]);
+    }
+    kept.write(None);
+    assert_eq!(kept.told(), (Outcome::Clean, Comparison { intact: 8, ..INTACT }, vec![]));
+    let path = kept.lose(2, &[]);
+    let (_, comparison, found) = kept.told();
+    assert_eq!(found, [(Kind::MessageGone, path)]);
+    assert_eq!(comparison, Comparison { intact: 7, gone: 1, ..INTACT });
+    let log = [log_header(1, 0), log_record(ASKED, &[2, 2]), log_record(REMOVED, &[2, 2])].concat();
+    fs::write(kept.anna.0.join("dovecot.index.log"), log).unwrap();
+    assert_eq!(kept.told(), (Outcome::Clean, Comparison { intact: 7, expunged: 1, ..INTACT }, vec![]));
+    fs::remove_dir_all(kept.anna.0.join(".INBOX")).unwrap();
+    let (_, comparison, found) = kept.told();
+    assert_eq!(comparison, Comparison { intact: 4, moved: 1, expunged: 1, gone: 2, ..INTACT }, "{found:?}");
+}

@@ -99,6 +99,8 @@ pub(crate) struct Census<'d> {
     places: Vec<Place>,
     /// The folder at hand.
     folder: FolderId,
+    /// Folders that were named.
+    named: BTreeSet<FolderId>,
     indexes: BTreeMap<FolderId, Known>,
     removed: BTreeSet<[u8; 16]>,
     unseen: Unseen,
@@ -149,6 +151,7 @@ impl<'d> Census<'d> {
             rows: Sorter::new(room.scratch, Order::Place, room.rows),
             places: Vec::new(),
             folder: FolderId::of(b""),
+            named: BTreeSet::new(),
             indexes: BTreeMap::new(),
             removed: BTreeSet::new(),
             unseen: Unseen::default(),
@@ -186,10 +189,19 @@ impl<'d> Census<'d> {
     }
 
     /// The place at hand is a folder of this name and GUID.
+    ///
+    /// Two places can be written as one name, such as a Maildir itself and its `.INBOX`: the first one has it, and others go by
+    /// their paths, behind a NUL, which no name has.
     pub(crate) fn name_folder(&mut self, name: &[u8], guid: [u8; 16], uidvalidity: u32, next_uid: u32) {
         self.folder = FolderId::of(name);
         if let Some(place) = self.places.last_mut() {
-            (place.name, place.guid) = (name.to_vec(), guid);
+            let is_first = self.named.insert(self.folder);
+            let name = if is_first { name.to_vec() } else { [b"\0", &place.path[..]].concat() };
+            if !is_first {
+                self.folder = FolderId::of(&name);
+                self.named.insert(self.folder);
+            }
+            (place.name, place.guid) = (name, guid);
             (place.uidvalidity, place.next_uid) = (uidvalidity, next_uid);
         }
     }
