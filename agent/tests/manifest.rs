@@ -86,6 +86,25 @@ fn a_baseline_is_written_once_and_tells_what_nothing_else_does() {
 }
 
 #[test]
+fn a_baseline_of_mail_that_is_damaged_by_now_is_not_called_unchanged() {
+    let case = Case::new();
+    case.write();
+    File::options().write(true).open(case.first_message()).unwrap().write_all_at(b"X", 200).unwrap();
+    let (code, out, _) = case.agent(&["manifest", "write", "MAIL", "--to", "BASE"]);
+    assert_eq!(code, Some(1));
+    assert!(out.contains("\nBASE: it stays as it is: 3 messages in 2 mailboxes, "), "{out}");
+    assert!(
+        out.ends_with(
+            "\n1 mailboxes are damaged, unreadable or gone, and keep what it had of them; --damaged takes them as they are\n"
+        ),
+        "{out}"
+    );
+    let (_, out, _) = case.agent(&["manifest", "write", "MAIL", "--to", "BASE", "--output", "json"]);
+    let told: serde_json::Value = serde_json::from_str(out.lines().last().unwrap()).unwrap();
+    assert_eq!((&told["renewal"], &told["mailboxes_withheld"]), (&"kept".into(), &1.into()));
+}
+
+#[test]
 fn a_manifest_is_shown_and_listed() {
     let case = Case::new();
     case.write();

@@ -133,6 +133,7 @@ fn write(args: &WriteArgs) -> Result<ExitCode> {
             json["renewal"] = json!(match written.renewal {
                 Renewal::Written => "written",
                 Renewal::Unchanged => "unchanged",
+                Renewal::Kept => "kept",
             });
             json["mailboxes_withheld"] = json!(written.withheld);
             json["bytes_read"] = json!(control.progress().bytes);
@@ -181,6 +182,7 @@ fn written_in_words(written: &Written, to: &Path, read: u64) -> String {
     let what = match written.renewal {
         Renewal::Written => "written",
         Renewal::Unchanged => "nothing has changed, it stays as it is",
+        Renewal::Kept => "it stays as it is",
     };
     let mut text = format!(
         "{}: {what}: {messages} messages in {mailboxes} mailboxes, {read} read\nroot {}\n",

@@ -201,7 +201,8 @@ impl<'a> Writer<'a> {
         let parts = self.with_missing(parts, listed);
         let withheld = parts.iter().filter(|part| matches!(part, Part::Withheld(_))).count() as u64;
         if let Some(previous) = self.target.previous.filter(|previous| is_unchanged(previous, &parts)) {
-            return Ok(Ending { totals: *previous.totals(), renewal: Renewal::Unchanged, withheld });
+            let renewal = if withheld > 0 { Renewal::Kept } else { Renewal::Unchanged };
+            return Ok(Ending { totals: *previous.totals(), renewal, withheld });
         }
         let entries: Vec<_> =
             parts.into_iter().map(|part| self.entry(part)).collect::<io::Result<_>>().map_err(write)?;

@@ -48,8 +48,10 @@ pub struct Written {
 pub enum Renewal {
     /// A new one stands there.
     Written,
-    /// It stays: nothing has changed, but for what is withheld.
+    /// It stays: nothing has changed.
     Unchanged,
+    /// It stays: what has changed is withheld.
+    Kept,
 }
 
 /// Verifies a shard against its baseline: all that [`Level::Structure`] looks at, and whether every message of the baseline is what

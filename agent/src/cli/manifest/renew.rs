@@ -97,6 +97,7 @@ fn renewed(
     let what = match written.renewal {
         Renewal::Written => "written",
         Renewal::Unchanged => "unchanged",
+        Renewal::Kept => "kept as it was",
     };
     let (messages, mailboxes) = (written.totals.messages, written.totals.mailboxes);
     let mut told = format!("{shard}: {what}, {messages} messages in {mailboxes} mailboxes, {read} read");
