@@ -7,7 +7,9 @@ mod store;
 use std::fs::{self, File};
 use std::os::unix::fs::PermissionsExt;
 
-use rientro_mailstore::{Comparison, Control, Manifest, ManifestError, Renewal, Target, write_baseline};
+use rientro_mailstore::{
+    Comparison, Control, Expected, Manifest, ManifestError, Renewal, Target, Written, write_baseline,
+};
 use rientro_types::{FindingKind as Kind, Outcome, Ppm};
 use store::kept::{ASKED, INTACT, Kept, REMOVED, dboxes};
 use store::{Store, message, overwrite, unprivileged};
@@ -97,9 +99,7 @@ fn a_baseline_is_not_replaced_by_one_of_damaged_mail() {
     assert_eq!((again.renewal, again.withheld), (Renewal::Kept, 1));
     let comparison = kept.told().1;
     assert_eq!((comparison.missing, comparison.intact), (1, 4), "and it is missed by the next look");
-    let (path, manifest) = (kept.path(), kept.manifest());
-    let target = Target { path: &path, previous: Some(&manifest), damaged_too: true, now_ms: 0 };
-    let written = write_baseline(&kept.store.task(), target, &Control::default(), &mut |_| ()).unwrap();
+    let written = write_damaged_too(&kept).unwrap();
     assert_eq!((written.renewal, written.totals.messages), (Renewal::Written, 4));
 }
 
@@ -130,10 +130,13 @@ fn a_renewal_forgets_nothing() {
         |kept| fs::set_permissions(&kept.anna.0, fs::Permissions::from_mode(0o0)).unwrap(),
         |kept| fs::set_permissions(kept.anna.0.parent().unwrap(), fs::Permissions::from_mode(0o0)).unwrap(),
     ] {
-        let kept = Kept::with_baseline();
+        let kept = Kept::new();
+        kept.store.maildir("ex.net/bert");
+        kept.write(None);
         lose(&kept);
         let written = unprivileged(|| kept.write(Some(&kept.manifest())));
-        assert_eq!((written.withheld, written.totals.messages), (1, 4), "{written:?}");
+        assert_eq!((written.renewal, written.withheld), (Renewal::Kept, 1), "{written:?}");
+        assert_eq!(written.totals, *kept.manifest().totals());
     }
 }
 
@@ -169,4 +172,59 @@ fn a_manifest_that_lost_bytes_is_refused_and_a_damaged_section_says_nothing() {
         (Renewal::Written, [1, 2, 3, 7].map(|n| message(n).len() as u64).iter().sum())
     );
     assert_eq!(kept.manifest().totals().root, root);
+}
+
+/// What is written anew also where mailboxes are damaged or missing.
+fn write_damaged_too(kept: &Kept) -> Result<Written, ManifestError> {
+    let (path, manifest) = (kept.path(), kept.manifest());
+    let target = Target { path: &path, previous: Some(&manifest), damaged_too: true, now_ms: 0 };
+    write_baseline(&kept.store.task(), target, &Control::default(), &mut |_| ())
+}
+
+/// T24: what shows no mailbox is no shard that lost all of them, whatever is asked for.
+#[test]
+fn an_empty_volume_takes_no_baseline() {
+    let mut kept = Kept::with_baseline();
+    let before = fs::read(kept.path()).unwrap();
+    fs::remove_dir_all(kept.store.dir.path().join("ex.org")).unwrap();
+    for refused in [kept.try_write(Some(&kept.manifest())), kept.try_write(None), write_damaged_too(&kept)] {
+        let refused = refused.unwrap_err().to_string();
+        assert!(refused.contains("is the volume mounted"), "{refused}");
+    }
+    assert_eq!(fs::read(kept.path()).unwrap(), before);
+    kept.store.expected = Some(Expected::default());
+    let written = kept.write(Some(&kept.manifest()));
+    assert_eq!((written.renewal, written.totals.mailboxes), (Renewal::Written, 0), "the list says so");
+}
+
+/// A mail server makes mailboxes where a volume is not mounted.
+#[test]
+fn empty_mailboxes_take_no_baseline_of_full_ones() {
+    let kept = Kept::with_baseline();
+    let before = fs::read(kept.path()).unwrap();
+    fs::remove_dir_all(&kept.anna.0).unwrap();
+    kept.store.maildir("ex.org/anna");
+    assert_eq!(kept.write(Some(&kept.manifest())).renewal, Renewal::Kept);
+    let refused = write_damaged_too(&kept).unwrap_err().to_string();
+    assert!(refused.contains("is the volume mounted"), "{refused}");
+    assert_eq!(fs::read(kept.path()).unwrap(), before);
+    assert_eq!(kept.write(None).totals.messages, 0, "anew");
+}
+
+/// What cannot be looked into is not known to be lost.
+#[test]
+fn only_mailboxes_that_are_missing_are_taken_for_lost() {
+    let kept = Kept::new();
+    for (mailbox, number) in [("ex.net/bert", 5), ("ex.org/carl", 6)] {
+        let mailbox = kept.store.maildir(mailbox);
+        mailbox.deliver(number, &message(number));
+        mailbox.write_uids(&[number]);
+    }
+    kept.write(None);
+    fs::remove_dir_all(kept.store.dir.path().join("ex.org/carl")).unwrap();
+    let hidden = kept.store.dir.path().join("ex.net");
+    fs::set_permissions(&hidden, fs::Permissions::from_mode(0o0)).unwrap();
+    let written = unprivileged(|| write_damaged_too(&kept)).unwrap();
+    assert_eq!((written.renewal, written.withheld), (Renewal::Written, 1), "{written:?}");
+    assert_eq!((written.totals.mailboxes, written.totals.messages), (2, 5));
 }

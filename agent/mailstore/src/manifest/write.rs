@@ -5,6 +5,7 @@
 //! mailboxes that are damaged, unreadable or gone by now: what is lost while nobody looks must be missed later. Where that is all,
 //! nothing is written.
 
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{self, Seek, SeekFrom, Write};
@@ -35,8 +36,8 @@ pub struct Target<'a> {
     pub path: &'a Path,
     /// An earlier manifest of the same shard.
     pub previous: Option<&'a Manifest>,
-    /// Whether mailboxes in which anything is damaged, unreadable or gone are written anew as well, instead of keeping what that one has
-    /// of them.
+    /// Whether mailboxes in which anything is damaged, unreadable or gone are written anew as well, and such as are known to be missing
+    /// are left out, instead of keeping what that one has of them.
     pub damaged_too: bool,
     /// The time, in milliseconds since 1970.
     pub now_ms: u64,
@@ -190,15 +191,16 @@ impl<'a> Writer<'a> {
     }
 
     /// Ends the manifest, whose mailboxes are these, in order. Mailboxes that are not there keep what the one before has of them, unless
-    /// damage is taken, or a list of those that must be there does not have them.
+    /// damage is taken and they are lost, or a list of those that must be there does not have them.
     pub(crate) fn finish(
         mut self,
         parts: Vec<Part>,
         shard: &[u8],
         listed: Option<&Expected>,
+        lost: &BTreeSet<Vec<u8>>,
     ) -> Result<Ending, ManifestError> {
         let write = |source| ManifestError::Io { what: "write", path: self.beside.clone(), source };
-        let parts = self.with_missing(parts, listed);
+        let parts = self.with_missing(parts, listed, lost);
         let withheld = parts.iter().filter(|part| matches!(part, Part::Withheld(_))).count() as u64;
         if let Some(previous) = self.target.previous.filter(|previous| is_unchanged(previous, &parts)) {
             let renewal = if withheld > 0 { Renewal::Kept } else { Renewal::Unchanged };
@@ -207,6 +209,14 @@ impl<'a> Writer<'a> {
         let entries: Vec<_> =
             parts.into_iter().map(|part| self.entry(part)).collect::<io::Result<_>>().map_err(write)?;
         let totals = Totals::of(&entries, shard, self.target.now_ms);
+        // Mailboxes alone are no evidence that mail was there: a mail server makes them where a volume is not mounted.
+        let had_some = self.target.previous.is_some_and(|previous| previous.totals().messages > 0);
+        let none_listed = listed.is_some_and(Expected::is_empty);
+        if self.target.damaged_too && had_some && totals.messages == 0 && !none_listed {
+            return Err(ManifestError::Unfinished(
+                "none of the messages that it has is left; is the volume mounted? Only --anew takes that for a baseline",
+            ));
+        }
         let end = *self.end.lock().unwrap_or_else(PoisonError::into_inner);
         let mut file = &self.file;
         file.seek(SeekFrom::Start(end)).map_err(write)?;
@@ -222,11 +232,19 @@ impl<'a> Writer<'a> {
     }
 
     /// The parts, and those of mailboxes that the manifest before has and that are not there.
-    fn with_missing(&self, parts: Vec<Part>, listed: Option<&Expected>) -> Vec<Part> {
-        let Some(previous) = self.target.previous.filter(|_| !self.target.damaged_too) else { return parts };
+    fn with_missing(
+        &self,
+        parts: Vec<Part>,
+        listed: Option<&Expected>,
+        lost: &BTreeSet<Vec<u8>>,
+    ) -> Vec<Part> {
+        let Some(previous) = self.target.previous else { return parts };
         let mut all = Vec::with_capacity(parts.len());
         let mut before = previous.entries.iter().peekable();
-        let is_kept = |entry: &Entry| listed.is_none_or(|listed| listed.contains(&entry.mailbox));
+        let is_kept = |entry: &Entry| {
+            let is_taken = self.target.damaged_too && lost.contains(&entry.mailbox);
+            !is_taken && listed.is_none_or(|listed| listed.contains(&entry.mailbox))
+        };
         for part in parts {
             let mailbox = &part.entry().mailbox;
             let is_earlier = |entry: &&Entry| path_order(&entry.mailbox, mailbox).is_lt();

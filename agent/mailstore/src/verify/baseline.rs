@@ -1,5 +1,6 @@
 //! Verification against a baseline, and the writing of one.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use rientro_types::{Digest, Finding, FindingKind, Level, Ppm};
@@ -123,7 +124,8 @@ pub fn verify_without_baseline(
 ///
 /// # Errors
 /// [`ManifestError`] when the manifest cannot be written, or the one before not be read; when the work was cancelled, another process
-/// writes it, the volume is another one, or there is no mailbox. The one before then stays in its place.
+/// writes it, the volume is another one, or there is no mailbox, or no message where there were some. The one before then stays in its
+/// place.
 pub fn write_baseline(
     task: &Task<'_>,
     target: Target<'_>,
@@ -139,9 +141,13 @@ pub fn write_baseline(
     let writer = Writer::begin(target)?;
     let job = Job::Write(&writer);
     let known = target.previous.map(mailboxes_of).unwrap_or_default();
-    let mut volume_wrong = false;
+    let (mut volume_wrong, mut lost) = (false, BTreeSet::new());
     let mut see = |finding: Finding| {
         volume_wrong |= matches!(finding.kind, FindingKind::VolumeWrong);
+        let is_lost = matches!(finding.kind, FindingKind::MailboxMissing | FindingKind::MailboxUnrecognised);
+        if is_lost && finding.path.is_empty() {
+            lost.insert(finding.mailbox.clone());
+        }
         sink(finding);
     };
     let conducted = conduct(&expecting(task, &known), Level::Structure, &job, control, None, &mut see);
@@ -153,11 +159,12 @@ pub fn write_baseline(
     if volume_wrong {
         return Err(ManifestError::Unfinished("another volume is mounted than the one of the shard"));
     }
-    if parts.is_empty() && target.previous.is_none() {
+    let none_expected = task.expected.is_some_and(Expected::is_empty);
+    if report.verdict.tally.mailboxes == 0 && !none_expected {
         return Err(ManifestError::Unfinished(
             "there is no mailbox; is the volume mounted, and the layout right?",
         ));
     }
-    let Ending { totals, renewal, withheld } = writer.finish(parts, task.shard, task.expected)?;
+    let Ending { totals, renewal, withheld } = writer.finish(parts, task.shard, task.expected, &lost)?;
     Ok(Written { report, comparison, totals, renewal, withheld })
 }

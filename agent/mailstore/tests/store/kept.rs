@@ -5,8 +5,8 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use rientro_mailstore::{
-    Baseline, Compared, Comparison, Control, Manifest, Pace, Renewal, Target, Written, verify_against,
-    write_baseline,
+    Baseline, Compared, Comparison, Control, Manifest, ManifestError, Pace, Renewal, Target, Written,
+    verify_against, write_baseline,
 };
 use rientro_types::{Finding, FindingKind as Kind, Outcome};
 
@@ -57,10 +57,30 @@ impl Kept {
     /// Writes a baseline; gives how many bytes of mail were read for it too.
     pub(crate) fn write_counting(&self, previous: Option<&Manifest>) -> (Written, u64) {
         let control = Control::new(Pace { readers: 3, bytes_per_second: 0 });
+        let written = self.write_with(previous, &control, &mut |_| ()).unwrap();
+        (written, control.progress().bytes)
+    }
+
+    /// The same; gives what was found.
+    pub(crate) fn write_telling(&self, previous: Option<&Manifest>) -> (Written, Vec<Kind>) {
+        let mut kinds = Vec::new();
+        let written = self.write_with(previous, &Control::default(), &mut |finding| kinds.push(finding.kind));
+        (written.unwrap(), kinds)
+    }
+
+    pub(crate) fn try_write(&self, previous: Option<&Manifest>) -> Result<Written, ManifestError> {
+        self.write_with(previous, &Control::default(), &mut |_| ())
+    }
+
+    fn write_with(
+        &self,
+        previous: Option<&Manifest>,
+        control: &Control,
+        sink: &mut dyn FnMut(Finding),
+    ) -> Result<Written, ManifestError> {
         let path = self.path();
         let target = Target { path: &path, previous, damaged_too: false, now_ms: 1_700_000_000_000 };
-        let written = write_baseline(&self.store.task(), target, &control, &mut |_| ()).unwrap();
-        (written, control.progress().bytes)
+        write_baseline(&self.store.task(), target, control, sink)
     }
 
     pub(crate) fn compare(&self) -> (Compared, Vec<Finding>) {
