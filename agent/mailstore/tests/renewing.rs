@@ -228,3 +228,39 @@ fn only_mailboxes_that_are_missing_are_taken_for_lost() {
     assert_eq!((written.renewal, written.withheld), (Renewal::Written, 1), "{written:?}");
     assert_eq!((written.totals.mailboxes, written.totals.messages), (2, 5));
 }
+
+/// A section that is damaged says of no message whether it is lost.
+#[test]
+fn a_damaged_section_is_replaced_where_the_mailbox_is_healthy_or_damage_is_taken() {
+    let kept = Kept::with_baseline();
+    overwrite(&kept.path(), 40, b"\0\0\0\0");
+    fs::remove_file(kept.anna.file(2)).unwrap();
+    for _ in 0..2 {
+        let (written, kinds) = kept.write_telling(Some(&kept.manifest()));
+        assert_eq!((written.renewal, written.withheld), (Renewal::Kept, 1));
+        assert!(kinds.contains(&Kind::BaselineUnreadable), "{kinds:?}");
+    }
+    // Another mailbox does not wait for it, and the section is as damaged as it was.
+    let bert = kept.store.maildir("ex.org/bert");
+    bert.deliver(5, &message(5));
+    bert.write_uids(&[5]);
+    let written = kept.write(Some(&kept.manifest()));
+    assert_eq!((written.renewal, written.withheld), (Renewal::Written, 1));
+    assert_eq!(kept.told().1, Comparison { intact: 1, uncompared: 4, ..INTACT });
+    let written = write_damaged_too(&kept).unwrap();
+    assert_eq!((written.renewal, written.withheld), (Renewal::Written, 0));
+    assert_eq!(kept.told().1, Comparison { intact: 4, ..INTACT });
+}
+
+#[test]
+fn a_damaged_section_of_a_mailbox_that_is_gone_is_in_nobodys_way() {
+    let kept = Kept::with_baseline();
+    overwrite(&kept.path(), 40, b"\0\0\0\0");
+    fs::remove_dir_all(&kept.anna.0).unwrap();
+    let bert = kept.store.maildir("ex.org/bert");
+    bert.deliver(5, &message(5));
+    bert.write_uids(&[5]);
+    let written = kept.write(Some(&kept.manifest()));
+    assert_eq!((written.renewal, written.withheld), (Renewal::Written, 1));
+    assert_eq!(kept.told().1, Comparison { intact: 1, missing: 4, ..INTACT });
+}

@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::Path;
 
-use super::record::{Content, FileRecord, MESSAGE_BYTES, Place, Stamp};
+use super::record::{Content, FileRecord, MESSAGE_BYTES, MESSAGES_MAX, Place, Stamp};
 use super::row::{FolderId, Order, Row};
-use super::section::{Files, Section};
+use super::section::{Files, PLACES_BYTES_MAX, Section};
 use super::sort::{Sorted, Sorter};
 use super::spool::Spool;
 use crate::fsys::Meta;
@@ -108,6 +108,8 @@ pub(crate) struct Census<'d> {
     /// Files are hashed as they are stored.
     lists_files: bool,
     previous: Option<Previous<'d>>,
+    /// A file has more messages than a record can have.
+    crowded: bool,
     bytes: u64,
     /// A record in the making.
     record: Vec<u8>,
@@ -129,6 +131,7 @@ pub(crate) struct Gathered<'d> {
     pub(super) unseen: Unseen,
     /// Messages that were looked at and are in no folder.
     pub(super) apart: u64,
+    crowded: bool,
     pub(super) bytes: u64,
 }
 
@@ -138,14 +141,11 @@ impl<'d> Census<'d> {
         Self { lists_files: false, ..Self::new(room, None) }
     }
 
-    /// Begins a mailbox. Files that are unchanged since `previous` need not be read.
+    /// Begins a mailbox. Files that are unchanged since `previous` need not be read; where that cannot be, they are.
     pub(crate) fn new(room: Room<'d>, previous: Option<Section<'d>>) -> Self {
-        let opened =
-            previous.map(|section| section.places().map(|places| Previous { section, places, files: None }));
-        let (previous, state) = match opened.transpose() {
-            Ok(previous) => (previous, Ok(())),
-            Err(error) => (None, Err(error)),
-        };
+        let previous = previous.and_then(|section| {
+            section.places().ok().map(|places| Previous { section, places, files: None })
+        });
         Self {
             files: Spool::new(room.scratch, room.files_bytes),
             rows: Sorter::new(room.scratch, Order::Place, room.rows),
@@ -158,10 +158,11 @@ impl<'d> Census<'d> {
             apart: 0,
             lists_files: true,
             previous,
+            crowded: false,
             bytes: 0,
             record: Vec::new(),
             contents: Spool::new(room.scratch, CONTENTS_BYTES_MAX),
-            state,
+            state: Ok(()),
         }
     }
 
@@ -257,21 +258,23 @@ impl<'d> Census<'d> {
     /// What was known of a file before, if nothing of it has changed. Files are asked for in the order of their place.
     pub(crate) fn unchanged(&mut self, path: &[u8], meta: &Meta) -> Option<FileRecord> {
         let previous = self.previous.as_mut()?;
-        match previous.find(path, Stamp::of(meta)) {
-            Ok(found) => found,
-            Err(error) => {
-                self.previous = None;
-                self.fail(error);
-                None
-            }
+        let found = previous.find(path, Stamp::of(meta));
+        if found.is_err() {
+            self.previous = None;
         }
+        found.ok().flatten()
     }
 
     /// Adds a file of which so many bytes were read; gives where it stands.
     pub(crate) fn add_file(&mut self, file: &FileRecord, read_bytes: u64) -> u64 {
         let at = self.files.bytes();
         self.record.clear();
-        file.encode(&mut self.record);
+        if u32::try_from(file.messages.len()).is_ok_and(|count| count <= MESSAGES_MAX) {
+            file.encode(&mut self.record);
+        } else {
+            self.crowded = true;
+            FileRecord { messages: Vec::new(), path: file.path.clone(), ..*file }.encode(&mut self.record);
+        }
         self.bytes += read_bytes;
         if let Err(error) = self.files.push(&self.record) {
             self.fail(error);
@@ -287,6 +290,10 @@ impl<'d> Census<'d> {
     /// Adds a message to the file that is added next, by [`Census::end_file`].
     pub(crate) fn add_content(&mut self, content: &Content) {
         if !self.lists_files {
+            return;
+        }
+        if self.contents.bytes() >= u64::from(MESSAGES_MAX) * MESSAGE_BYTES as u64 {
+            self.crowded = true;
             return;
         }
         self.record.clear();
@@ -332,8 +339,8 @@ impl<'d> Census<'d> {
     pub(crate) fn finish(mut self) -> io::Result<Gathered<'d>> {
         self.end_place();
         self.state?;
-        let Self { files, rows, places, indexes, removed, unseen, apart, bytes, .. } = self;
-        Ok(Gathered { files, rows: rows.finish()?, places, indexes, removed, unseen, apart, bytes })
+        let Self { files, rows, places, indexes, removed, unseen, apart, crowded, bytes, .. } = self;
+        Ok(Gathered { files, rows: rows.finish()?, places, indexes, removed, unseen, apart, crowded, bytes })
     }
 }
 
@@ -341,6 +348,16 @@ impl Gathered<'_> {
     /// Messages in its folders.
     pub(crate) fn messages(&self) -> u64 {
         self.rows.len()
+    }
+
+    /// What of it is more than a section can have, if anything is.
+    pub(crate) fn excess(&self) -> Option<String> {
+        let places_bytes: u64 = self.places.iter().map(Place::bytes).sum();
+        if places_bytes > PLACES_BYTES_MAX {
+            let places = self.places.len();
+            return Some(format!("{places} folders, whose names take {} MiB", places_bytes >> 20));
+        }
+        self.crowded.then(|| format!("more than {MESSAGES_MAX} messages in a file"))
     }
 
     /// Path of the file whose record stands at `file_at`.

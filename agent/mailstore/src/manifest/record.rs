@@ -16,9 +16,12 @@ const FILE_BYTES_MAX: usize = 2 + PATH_BYTES_MAX + 40 + 32 + 4;
 /// Bytes of a message in the record of its file.
 pub(super) const MESSAGE_BYTES: usize = 64;
 
-/// Most messages of one file. An mdbox turns its files over at 10 MiB, and no message with its frame is shorter than 100 bytes;
-/// what is larger was set up to be.
-const MESSAGES_MAX: u32 = 1 << 24;
+/// Bytes of a place beside its path and its name.
+const PLACE_BYTES: u64 = 2 + 2 + 16 + 2 * 4 + 2 * 8;
+
+/// Most messages of one file: those of half a GiB, were each as short as a message with its frame can be. An mdbox turns its
+/// files over at 10 MiB; what is larger was set up to be.
+pub(super) const MESSAGES_MAX: u32 = 1 << 24;
 
 /// What of a file's state tells that it was not changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -146,6 +149,12 @@ pub(crate) struct Place {
 }
 
 impl Place {
+    /// How many bytes it takes.
+    pub(super) fn bytes(&self) -> u64 {
+        let texts = self.path.len() + self.name.len();
+        texts as u64 + PLACE_BYTES
+    }
+
     pub(super) fn encode(&self, out: &mut Vec<u8>) {
         let Self { path, name, guid, uidvalidity, next_uid, files_at, files_bytes } = self;
         put_text(out, path);
@@ -219,6 +228,7 @@ pub(super) mod tests {
         };
         let mut bytes = Vec::new();
         place.encode(&mut bytes);
+        assert_eq!(place.bytes(), bytes.len() as u64);
         assert_eq!(Place::decode(&mut Bytes(&bytes)), Some(place));
         assert_eq!(Place::decode(&mut Bytes(&bytes[..bytes.len() - 1])), None);
     }

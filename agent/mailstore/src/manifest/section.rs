@@ -14,8 +14,8 @@ use super::row::{ROW_BYTES, RawRow};
 /// Size of the pieces that are read at once.
 const PIECE_BYTES: usize = 64 << 10;
 
-/// Most bytes of a mailbox's places.
-const PLACES_BYTES_MAX: u64 = 64 << 20;
+/// Most bytes of a mailbox's places: they are read at once. The usual folder takes about 100. Tests make few folders.
+pub(super) const PLACES_BYTES_MAX: u64 = if cfg!(test) { 64 << 10 } else { 64 << 20 };
 
 /// A mailbox in a manifest.
 #[derive(Clone, Copy)]
@@ -35,8 +35,20 @@ impl<'m> Section<'m> {
         Self { manifest, entry }
     }
 
-    /// Whether all of it is as it was written. What follows is asked of sections that are.
-    pub(crate) fn is_intact(&self) -> io::Result<bool> {
+    /// Whether all of it is as it was written, and can be read. What follows is asked of sections that are.
+    pub(crate) fn is_usable(&self) -> io::Result<bool> {
+        if !self.is_intact()? {
+            return Ok(false);
+        }
+        match self.places() {
+            Ok(_) => Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Whether all of it is as it was written.
+    pub(super) fn is_intact(&self) -> io::Result<bool> {
         let mut hasher = blake3::Hasher::new();
         self.read_through(&mut |piece| {
             hasher.update(piece);
@@ -67,7 +79,9 @@ impl<'m> Section<'m> {
     /// Its places.
     pub(crate) fn places(&self) -> io::Result<Vec<Place>> {
         let at = self.entry.at + self.entry.files_bytes + self.entry.rows * ROW_BYTES as u64;
-        let bytes = usize::try_from(self.entry.places_bytes.min(PLACES_BYTES_MAX)).unwrap_or(0);
+        let bytes = self.entry.places_bytes;
+        let bytes = usize::try_from(bytes).ok().filter(|_| bytes <= PLACES_BYTES_MAX);
+        let bytes = bytes.ok_or(io::ErrorKind::InvalidData)?;
         let mut raw = vec![0; bytes];
         self.manifest.file.read_exact_at(&mut raw, at)?;
         let (mut bytes, mut places) = (Bytes(&raw), Vec::new());

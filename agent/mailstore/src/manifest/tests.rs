@@ -9,6 +9,7 @@ use super::record::tests::file;
 use super::record::{Content, FileRecord, Place};
 use super::row::{FolderId, Order, RawRow, Row};
 use super::section::Section;
+use super::write::{Before, Target, Writer};
 
 /// The section of a mailbox with two files of three messages, and its entry.
 fn section() -> (Vec<u8>, Entry) {
@@ -125,6 +126,25 @@ fn a_manifest_of_an_older_version_is_refused() {
     let refused = Manifest::open(&path).unwrap_err();
     assert!(matches!(refused, ManifestError::Version { version: 1, .. }), "{refused}");
     assert!(refused.to_string().ends_with("which this build does not read; write a new one"), "{refused}");
+}
+
+/// Whatever the checksum says of it.
+#[test]
+fn a_section_that_does_not_parse_counts_as_damaged() {
+    let (mut bytes, entry) = section();
+    let places_at = bytes.len() - usize::try_from(entry.places_bytes).unwrap();
+    bytes[places_at..places_at + 2].fill(0xff);
+    let mut long = bytes.clone();
+    long.resize(bytes.len() + (64 << 10), 0);
+    let longer = Entry { places_bytes: entry.places_bytes + (64 << 10), ..entry.clone() };
+    for (bytes, entry) in [(&bytes, &entry), (&long, &longer)] {
+        let (manifest, dir) = (opened(bytes, entry).unwrap(), tempfile::tempdir().unwrap());
+        assert!(Section::find(&manifest, b"ex.org/anna").unwrap().is_intact().unwrap());
+        let path = dir.path().join("manifest");
+        let target = Target { path: &path, previous: Some(&manifest), damaged_too: false, now_ms: 0 };
+        let writer = Writer::begin(target).unwrap();
+        assert!(matches!(writer.previous(b"ex.org/anna"), Before::Damaged(_)));
+    }
 }
 
 proptest! {

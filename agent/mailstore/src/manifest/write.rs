@@ -59,7 +59,16 @@ impl<'a> Before<'a> {
     pub(crate) fn whole(&self) -> Option<&Section<'a>> {
         match self {
             Self::Whole(section) => Some(section),
-            Self::Nothing | Self::Damaged => None,
+            Self::Nothing | Self::Damaged(_) => None,
+        }
+    }
+
+    /// Its entry, whatever its section is like.
+    pub(crate) fn entry(&self) -> Option<&'a Entry> {
+        match self {
+            Self::Nothing => None,
+            Self::Whole(section) => Some(section.entry),
+            Self::Damaged(entry) => Some(entry),
         }
     }
 }
@@ -75,7 +84,8 @@ impl Part {
 pub(crate) enum Before<'a> {
     Nothing,
     Whole(Section<'a>),
-    Damaged,
+    /// What it has cannot be read, or is not what was written.
+    Damaged(&'a Entry),
 }
 
 /// Takes sections from several readers.
@@ -114,11 +124,12 @@ impl<'a> Writer<'a> {
     }
 
     /// What the manifest before has of a mailbox.
-    pub(crate) fn previous(&self, mailbox: &[u8]) -> io::Result<Before<'a>> {
-        let Some(section) = self.target.previous.and_then(|previous| Section::find(previous, mailbox)) else {
-            return Ok(Before::Nothing);
-        };
-        Ok(if section.is_intact()? { Before::Whole(section) } else { Before::Damaged })
+    pub(crate) fn previous(&self, mailbox: &[u8]) -> Before<'a> {
+        match self.target.previous.and_then(|previous| Section::find(previous, mailbox)) {
+            None => Before::Nothing,
+            Some(section) if section.is_usable().unwrap_or(false) => Before::Whole(section),
+            Some(section) => Before::Damaged(section.entry),
+        }
     }
 
     /// Writes the section of a mailbox.
@@ -155,12 +166,22 @@ impl<'a> Writer<'a> {
         Ok(entry)
     }
 
-    /// Takes a section over.
+    /// Takes a section over. One that is damaged stays so, which its checksum tells; of one that cannot be read there is a hole.
     fn copy(&self, from: &Section<'_>) -> io::Result<Entry> {
         let mut entry = from.entry.clone();
         let mut stretch = self.stretch(&mut entry)?;
-        from.read_through(&mut |piece| stretch.push(piece))?;
-        if stretch.finish()? != from.checksum() {
+        let mut is_refused = false;
+        let read = from.read_through(&mut |piece| {
+            let put = stretch.push(piece);
+            is_refused |= put.is_err();
+            put
+        });
+        let is_read = match read {
+            Err(error) if is_refused => return Err(error),
+            read => read.is_ok(),
+        };
+        let is_alike = stretch.finish()? == from.checksum() && is_read;
+        if !is_alike && from.is_intact().unwrap_or(false) {
             return Err(io::Error::new(
                 io::ErrorKind::InvalidData,
                 "the manifest before changed while it was read",

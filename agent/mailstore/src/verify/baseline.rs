@@ -1,5 +1,8 @@
 //! Verification against a baseline, and the writing of one.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeSet;
 use std::path::Path;
 
@@ -119,8 +122,9 @@ pub fn verify_without_baseline(
 /// Writes the baseline of a shard, and hands out what structure verification finds meanwhile. Writes nothing into the store.
 ///
 /// Where there is a manifest before, mailboxes that have changed are compared with it. Those that are damaged, unreadable or gone keep
-/// what it has of them: what was lost since would not be missed by the next look. Without one before, what is damaged by then has a
-/// damaged baseline.
+/// what it has of them, even if that is damaged itself: what was lost since would not be missed by the next look. Without one before,
+/// what is damaged by then has a damaged baseline. A mailbox that is more than a manifest can hold keeps what it has, or is left
+/// out; a finding says so.
 ///
 /// # Errors
 /// [`ManifestError`] when the manifest cannot be written, or the one before not be read; when the work was cancelled, another process

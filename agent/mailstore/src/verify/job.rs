@@ -97,7 +97,7 @@ impl Look<'_> {
 
     fn write(&mut self, writer: &Writer<'_>) -> Result<Looked, Stopped> {
         let (control, mailbox) = (self.control, self.mailbox);
-        let previous = writer.previous(mailbox).map_err(|error| fail(control, writer, error))?;
+        let previous = writer.previous(mailbox);
         if let Before::Whole(section) = &previous
             && section.entry.is_healthy()
         {
@@ -130,22 +130,32 @@ impl Look<'_> {
             (self.outlet)(findings)
         };
         let mut notes = Notes::new(Depth::Structure, control, self.mailbox, &mut outlet);
-        if matches!(previous, Before::Damaged) {
-            let detail = "its section of the manifest before is damaged; it is written anew";
-            notes.add(FindingKind::BaselineUnreadable, Vec::new(), detail);
-        }
         let before = previous.whole();
         notes.gather(Census::new(room, before.filter(|section| section.entry.is_healthy()).copied()));
         self.inspector.inspect(self.shard, self.mailbox, &mut notes)?;
         let gathered = notes.take_census().finish().map_err(fail)?;
         let compared = before.map(|before| compare(before, &gathered, room, &mut notes)).transpose();
+        let mut is_unusable = matches!(previous, Before::Damaged(_));
         let comparison = match compared {
             Ok(compared) => compared.unwrap_or_default().comparison,
             Err(Interrupted::Stopped) => return Err(Stopped),
+            Err(Interrupted::Failed(error)) if error.kind() == io::ErrorKind::InvalidData => {
+                is_unusable = true;
+                Comparison::default()
+            }
             Err(Interrupted::Failed(error)) => return Err(fail(error)),
         };
+        let in_trouble = notes.is_in_trouble();
+        let excess = gathered.excess();
+        let is_withheld = excess.is_some() || (in_trouble && !writer.takes_damaged());
+        if is_unusable {
+            note_unusable(is_withheld, &mut notes);
+        }
+        if let Some(what) = &excess {
+            let detail = format!("{what}: more than a manifest can hold of a mailbox");
+            notes.add(FindingKind::LimitReached, Vec::new(), detail);
+        }
         let harvest = notes.finish();
-        let in_trouble = is_in_trouble(&harvest);
         // What looks like damage may be mail that comes in and goes out meanwhile. What was handed on cannot be taken back.
         if in_trouble && !is_last && !handed_on.get() {
             let stated = state(self.shard, self.mailbox, control, self.inspector)?;
@@ -153,16 +163,28 @@ impl Look<'_> {
                 return Ok(None);
             }
         }
-        let part = match before.filter(|_| in_trouble && !writer.takes_damaged()) {
-            Some(before) => Part::Withheld(before.entry.clone()),
+        let part = match previous.entry().filter(|_| is_withheld) {
+            Some(entry) => Some(Part::Withheld(entry.clone())),
+            None if excess.is_some() => None,
             None => {
                 let findings = if in_trouble { harvest.tally.findings } else { 0 };
                 let put = writer.put(self.mailbox, &gathered, harvest.digest, findings);
-                Part::Written(put.map_err(fail)?)
+                Some(Part::Written(put.map_err(fail)?))
             }
         };
-        Ok(Some(Looked { harvest, comparison, part: Some(part) }))
+        Ok(Some(Looked { harvest, comparison, part }))
     }
+}
+
+/// Notes that the manifest before says nothing of the mailbox, and what becomes of that.
+fn note_unusable(is_withheld: bool, notes: &mut Notes<'_>) {
+    let what = if is_withheld {
+        "it stays so, as the mailbox is damaged, unreadable or too much for a manifest"
+    } else {
+        "it is written anew, and what was lost by then is not missed"
+    };
+    let detail = format!("its section of the manifest before is damaged; {what}");
+    notes.add(FindingKind::BaselineUnreadable, Vec::new(), detail);
 }
 
 /// The stat walk of a mailbox alone, which is no progress of the work at hand.
@@ -187,11 +209,6 @@ fn fail(control: &Control, writer: &Writer<'_>, error: io::Error) -> Stopped {
     Stopped
 }
 
-/// Whether anything is damaged or could not be read.
-fn is_in_trouble(harvest: &Harvest) -> bool {
-    harvest.tally.mailboxes_damaged > 0 || harvest.tally.mailboxes_unreadable > 0
-}
-
 fn compare_mailbox(
     manifest: &Manifest,
     mailbox: &[u8],
@@ -203,7 +220,7 @@ fn compare_mailbox(
         let comparison = Comparison { new: gathered.messages(), ..Comparison::default() };
         return Ok(ComparedMailbox { comparison, uncovered: u64::MAX });
     };
-    if !section.is_intact()? {
+    if !section.is_usable()? {
         let what = "its section of the baseline is damaged; a copy of the manifest may be whole";
         return Err(io::Error::new(io::ErrorKind::InvalidData, what).into());
     }

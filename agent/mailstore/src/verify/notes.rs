@@ -180,6 +180,11 @@ impl<'a> Notes<'a> {
         self.message.damage
     }
 
+    /// Whether anything of the mailbox is damaged or could not be read.
+    pub(crate) fn is_in_trouble(&self) -> bool {
+        self.marks.damage || self.marks.unreadable
+    }
+
     /// Publishes no progress.
     pub(crate) fn be_silent(&mut self) {
         self.silent = true;

@@ -1,5 +1,6 @@
 //! Comparisons of lists that are made up, against one that looks for each row by itself.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use proptest::prelude::*;
@@ -64,7 +65,7 @@ fn manifest(gathered: &Gathered<'_>, scratch: &Path) -> Manifest {
     let target = Target { path: &path, previous: None, damaged_too: false, now_ms: 0 };
     let writer = Writer::begin(target).unwrap();
     let entry = writer.put(MAILBOX, gathered, Digest::ZERO, 0).unwrap();
-    writer.finish(vec![Part::Written(entry)], b"", None).unwrap();
+    writer.finish(vec![Part::Written(entry)], b"", None, &BTreeSet::new()).unwrap();
     Manifest::open(&path).unwrap()
 }
 
