@@ -4,14 +4,13 @@
 //! volume that moved to another root is found there, and one that is gone is gone.
 
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use rientro_mailstore::{Control, Expected, Layout, volume};
+use rientro_mailstore::{Control, Expected, Layout, open_regular, volume};
 use rientro_types::{Digest, MailboxId, PATH_BYTES_MAX, ShardId, TaskFailure, VolumeId};
 
 use crate::inventory::{Entry, list_of};
@@ -244,11 +243,7 @@ const LINE_BYTES_MAX: usize = PATH_BYTES_MAX + 2;
 /// The error of reading it; invalid input when it is no regular file, or a line is no path below a root.
 pub(crate) fn for_each_path(list: &Path, mut show: impl FnMut(&[u8])) -> io::Result<()> {
     let invalid = |problem: String| Err(io::Error::new(io::ErrorKind::InvalidInput, problem));
-    // Looked at before it is opened: opening a pipe would wait for its writer.
-    if !list.metadata()?.is_file() {
-        return invalid("it is no regular file".to_owned());
-    }
-    let mut input = BufReader::new(File::open(list)?);
+    let mut input = BufReader::new(open_regular(list)?);
     let mut line = Vec::new();
     for number in 1_u64.. {
         line.clear();

@@ -51,7 +51,7 @@ fn each_cause_is_told_once() {
     let endpoint = ["--endpoint", "http://127.0.0.1:1"];
     let started = |config: &str| run(&[&["run", "--config", config][..], &endpoint].concat());
     for ((code, text), told) in [
-        (started(&here), "Is a directory"),
+        (started(&here), "it is no regular file"),
         (started(&path("absent.toml")), "No such file"),
         (started(&below_file), "Not a directory"),
         (started(&bad_layout), "layout `{shard}/{domain/{user}`"),

@@ -12,7 +12,7 @@
 //! | `watch` | tells readers what happens, without waiting for one |
 //! | `directory`, `findings` | which shard lists a mailbox; findings on their way through |
 //! | `listen`, `serve` | sockets, limits, and how everything is put together |
-//! | [`settings`], `state_dir` | what it runs with, and where it keeps things |
+//! | [`settings`], `state_dir`, `named_file` | what it runs with, and where it keeps things |
 //! | `metrics`, [`clock`] | what is measured; the only clock |
 //!
 //! Types generated from protobuf stop at `session` and `api`.
@@ -25,6 +25,7 @@ mod findings;
 pub mod journal;
 mod listen;
 mod metrics;
+mod named_file;
 pub mod plan;
 #[cfg(any(test, feature = "testing"))]
 pub mod rig;
@@ -40,6 +41,7 @@ pub use driver::{
     Status, Unavailable,
 };
 pub use listen::{Address, AddressError, CONNECTIONS_MAX, raise_file_limit};
+pub use named_file::open_named;
 pub use serve::{Running, ServeError, start, start_with};
 pub use session::{HEARTBEAT_EVERY, OUTGOING_MAX, SESSION_SILENCE, SESSIONS_MAX};
 pub use state_dir::{LIFE_FLOOR_MAX, NewLife, Restore, StateDir, StateDirError, life_floor};

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
-use std::io::Read;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use clap::{Parser, ValueEnum};
@@ -14,6 +14,7 @@ use serde::Deserialize;
 
 use crate::journal::RedbOptions;
 use crate::listen::{Address, AddressError};
+use crate::named_file::open_named;
 use crate::plan::nearest::nearest;
 use crate::state_dir::{NewLife, life_floor};
 
@@ -141,7 +142,7 @@ pub enum SettingsError {
         /// The file.
         path: PathBuf,
         /// Why.
-        source: std::io::Error,
+        source: io::Error,
     },
     /// The file is larger than any settings are.
     #[error("{path} is larger than {FILE_BYTES_MAX} bytes; it does not look like a settings file")]
@@ -309,9 +310,12 @@ fn metrics(text: Option<String>) -> Result<Option<Address>, SettingsError> {
 
 fn read(path: &Path) -> Result<File, SettingsError> {
     let unreadable = |source| SettingsError::Unreadable { path: path.to_owned(), source };
-    let file = std::fs::File::open(path).map_err(unreadable)?;
+    let (file, metadata) = open_named(path).map_err(unreadable)?;
+    if !metadata.is_file() {
+        return Err(unreadable(io::Error::new(io::ErrorKind::InvalidInput, "it is no regular file")));
+    }
     let mut text = String::new();
-    // Counted while it is read: a device or a file that grows has no other bound.
+    // Counted while it is read: a file that grows has no other bound.
     let bytes = file.take(FILE_BYTES_MAX + 1).read_to_string(&mut text).map_err(unreadable)?;
     if u64::try_from(bytes).is_ok_and(|bytes| bytes <= FILE_BYTES_MAX) {
         parse(path, &text)
@@ -411,10 +415,21 @@ mod tests {
     }
 
     #[test]
-    fn a_file_beyond_its_bound_is_refused() {
-        let config = Some(PathBuf::from("/dev/zero"));
-        let refused = Settings::load(Flags { config, ..Flags::default() });
-        assert!(matches!(refused, Err(SettingsError::TooLarge { .. })), "{refused:?}");
+    fn a_file_beyond_its_bound_or_without_one_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let [long, pipe] = ["long", "pipe"].map(|name| dir.path().join(name));
+        std::fs::write(&long, "#".repeat(usize::try_from(FILE_BYTES_MAX).unwrap() + 1)).unwrap();
+        let load = |config: &Path| {
+            Settings::load(Flags { config: Some(config.to_owned()), ..Flags::default() }).unwrap_err()
+        };
+        assert!(matches!(load(&long), SettingsError::TooLarge { .. }));
+        // What has no end, or whose end somebody else decides on, is not begun.
+        rustix::fs::mkfifoat(rustix::fs::CWD, &pipe, rustix::fs::Mode::RUSR).unwrap();
+        for other in [Path::new("/dev/zero"), &pipe, dir.path()] {
+            let refused = load(other);
+            let SettingsError::Unreadable { source, .. } = &refused else { panic!("{refused:?}") };
+            assert_eq!(source.to_string(), "it is no regular file");
+        }
     }
 
     #[test]

@@ -109,7 +109,7 @@ fn a_refused_start_tells_each_cause_once() {
     std::os::unix::fs::symlink("nowhere", dir.path().join("link")).unwrap();
     let _served = std::os::unix::net::UnixListener::bind(dir.path().join("served")).unwrap();
     for (flags, told) in [
-        (&["--config", dir.path().to_str().unwrap()][..], "Is a directory"),
+        (&["--config", dir.path().to_str().unwrap()][..], "it is no regular file"),
         (&["--config", &path("absent.toml")], "No such file"),
         (&["--state-dir", &below_file, "--listen-agents", "127.0.0.1:0"], "Not a directory"),
         (&["--state-dir", "/proc/rientro", "--listen-agents", "127.0.0.1:0"], "could not make /proc/rientro"),

@@ -19,6 +19,7 @@ use rientro_types::{Digest, MAILBOXES_PER_SHARD_MAX, PATH_BYTES_MAX};
 use super::bytes::Bytes;
 use super::merkle::Tree;
 use super::record::put_text;
+use crate::fsys::open_regular;
 use crate::layout::walk::path_order;
 
 /// First bytes of a manifest.
@@ -198,11 +199,11 @@ impl Manifest {
     /// Opens one; its directory is read and checked, its sections are checked when they are read.
     ///
     /// # Errors
-    /// [`ManifestError`] when the file cannot be read, is no manifest, is damaged or of another version.
+    /// [`ManifestError`] when the file cannot be read, is no regular one or no manifest, is damaged or of another version.
     pub fn open(path: &Path) -> Result<Self, ManifestError> {
         let fail = |what| move |source| ManifestError::Io { what, path: path.to_owned(), source };
         let malformed = |what| ManifestError::Malformed { path: path.to_owned(), what };
-        let file = File::open(path).map_err(fail("open"))?;
+        let file = open_regular(path).map_err(fail("open"))?;
         let bytes = file.metadata().map_err(fail("state"))?.len();
         let mut mark = [0; 16];
         if bytes < (MARK.len() + TRAILER_BYTES) as u64 {

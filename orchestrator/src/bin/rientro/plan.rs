@@ -2,13 +2,13 @@
 
 use std::fs::File;
 use std::io::Read;
-use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
+use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
+use rientro_orchestrator::open_named;
 use rientro_orchestrator::plan::{self, PLAN_TEXT_BYTES_MAX, PlanFault, PlanFile};
 use rientro_types::{Promotion, Refusal, Schedule, WaveForecast};
-use rustix::fs::OFlags;
 use serde_json::{Value, json};
 
 use crate::failure::Failure;
@@ -80,9 +80,7 @@ pub(crate) fn read(path: &Path) -> Result<PlanFile, Unreadable> {
 /// Opens a file that has an end, and not too far away. Anything else is refused before it is read, and opening a pipe waits for nobody.
 fn open_regular(path: &Path) -> Result<File, Failure> {
     let failed = |source| Failure::io(format!("read the plan {}", file_name(path)), source);
-    let flags = i32::try_from(OFlags::NONBLOCK.bits()).expect("flags of open(2) are an int");
-    let file = File::options().read(true).custom_flags(flags).open(path).map_err(failed)?;
-    let metadata = file.metadata().map_err(failed)?;
+    let (file, metadata) = open_named(path).map_err(failed)?;
     let kind = metadata.file_type();
     if kind.is_file() && metadata.len() > PLAN_TEXT_BYTES_MAX as u64 {
         let (name, bytes, bytes_max) =
