@@ -5,7 +5,7 @@
 mod support;
 
 use std::fs::{self, File};
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -122,12 +122,18 @@ fn a_manifest_is_shown_and_listed() {
 #[test]
 fn what_cannot_be_done_says_what_to_do() {
     let case = Case::new();
-    fs::write(case.manifest(), b"not a manifest").unwrap();
+    fs::write(case.manifest(), b"rientro-manifest, but not all of it").unwrap();
+    fs::write(case.apart.path().join("own"), b"a letter").unwrap();
+    let beside = format!("{}/own", case.apart.path().display());
     for (args, said) in [
         (&["manifest", "write", "MAIL", "--to", "MAIL/base"][..], "MAIL/base is below MAIL"),
         (
             &["manifest", "write", "MAIL", "--to", "BASE"],
             "BASE is no whole manifest (it is too short); write a new one with --anew",
+        ),
+        (
+            &["manifest", "write", "MAIL", "--to", &beside],
+            "own is no manifest: it does not begin like one; name another place with --to",
         ),
         (&["manifest", "show", "BASE"], "BASE is no whole manifest"),
         (&["verify", "MAIL", "--baseline", "MAIL/none"], "open MAIL/none: No such file"),
@@ -138,6 +144,50 @@ fn what_cannot_be_done_says_what_to_do() {
         assert_eq!((code, &out[..]), (Some(2), ""), "{args:?}");
         assert!(err.contains(said), "{args:?}: {err}");
     }
+    assert_eq!(fs::read(case.apart.path().join("own")).unwrap(), b"a letter");
     let (code, _, _) = case.agent(&["manifest", "write", "MAIL", "--to", "BASE", "--anew"]);
     assert_eq!(code, Some(0));
+}
+
+/// T10: whatever a path is made to lead to, mail is only read.
+#[test]
+fn no_manifest_is_written_into_mail() {
+    let case = Case::new();
+    let (message, beside) = (case.first_message(), case.apart.path().join("baseline.new"));
+    let before = fs::read(&message).unwrap();
+    symlink(&message, &beside).unwrap();
+    let (code, out, err) = case.agent(&["manifest", "write", "MAIL", "--to", "BASE"]);
+    assert_eq!((code, &out[..]), (Some(2), ""));
+    assert!(err.contains("BASE.new is in the way: it is a symbolic link. It stays as it is"), "{err}");
+    assert!(!case.manifest().exists());
+    fs::remove_file(&beside).unwrap();
+
+    symlink(&message, case.manifest()).unwrap();
+    let (code, _, err) = case.agent(&["manifest", "write", "MAIL", "--to", "BASE"]);
+    assert!(code == Some(2) && err.contains("BASE is no manifest"), "{err}");
+    let (code, out, _) = case.agent(&["manifest", "write", "MAIL", "--to", "BASE", "--anew"]);
+    assert_eq!(code, Some(0));
+    assert!(out.contains("it replaces a symbolic link to MAIL/ex.org/anna/cur/"), "{out}");
+    assert!(out.contains(", which stays as it is\n"), "{out}");
+    assert_eq!(fs::read(&message).unwrap(), before);
+}
+
+/// A disk without room: the failure says where, and nothing is left there.
+#[test]
+fn a_manifest_that_cannot_be_written_leaves_nothing() {
+    let case = Case::new();
+    let script = "trap '' XFSZ; ulimit -f 0; exec \"$0\" \"$@\"";
+    let Output { status, stderr, .. } = Command::new("sh")
+        .args(["-c", script, env!("CARGO_BIN_EXE_rientro-agent"), "manifest", "write"])
+        .arg(case.mail.path())
+        .arg("--to")
+        .arg(case.manifest())
+        .output()
+        .unwrap();
+    let told = String::from_utf8(stderr).unwrap();
+    assert!(
+        status.code() == Some(2) && told.contains("write ") && told.contains("baseline.new: File too large"),
+        "{told}"
+    );
+    assert_eq!(fs::read_dir(case.apart.path()).unwrap().count(), 0);
 }

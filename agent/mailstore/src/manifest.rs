@@ -5,6 +5,7 @@
 //! manifest is made without reading what has not changed. All lists are in order, so that comparing two is a merge, and memory
 //! does not grow with what is compared.
 
+mod beside;
 mod bytes;
 mod census;
 mod compare;

@@ -108,9 +108,11 @@ fn a_baseline_is_not_replaced_by_one_of_damaged_mail() {
 fn one_process_writes_a_manifest_at_a_time() {
     let kept = Kept::with_baseline();
     let beside = kept.apart.path().join("baseline.new");
-    fs::write(&beside, b"what was left").unwrap();
-    assert_eq!(kept.write(None).renewal, Renewal::Written);
-    assert!(!beside.exists());
+    for left in [&b""[..], b"rientro-", b"rientro-manifest and what had come"] {
+        fs::write(&beside, left).unwrap();
+        assert_eq!(kept.write(None).renewal, Renewal::Written);
+        assert!(!beside.exists());
+    }
 
     let (path, other) = (kept.path(), File::create(&beside).unwrap());
     rustix::fs::flock(&other, rustix::fs::FlockOperation::LockExclusive).unwrap();

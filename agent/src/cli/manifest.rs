@@ -2,7 +2,9 @@
 
 mod renew;
 
+use std::fs;
 use std::io::{BufWriter, Write};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -17,7 +19,7 @@ use rientro_types::{ByteSize, Outcome};
 use serde_json::json;
 
 use super::COULD_NOT_TELL;
-use super::report::{Report, Screen, Sink};
+use super::report::{Report, Screen, Sink, shown};
 use super::source::Source;
 use super::verify::Output;
 
@@ -41,10 +43,11 @@ pub(super) enum ManifestCommand {
 pub(super) struct WriteArgs {
     #[command(flatten)]
     source: Source,
-    /// Where the manifest is; not below PATH. What is unchanged since the one that is there is not read again.
+    /// Where the manifest is; not below PATH. What is unchanged since the one that is there is not read again. A symbolic link is
+    /// replaced, and what it leads to stays.
     #[arg(long, value_name = "MANIFEST")]
     to: PathBuf,
-    /// Read everything, whatever is there.
+    /// Read everything, and replace whatever file is there: a manifest that is damaged, and what it knew is forgotten.
     #[arg(long, conflicts_with = "damaged")]
     anew: bool,
     /// Take damaged mailboxes, and the loss of missing ones, into the baseline, instead of keeping what it has of them.
@@ -113,6 +116,7 @@ fn write(args: &WriteArgs) -> Result<ExitCode> {
         Ok(_) => None,
         Err(error) => return Err(error).with_context(|| format!("look at {}", args.to.display())),
     };
+    let link = fs::read_link(&args.to).ok();
     let control = Control::new(args.source.pace());
     let task = Task { root: &found.root, layout: &found.layout, shard: b"", volume: None, expected: None };
     let screen = Screen::new(args.output == Output::Table, &control);
@@ -126,8 +130,9 @@ fn write(args: &WriteArgs) -> Result<ExitCode> {
     screen.end();
     told?;
     let written = written?;
+    let replaced = link.filter(|_| written.renewal == Renewal::Written);
     super::print(&match args.output {
-        Output::Table => written_in_words(&written, &args.to, control.progress().bytes),
+        Output::Table => written_in_words(&written, &args.to, control.progress().bytes, replaced.as_deref()),
         Output::Json => {
             let mut json = totals_as_json(&written.totals);
             json["renewal"] = json!(match written.renewal {
@@ -137,6 +142,7 @@ fn write(args: &WriteArgs) -> Result<ExitCode> {
             });
             json["mailboxes_withheld"] = json!(written.withheld);
             json["bytes_read"] = json!(control.progress().bytes);
+            json["link_replaced"] = json!(replaced.map(|link| shown(link.as_os_str().as_bytes())));
             format!("{json}\n")
         }
     })?;
@@ -146,10 +152,16 @@ fn write(args: &WriteArgs) -> Result<ExitCode> {
 /// What is there already.
 fn previous(path: &Path) -> Result<Manifest> {
     Manifest::open(path).map_err(|error| match error {
-        ManifestError::Malformed { .. } | ManifestError::Version { .. } => anyhow!("{error} with --anew"),
-        other @ (ManifestError::Io { .. } | ManifestError::Busy { .. } | ManifestError::Unfinished(_)) => {
-            other.into()
+        ManifestError::Malformed { .. } | ManifestError::Version { .. } => {
+            anyhow!("{error}; write a new one with --anew")
         }
+        ManifestError::Foreign { .. } => anyhow!("{error}; name another place with --to"),
+        other @ (ManifestError::Io { .. }
+        | ManifestError::Busy { .. }
+        | ManifestError::Replaced { .. }
+        | ManifestError::InTheWay { .. }
+        | ManifestError::OtherShard { .. }
+        | ManifestError::Unfinished(_)) => other.into(),
     })
 }
 
@@ -176,7 +188,7 @@ fn refuse_inside(to: &Path, root: &Path) -> Result<()> {
     Ok(())
 }
 
-fn written_in_words(written: &Written, to: &Path, read: u64) -> String {
+fn written_in_words(written: &Written, to: &Path, read: u64, replaced: Option<&Path>) -> String {
     let Totals { mailboxes, messages, .. } = written.totals;
     let read = ByteSize::from_bytes(read);
     let what = match written.renewal {
@@ -189,6 +201,12 @@ fn written_in_words(written: &Written, to: &Path, read: u64) -> String {
         to.display(),
         written.totals.root
     );
+    if let Some(link) = replaced {
+        text.push_str(&format!(
+            "it replaces a symbolic link to {}, which stays as it is\n",
+            shown(link.as_os_str().as_bytes())
+        ));
+    }
     if written.withheld > 0 {
         text.push_str(&format!(
             "{} mailboxes are damaged, unreadable or gone, and keep what it had of them; --damaged takes them as they are\n",

@@ -51,16 +51,28 @@ pub enum ManifestError {
         /// Why it failed.
         source: io::Error,
     },
-    /// It is none, or a damaged one.
-    #[error("{} is no whole manifest ({what}); write a new one", .path.display())]
+    /// It is a damaged one.
+    #[error("{} is no whole manifest ({what})", .path.display())]
     Malformed {
         /// Of which file.
         path: PathBuf,
         /// What is wrong with it.
         what: &'static str,
     },
+    /// It is something else.
+    #[error("{} is no manifest: it does not begin like one", .path.display())]
+    Foreign {
+        /// Which file.
+        path: PathBuf,
+    },
+    /// It is that of another shard.
+    #[error("{} is the baseline of another shard; write this one elsewhere", .path.display())]
+    OtherShard {
+        /// Which file.
+        path: PathBuf,
+    },
     /// It is of another version.
-    #[error("{} is a manifest of version {version}, which this build does not read; write a new one", .path.display())]
+    #[error("{} is a manifest of version {version}, which this build does not read", .path.display())]
     Version {
         /// Of which file.
         path: PathBuf,
@@ -72,6 +84,20 @@ pub enum ManifestError {
     Busy {
         /// Which manifest.
         path: PathBuf,
+    },
+    /// Another process has written it since it was opened.
+    #[error("{} has been written by another process meanwhile; begin again", .path.display())]
+    Replaced {
+        /// Which manifest.
+        path: PathBuf,
+    },
+    /// Something that no writer of manifests left is where it would be written.
+    #[error("{} is in the way: {why}. It stays as it is; remove it if nobody needs it, or write the manifest elsewhere", .path.display())]
+    InTheWay {
+        /// Which file.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: &'static str,
     },
     /// The mailboxes were not read to their end.
     #[error("no manifest was written: {0}")]
@@ -205,13 +231,11 @@ impl Manifest {
         let malformed = |what| ManifestError::Malformed { path: path.to_owned(), what };
         let file = open_regular(path).map_err(fail("open"))?;
         let bytes = file.metadata().map_err(fail("state"))?.len();
-        let mut mark = [0; 16];
+        if !begins_like_one(&file).map_err(fail("read"))? {
+            return Err(ManifestError::Foreign { path: path.to_owned() });
+        }
         if bytes < (MARK.len() + TRAILER_BYTES) as u64 {
             return Err(malformed("it is too short"));
-        }
-        file.read_exact_at(&mut mark, 0).map_err(fail("read"))?;
-        if mark != *MARK {
-            return Err(malformed("it does not begin like one"));
         }
         let trailer_at = bytes - TRAILER_BYTES as u64;
         let mut trailer = [0; TRAILER_BYTES];
@@ -260,6 +284,16 @@ impl Manifest {
         let found = self.entries.binary_search_by(|entry| path_order(&entry.mailbox, mailbox));
         found.ok().map(|at| &self.entries[at])
     }
+}
+
+/// Whether a file begins with the mark, or ends inside it.
+pub(super) fn begins_like_one(file: &File) -> io::Result<bool> {
+    let mut mark = [0; MARK.len()];
+    let mut read = 0;
+    while let count @ 1.. = file.read_at(&mut mark[read..], read as u64)? {
+        read += count;
+    }
+    Ok(mark[..read] == MARK[..read])
 }
 
 /// The directory's entries, if they are in order and their sections lie before it.

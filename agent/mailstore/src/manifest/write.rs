@@ -1,22 +1,20 @@
 //! Writes the manifest of a shard while its mailboxes are looked at.
 //!
-//! It is written beside its place, made durable, and put into its place by a rename: there is a whole one at any moment. Mailboxes
-//! whose stat-walk digest is the one of the manifest before are not read: what it has of them is taken over. So is what it has of
-//! mailboxes that are damaged, unreadable or gone by now: what is lost while nobody looks must be missed later. Where that is all,
-//! nothing is written.
+//! It is written beside its place ([`super::beside`]), made durable, and put into its place by a rename: there is a whole one at any
+//! moment. Mailboxes whose stat-walk digest is the one of the manifest before are not read: what it has of them is taken over. So is
+//! what it has of mailboxes that are damaged, unreadable or gone by now: what is lost while nobody looks must be missed later. Where
+//! that is all, nothing is written.
 
 use std::collections::BTreeSet;
-use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{self, Seek, SeekFrom, Write};
-use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::FileExt;
+use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
 use rientro_types::Digest;
-use rustix::fs::{FlockOperation, flock};
-use rustix::io::Errno;
 
+use super::beside::{Beside, check_place, is_same};
 use super::census::Gathered;
 use super::file::{Entry, MARK, Manifest, ManifestError, Totals, ending};
 use super::join::RawRows;
@@ -25,9 +23,6 @@ use super::section::Section;
 use super::sort::key;
 use crate::layout::walk::path_order;
 use crate::verify::{Expected, Renewal};
-
-/// Nobody else reads which messages a customer has.
-const FILE_MODE: u32 = 0o600;
 
 /// Where a manifest is written, and what is known before.
 #[derive(Clone, Copy, Debug)]
@@ -91,11 +86,7 @@ pub(crate) enum Before<'a> {
 /// Takes sections from several readers.
 pub(crate) struct Writer<'a> {
     target: Target<'a>,
-    beside: PathBuf,
-    /// It was renamed.
-    in_place: bool,
-    /// Locked as long as it is open.
-    file: File,
+    beside: Beside,
     end: Mutex<u64>,
     failed: Mutex<Option<io::Error>>,
     /// The directory that it is in.
@@ -104,18 +95,22 @@ pub(crate) struct Writer<'a> {
 
 impl<'a> Writer<'a> {
     /// Begins a manifest.
+    ///
+    /// Fails before anything is read where it could not be put into its place, or where the manifest before is not the one that
+    /// stands there: another writer may have put one there between its opening and this claim.
     pub(crate) fn begin(target: Target<'a>) -> Result<Self, ManifestError> {
-        let mut name = target.path.file_name().map(OsString::from).unwrap_or_default();
-        name.push(".new");
-        let beside = target.path.with_file_name(name);
-        let scratch =
-            target.path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let create = |source| ManifestError::Io { what: "create", path: beside.clone(), source };
-        let file = claim(&beside).map_err(create)?;
-        let file = file.ok_or_else(|| ManifestError::Busy { path: target.path.to_owned() })?;
-        file.write_all_at(MARK, 0).map_err(create)?;
+        let place = target.path;
+        check_place(place)?;
+        let beside = Beside::claim(place)?;
+        let before = target.previous.filter(|before| before.path() == place);
+        if !before.is_none_or(|before| is_same(&before.file, fs::metadata(place))) {
+            return Err(ManifestError::Replaced { path: place.to_owned() });
+        }
+        let scratch = place.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        beside.file.set_len(0).map_err(|source| beside.error("write", source))?;
+        beside.file.write_all_at(MARK, 0).map_err(|source| beside.error("write", source))?;
         let end = Mutex::new(MARK.len() as u64);
-        Ok(Self { target, beside, in_place: false, file, end, failed: Mutex::new(None), scratch })
+        Ok(Self { target, beside, end, failed: Mutex::new(None), scratch })
     }
 
     /// Whether mailboxes are written also where they are damaged.
@@ -195,7 +190,12 @@ impl<'a> Writer<'a> {
         let mut end = self.end.lock().unwrap_or_else(PoisonError::into_inner);
         entry.at = *end;
         *end += entry.section_bytes().ok_or(io::ErrorKind::InvalidData)?;
-        Ok(Stretch { file: &self.file, at: entry.at, buffer: Vec::new(), hasher: blake3::Hasher::new() })
+        Ok(Stretch {
+            file: &self.beside.file,
+            at: entry.at,
+            buffer: Vec::new(),
+            hasher: blake3::Hasher::new(),
+        })
     }
 
     /// Takes note of a failure; the first one is told.
@@ -206,9 +206,7 @@ impl<'a> Writer<'a> {
     /// The first failure, if there was one.
     pub(crate) fn check(&self) -> Result<(), ManifestError> {
         let failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner).take();
-        failed.map_or(Ok(()), |source| {
-            Err(ManifestError::Io { what: "write", path: self.beside.clone(), source })
-        })
+        failed.map_or(Ok(()), |source| Err(self.beside.error("write", source)))
     }
 
     /// Ends the manifest, whose mailboxes are these, in order. Mailboxes that are not there keep what the one before has of them, unless
@@ -220,7 +218,7 @@ impl<'a> Writer<'a> {
         listed: Option<&Expected>,
         lost: &BTreeSet<Vec<u8>>,
     ) -> Result<Ending, ManifestError> {
-        let write = |source| ManifestError::Io { what: "write", path: self.beside.clone(), source };
+        let write = |source| self.beside.error("write", source);
         let parts = self.with_missing(parts, listed, lost);
         let withheld = parts.iter().filter(|part| matches!(part, Part::Withheld(_))).count() as u64;
         if let Some(previous) = self.target.previous.filter(|previous| is_unchanged(previous, &parts)) {
@@ -239,15 +237,15 @@ impl<'a> Writer<'a> {
             ));
         }
         let end = *self.end.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut file = &self.file;
+        let mut file = &self.beside.file;
         file.seek(SeekFrom::Start(end)).map_err(write)?;
         file.write_all(&ending(&entries, totals, end)).map_err(write)?;
         file.sync_all().map_err(write)?;
         let place = self.target.path;
         let rename =
             |source| ManifestError::Io { what: "put into its place", path: place.to_owned(), source };
-        fs::rename(&self.beside, place).map_err(rename)?;
-        self.in_place = true;
+        fs::rename(&self.beside.path, place).map_err(rename)?;
+        self.beside.in_place = true;
         File::open(self.scratch).and_then(|dir| dir.sync_all()).map_err(rename)?;
         Ok(Ending { totals, renewal: Renewal::Written, withheld })
     }
@@ -299,35 +297,6 @@ pub(crate) struct Ending {
     pub(crate) renewal: Renewal,
     /// Mailboxes that keep what the manifest before has of them.
     pub(crate) withheld: u64,
-}
-
-impl Drop for Writer<'_> {
-    /// What did not come into its place is of no use.
-    fn drop(&mut self) {
-        if !self.in_place {
-            fs::remove_file(&self.beside).ok();
-        }
-    }
-}
-
-/// Opens an empty file at this path that nobody else writes; `None` where somebody does. What a killed writer left is taken over.
-fn claim(path: &Path) -> io::Result<Option<File>> {
-    loop {
-        let file =
-            File::options().create(true).truncate(false).read(true).write(true).mode(FILE_MODE).open(path)?;
-        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => {}
-            Err(Errno::WOULDBLOCK) => return Ok(None),
-            Err(error) => return Err(error.into()),
-        }
-        // The one who had it may have put it into its place meanwhile.
-        let is_there =
-            fs::metadata(path).is_ok_and(|there| file.metadata().is_ok_and(|own| own.ino() == there.ino()));
-        if is_there {
-            file.set_len(0)?;
-            return Ok(Some(file));
-        }
-    }
 }
 
 fn is_unchanged(previous: &Manifest, parts: &[Part]) -> bool {

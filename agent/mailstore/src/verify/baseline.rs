@@ -137,10 +137,7 @@ pub fn write_baseline(
     sink: &mut dyn FnMut(Finding),
 ) -> Result<Written, ManifestError> {
     if let Some(previous) = target.previous.filter(|before| before.totals().shard != Digest::of(task.shard)) {
-        return Err(ManifestError::Malformed {
-            path: previous.path().to_owned(),
-            what: "it is of another shard",
-        });
+        return Err(ManifestError::OtherShard { path: previous.path().to_owned() });
     }
     let writer = Writer::begin(target)?;
     let job = Job::Write(&writer);
