@@ -143,6 +143,14 @@ fn what_cannot_be_done_says_what_to_do() {
         let (code, out, err) = case.agent(args);
         assert_eq!((code, &out[..]), (Some(2), ""), "{args:?}");
         assert!(err.contains(said), "{args:?}: {err}");
+        if args.contains(&"--level") || args[0] == "manifest" {
+            // The same for programs.
+            let (code, out, err) = case.agent(&[args, &["--output", "json"]].concat());
+            assert_eq!((code, &out[..]), (Some(2), ""), "{args:?}");
+            let told: serde_json::Value = serde_json::from_str(&err).unwrap();
+            assert_eq!(told["error"]["code"], "could-not-tell", "{err}");
+            assert!(told["error"]["what"].as_str().unwrap().contains(said), "{err}");
+        }
     }
     assert_eq!(fs::read(case.apart.path().join("own")).unwrap(), b"a letter");
     let (code, _, _) = case.agent(&["manifest", "write", "MAIL", "--to", "BASE", "--anew"]);
@@ -190,4 +198,11 @@ fn a_manifest_that_cannot_be_written_leaves_nothing() {
         "{told}"
     );
     assert_eq!(fs::read_dir(case.apart.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn the_help_says_where_a_list_is_checked() {
+    let (_, help, _) = Case::new().agent(&["manifest", "export", "--help"]);
+    let help = help.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(help.contains("where that is one mailbox, in the directory that it is in"), "{help}");
 }

@@ -18,8 +18,7 @@ use rientro_mailstore::{
 use rientro_types::{ByteSize, Outcome};
 use serde_json::json;
 
-use super::COULD_NOT_TELL;
-use super::report::{Report, Screen, Sink, shown};
+use super::report::{Report, Screen, Sink, failed, shown};
 use super::source::Source;
 use super::verify::Output;
 
@@ -89,22 +88,20 @@ pub(super) struct ShowArgs {
 pub(super) struct ExportArgs {
     /// A manifest.
     manifest: PathBuf,
-    /// As 'b3sum --check' reads it, in the directory that the manifest was written of.
+    /// As 'b3sum --check' reads it, in the directory that the manifest was written of, or, where that is one mailbox, in the directory
+    /// that it is in.
     #[arg(long, required = true)]
     b3sum: bool,
 }
 
 pub(super) fn run(command: &ManifestCommand) -> ExitCode {
-    let done = match command {
-        ManifestCommand::Write(args) => write(args),
-        ManifestCommand::Renew(args) => renew::run(args),
-        ManifestCommand::Show(args) => show(args).map(|()| ExitCode::SUCCESS),
-        ManifestCommand::Export(args) => export(args).map(|()| ExitCode::SUCCESS),
+    let (done, output) = match command {
+        ManifestCommand::Write(args) => (write(args), args.output),
+        ManifestCommand::Renew(args) => (renew::run(args), Output::Table),
+        ManifestCommand::Show(args) => (show(args).map(|()| ExitCode::SUCCESS), args.output),
+        ManifestCommand::Export(args) => (export(args).map(|()| ExitCode::SUCCESS), Output::Table),
     };
-    done.unwrap_or_else(|error| {
-        super::say(&format!("rientro-agent: {error:#}"));
-        COULD_NOT_TELL.into()
-    })
+    done.unwrap_or_else(|error| failed(output, &error))
 }
 
 fn write(args: &WriteArgs) -> Result<ExitCode> {

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::io::{IsTerminal, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
+use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -169,6 +170,16 @@ impl<'r, 's> Sink<'r, 's> {
     pub(super) fn end(self) -> Result<()> {
         self.written
     }
+}
+
+/// Says why there is no answer: the last line on standard error.
+pub(super) fn failed(output: Output, error: &anyhow::Error) -> ExitCode {
+    let what = format!("{error:#}");
+    super::say(&match output {
+        Output::Table => format!("rientro-agent: {what}"),
+        Output::Json => json!({ "error": { "code": "could-not-tell", "what": what } }).to_string(),
+    });
+    super::COULD_NOT_TELL.into()
 }
 
 /// Writes the verdict, with its level and coverage, and what became of the messages of the baseline.
