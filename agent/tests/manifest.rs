@@ -9,8 +9,9 @@ use std::os::unix::fs::{FileExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use rientro_types::Digest;
-use support::volume::Volume;
+use rientro_mailstore::volume;
+use rientro_types::{Digest, VolumeId};
+use support::volume::{Volume, damage};
 
 struct Case {
     mail: tempfile::TempDir,
@@ -56,6 +57,10 @@ impl Case {
     fn first_message(&self) -> PathBuf {
         first_file(&self.mail.path().join("ex.org/anna/cur"))
     }
+}
+
+fn volume_id(path: &Path) -> VolumeId {
+    volume::identify(path).unwrap()
 }
 
 fn first_file(dir: &Path) -> PathBuf {
@@ -198,6 +203,38 @@ fn a_manifest_that_cannot_be_written_leaves_nothing() {
         "{told}"
     );
     assert_eq!(fs::read_dir(case.apart.path()).unwrap().count(), 0);
+}
+
+/// What came since a baseline was not compared with it, and exit code 0 is for what was.
+#[test]
+fn mail_that_was_not_compared_is_not_called_clean() {
+    let case = Case::new();
+    case.write();
+    let compare = |more: &[&str]| {
+        let (code, out, _) = case.agent(&[&["verify", "MAIL", "--baseline", "BASE"], more].concat());
+        (code, out)
+    };
+    assert_eq!(compare(&[]).0, Some(0));
+    Volume { path: case.mail.path().to_owned(), id: volume_id(case.mail.path()) }.mailbox("ex.org/carl", 1);
+    let (code, out) = compare(&[]);
+    assert_eq!(code, Some(2), "{out}");
+    assert!(out.contains("clean at baseline level, 75% covered"), "{out}");
+    assert!(out.contains("75% of the messages were compared, and 100% are asked for"), "{out}");
+    let (code, out) = compare(&["--coverage", "75%"]);
+    assert!(code == Some(0) && !out.contains("asked for"), "{out}");
+    let (code, out) = compare(&["--coverage", "75.1%", "--output", "json"]);
+    let verdict: serde_json::Value = serde_json::from_str(out.lines().last().unwrap()).unwrap();
+    assert_eq!(
+        (code, &verdict["coverage_ppm"], &verdict["coverage_ppm_min"]),
+        (Some(2), &750_000.into(), &751_000.into())
+    );
+    damage(&case.mail.path().join("ex.org/carl"));
+    assert_eq!(compare(&[]).0, Some(1), "what is damaged is damaged");
+    assert_eq!(
+        case.agent(&["verify", "MAIL", "--coverage", "90%"]).0,
+        Some(2),
+        "there is nothing to compare with"
+    );
 }
 
 #[test]

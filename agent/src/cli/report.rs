@@ -172,6 +172,15 @@ impl<'r, 's> Sink<'r, 's> {
     }
 }
 
+/// What was compared with a baseline.
+#[derive(Debug)]
+pub(super) struct Compared {
+    /// What became of its messages.
+    pub(super) comparison: Comparison,
+    /// Least share of the messages that are there that must have been compared.
+    pub(super) coverage_min: Ppm,
+}
+
 /// Says why there is no answer: the last line on standard error.
 pub(super) fn failed(output: Output, error: &anyhow::Error) -> ExitCode {
     let what = format!("{error:#}");
@@ -183,11 +192,12 @@ pub(super) fn failed(output: Output, error: &anyhow::Error) -> ExitCode {
 }
 
 /// Writes the verdict, with its level and coverage, and what became of the messages of the baseline.
-pub(super) fn verdict(output: Output, verdict: &Verdict, comparison: Option<&Comparison>) -> Result<()> {
+pub(super) fn verdict(output: Output, verdict: &Verdict, compared: Option<&Compared>) -> Result<()> {
     let text = match output {
         Output::Json => {
             let mut json = verdict_as_json(verdict);
-            if let Some(comparison) = comparison {
+            if let Some(Compared { comparison, coverage_min }) = compared {
+                json["coverage_ppm_min"] = json!(coverage_min.raw());
                 json["comparison"] = comparison_as_json(comparison);
             }
             format!("{json}\n")
@@ -199,8 +209,16 @@ pub(super) fn verdict(output: Output, verdict: &Verdict, comparison: Option<&Com
             let mut text = format!(
                 "{verdict}{covered}: {messages} messages in {mailboxes} mailboxes, {read} read, {findings} findings\n"
             );
-            if let Some(comparison) = comparison {
+            if let Some(Compared { comparison, coverage_min }) = compared {
                 writeln!(text, "of the baseline: {}", in_words(comparison))?;
+                if verdict.outcome == Outcome::Clean && verdict.coverage < *coverage_min {
+                    writeln!(
+                        text,
+                        "{} of the messages were compared, and {coverage_min} are asked for: whether the others are what they were \
+                         cannot be told (--coverage)",
+                        verdict.coverage
+                    )?;
+                }
             }
             text
         }

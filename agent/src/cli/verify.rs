@@ -6,11 +6,10 @@ use std::process::ExitCode;
 use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
 use rientro_mailstore::{Baseline, Control, Expected, Manifest, Task, verify, verify_against};
-use rientro_types::{Level, Outcome};
-use serde_json::json;
+use rientro_types::{Level, Outcome, Ppm, Verdict};
 
 use super::COULD_NOT_TELL;
-use super::report::{Report, Screen, Sink};
+use super::report::{Compared, Report, Screen, Sink, failed};
 use super::source::Source;
 use crate::roots::expected_below;
 
@@ -26,7 +25,8 @@ pub(super) enum Output {
     Json,
 }
 
-/// Verify mail on this machine. Exit codes: 0 clean, 1 damaged, 2 could not tell.
+/// Verify mail on this machine. Exit codes: 0 clean, 1 damaged, 2 could not tell (also when less of it than --coverage was compared with
+/// --baseline).
 #[derive(Debug, Args)]
 pub(super) struct VerifyArgs {
     #[command(flatten)]
@@ -38,6 +38,10 @@ pub(super) struct VerifyArgs {
     /// A manifest to compare with, as 'manifest write' makes it. What is too large for memory is put into TMPDIR (or /tmp).
     #[arg(long, value_name = "MANIFEST")]
     baseline: Option<PathBuf>,
+    /// Least share of messages that must have been compared for exit code 0. Mail that came since the baseline was written is looked at
+    /// for its structure alone, so that a baseline of yesterday covers a little less than all, such as 97%.
+    #[arg(long, value_name = "PERCENT", default_value = "100%", requires = "baseline")]
+    coverage: Ppm,
     /// How results are written.
     #[arg(long, value_enum, default_value = "table")]
     output: Output,
@@ -47,22 +51,20 @@ pub(super) struct VerifyArgs {
 }
 
 pub(super) fn run(args: &VerifyArgs) -> ExitCode {
-    match outcome(args) {
-        Ok(Outcome::Clean) => ExitCode::SUCCESS,
-        Ok(Outcome::Damaged) => DAMAGED.into(),
-        Ok(Outcome::Unreadable | Outcome::Unknown(_)) => COULD_NOT_TELL.into(),
-        Err(error) => {
-            let what = format!("{error:#}");
-            super::say(&match args.output {
-                Output::Table => format!("rientro-agent: {what}"),
-                Output::Json => json!({ "error": { "code": "could-not-tell", "what": what } }).to_string(),
-            });
-            COULD_NOT_TELL.into()
-        }
-    }
+    exit_code(args).unwrap_or_else(|error| failed(args.output, &error))
 }
 
-fn outcome(args: &VerifyArgs) -> Result<Outcome> {
+fn exit_code(args: &VerifyArgs) -> Result<ExitCode> {
+    let Verdict { outcome, coverage, .. } = verified(args)?;
+    Ok(match outcome {
+        Outcome::Clean if args.baseline.is_some() && coverage < args.coverage => COULD_NOT_TELL.into(),
+        Outcome::Clean => ExitCode::SUCCESS,
+        Outcome::Damaged => DAMAGED.into(),
+        Outcome::Unreadable | Outcome::Unknown(_) => COULD_NOT_TELL.into(),
+    })
+}
+
+fn verified(args: &VerifyArgs) -> Result<Verdict> {
     super::raise_file_limit();
     let level = level(args.level, args.baseline.is_some())?;
     let manifest = args.baseline.as_deref().map(Manifest::open).transpose()?;
@@ -92,8 +94,9 @@ fn outcome(args: &VerifyArgs) -> Result<Outcome> {
     let written = sink.end();
     screen.end();
     written?;
-    super::report::verdict(args.output, &verified.verdict, comparison.as_ref())?;
-    Ok(verified.verdict.outcome)
+    let compared = comparison.map(|comparison| Compared { comparison, coverage_min: args.coverage });
+    super::report::verdict(args.output, &verified.verdict, compared.as_ref())?;
+    Ok(verified.verdict)
 }
 
 /// The level that was asked for, or the deepest that there is.
