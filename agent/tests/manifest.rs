@@ -237,6 +237,21 @@ fn mail_that_was_not_compared_is_not_called_clean() {
     );
 }
 
+/// That all of it is lost would be a strange thing to say of a tree in which nothing of it ever was.
+#[test]
+fn a_baseline_of_another_tree_is_told_as_that() {
+    let case = Case::new();
+    case.write();
+    let (code, out, err) = case.agent(&["verify", "MAIL/ex.org/anna", "--baseline", "BASE"]);
+    assert_eq!((code, &out[..]), (Some(2), ""));
+    let told = "BASE seems to be the baseline of another tree: none of its 2 mailboxes, such as ex.org/anna, is among the 1 of \
+                MAIL/ex.org/anna; name the directory that it was written of";
+    assert!(err.contains(told), "{err}");
+    fs::remove_dir_all(case.mail.path().join("ex.org/bert")).unwrap();
+    let (code, out, _) = case.agent(&["verify", "MAIL", "--baseline", "BASE"]);
+    assert!(code == Some(1) && out.contains("mailbox-missing"), "{out}");
+}
+
 #[test]
 fn the_help_says_where_a_list_is_checked() {
     let (_, help, _) = Case::new().agent(&["manifest", "export", "--help"]);

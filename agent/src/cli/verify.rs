@@ -5,11 +5,14 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
-use rientro_mailstore::{Baseline, Control, Expected, Manifest, Task, verify, verify_against};
+use rientro_mailstore::{
+    Baseline, Control, Expected, Inventory, Mailbox, Manifest, Task, inventory, verify, verify_against,
+};
 use rientro_types::{Level, Outcome, Ppm, Verdict};
 
 use super::COULD_NOT_TELL;
-use super::report::{Compared, Report, Screen, Sink, failed};
+use super::detect::Found;
+use super::report::{Compared, Report, Screen, Sink, failed, shown};
 use super::source::Source;
 use crate::roots::expected_below;
 
@@ -35,7 +38,8 @@ pub(super) struct VerifyArgs {
     /// --baseline). Without it as deep as can be.
     #[arg(long)]
     level: Option<Level>,
-    /// A manifest to compare with, as 'manifest write' makes it. What is too large for memory is put into TMPDIR (or /tmp).
+    /// A manifest to compare with, as 'manifest write' makes it, or 'manifest renew' of the shard whose directory PATH is. What is too
+    /// large for memory is put into TMPDIR (or /tmp).
     #[arg(long, value_name = "MANIFEST")]
     baseline: Option<PathBuf>,
     /// Least share of messages that must have been compared for exit code 0. Mail that came since the baseline was written is looked at
@@ -67,9 +71,12 @@ fn exit_code(args: &VerifyArgs) -> Result<ExitCode> {
 fn verified(args: &VerifyArgs) -> Result<Verdict> {
     super::raise_file_limit();
     let level = level(args.level, args.baseline.is_some())?;
-    let manifest = args.baseline.as_deref().map(Manifest::open).transpose()?;
+    let manifest = args.baseline.as_deref().map(Manifest::open).transpose()?.map(Manifest::of_any_shard);
     let path = &args.source.path;
     let found = args.source.find()?;
+    if let Some(manifest) = &manifest {
+        refuse_another_tree(manifest, path, &found)?;
+    }
     let expected = args.expected.as_deref().map(|list| expected(list, path, &found.root)).transpose()?;
     let control = Control::new(args.source.pace());
     let task = Task {
@@ -114,6 +121,33 @@ fn level(asked: Option<Level>, has_baseline: bool) -> Result<Level> {
         Some(level) => Ok(level),
         None => Ok(if has_baseline { Level::Baseline } else { Level::Structure }),
     }
+}
+
+/// A tree in which not one mailbox of the baseline is has not lost them all: it is another one. One in which no mailbox is says nothing.
+fn refuse_another_tree(manifest: &Manifest, path: &Path, found: &Found) -> Result<()> {
+    let (control, mut there, mut known) = (Control::default(), 0_u64, false);
+    let mut each = |mailbox: Mailbox<'_>| {
+        there += 1;
+        if manifest.has(mailbox.path) {
+            known = true;
+            control.cancel();
+        }
+    };
+    // What cannot be listed is told by the verification.
+    let listed = inventory(&found.root, &found.layout, b"", &control, &mut each);
+    if let (Ok(Inventory { unreadable: 0, .. }), 1.., false, Some(first)) =
+        (listed, there, known, manifest.mailboxes().next())
+    {
+        bail!(
+            "{} seems to be the baseline of another tree: none of its {} mailboxes, such as {}, is among the {there} of {}; name the \
+             directory that it was written of",
+            manifest.path().display(),
+            manifest.totals().mailboxes,
+            shown(first),
+            path.display()
+        );
+    }
+    Ok(())
 }
 
 /// Reads a list of mailboxes: one path a line.

@@ -279,6 +279,18 @@ impl Manifest {
         self.entries.iter().map(|entry| &entry.mailbox[..])
     }
 
+    /// Whether it has a mailbox with this path inside its shard.
+    #[must_use]
+    pub fn has(&self, mailbox: &[u8]) -> bool {
+        self.find(mailbox).is_some()
+    }
+
+    /// The same as the baseline of a shard that is a whole volume: whoever names it says what it is of.
+    #[must_use]
+    pub fn of_any_shard(self) -> Self {
+        Self { totals: Totals { shard: Digest::of(b""), ..self.totals }, ..self }
+    }
+
     /// What it has of a mailbox.
     pub(crate) fn find(&self, mailbox: &[u8]) -> Option<&Entry> {
         let found = self.entries.binary_search_by(|entry| path_order(&entry.mailbox, mailbox));
