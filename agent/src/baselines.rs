@@ -18,6 +18,17 @@ use rientro_types::{Finding, ShardId};
 /// What follows the name of a shard in that of its manifest.
 const SUFFIX: &str = ".manifest";
 
+/// How a baseline is written.
+#[derive(Clone, Copy, Debug)]
+pub struct Manner {
+    /// The time, in milliseconds since 1970.
+    pub now_ms: u64,
+    /// Mailboxes that are damaged, unreadable or gone are taken as they are, instead of keeping what the baseline has of them.
+    pub damaged_too: bool,
+    /// Everything is read, and the one that is there is not: it may be damaged.
+    pub anew: bool,
+}
+
 /// The directory of baselines.
 #[derive(Clone, Debug)]
 pub struct Baselines {
@@ -50,12 +61,12 @@ impl Baselines {
                 let baseline = Baseline { manifest: &manifest, scratch: &self.path };
                 verify_against(task, &baseline, control, sink).report
             }
-            Err(error) => verify_without_baseline(task, &told(&error), control, sink),
+            Err(error) => verify_without_baseline(task, &told(shard, &error), control, sink),
         }
     }
 
     /// Writes the baseline of a shard; what is unchanged since the one that is there is not read again. Mailboxes that are damaged,
-    /// unreadable or gone keep what that one has of them, unless `damaged_too` says otherwise.
+    /// unreadable or gone keep what that one has of them, unless the manner says otherwise.
     ///
     /// # Errors
     /// [`ManifestError`]; the one that is there stays.
@@ -63,7 +74,7 @@ impl Baselines {
         &self,
         shard: ShardId,
         task: &Task<'_>,
-        (now_ms, damaged_too): (u64, bool),
+        Manner { now_ms, damaged_too, anew }: Manner,
         control: &Control,
         sink: &mut dyn FnMut(Finding),
     ) -> Result<Written, ManifestError> {
@@ -71,10 +82,10 @@ impl Baselines {
         // Which mailboxes there are is nobody else's affair.
         DirBuilder::new().recursive(true).mode(0o700).create(&self.path).map_err(create)?;
         let path = self.path_of(shard);
-        let previous = match Manifest::open(&path) {
-            Ok(manifest) => Some(manifest),
-            Err(ManifestError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => None,
-            Err(error) => return Err(error),
+        let before = if anew { None } else { Some(Manifest::open(&path)) };
+        let previous = match before {
+            Some(Err(error)) if !is_absent(&error) => return Err(error),
+            before => before.and_then(Result::ok),
         };
         let target = Target { path: &path, previous: previous.as_ref(), damaged_too, now_ms };
         write_baseline(task, target, control, sink)
@@ -98,8 +109,35 @@ impl Baselines {
     }
 }
 
-/// Why a baseline cannot be used, what is behind it, and what to do.
-fn told(error: &ManifestError) -> String {
+fn is_absent(error: &ManifestError) -> bool {
+    matches!(error, ManifestError::Io { source, .. } if source.kind() == io::ErrorKind::NotFound)
+}
+
+/// Why a baseline cannot be used or written, what is behind it, and what to do. It has to be short: it becomes the detail of a finding.
+pub(crate) fn told(shard: ShardId, error: &ManifestError) -> String {
     let source = std::error::Error::source(error).map_or(String::new(), |source| format!(": {source}"));
-    format!("{error}{source}; `rientro-agent manifest renew` writes one of mail that is healthy")
+    let advice = advice(shard, error).map_or(String::new(), |advice| format!("; {advice}"));
+    format!("{error}{source}{advice}")
+}
+
+fn advice(shard: ShardId, error: &ManifestError) -> Option<String> {
+    match error {
+        ManifestError::Malformed { .. }
+        | ManifestError::Foreign { .. }
+        | ManifestError::OtherShard { .. }
+        | ManifestError::Version { .. } => Some(format!(
+            "`rientro-agent manifest renew --config ... --anew {shard}` writes a new one of healthy mail"
+        )),
+        ManifestError::Io { .. } if is_absent(error) => {
+            Some(format!("`rientro-agent manifest renew --config ... {shard}` writes one of healthy mail"))
+        }
+        ManifestError::Io { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
+            Some("baselines belong to the user that the agent runs as, who renews them".to_owned())
+        }
+        ManifestError::Io { .. }
+        | ManifestError::Busy { .. }
+        | ManifestError::Replaced { .. }
+        | ManifestError::InTheWay { .. }
+        | ManifestError::Unfinished(_) => None,
+    }
 }

@@ -252,6 +252,39 @@ fn a_baseline_of_another_tree_is_told_as_that() {
     assert!(code == Some(1) && out.contains("mailbox-missing"), "{out}");
 }
 
+/// What the agent has is compared with where there is no cell; what cannot be renewed says how it is replaced.
+#[test]
+fn baselines_of_the_agent_are_compared_with_and_replaced() {
+    let case = Case::new();
+    let volume = Volume { path: case.mail.path().to_owned(), id: volume_id(case.mail.path()) };
+    volume.shard("s1/d", 2, 1);
+    fs::remove_dir_all(case.mail.path().join("ex.org")).unwrap();
+    let (settings, baselines) = (case.apart.path().join("agent.toml"), case.apart.path().join("kept"));
+    let text = format!(
+        "node = \"n\"\nstate = \"/s\"\nbaselines = {baselines:?}\nendpoints = [\"http://127.0.0.1:1\"]\n[[roots]]\n\
+         path = {:?}\nlayout = \"{{shard}}/{{part}}/{{domain}}/{{user}}\"\nshard = \"{{shard}}\"\n",
+        case.mail.path()
+    );
+    fs::write(&settings, text).unwrap();
+    let (settings, kept) = (settings.to_str().unwrap(), baselines.join("s1.manifest"));
+    let renew = |more: &[&str]| case.agent(&[&["manifest", "renew", "--config", settings], more].concat());
+    assert_eq!(renew(&[]).0, Some(0));
+    let (code, out, err) = case.agent(&["verify", "MAIL/s1", "--baseline", kept.to_str().unwrap()]);
+    assert!(code == Some(0) && out.contains("of the baseline: 2 intact"), "{out}{err}");
+
+    File::options().write(true).open(&kept).unwrap().write_all_at(&[0; 10], 0).unwrap();
+    let (code, _, err) = renew(&[]);
+    assert_eq!(code, Some(2));
+    let (_, advice) = err.split_once("`rientro-agent ").unwrap();
+    let (advice, _) = advice.split_once('`').unwrap();
+    let advice: Vec<_> = advice.split(' ').map(|word| if word == "..." { settings } else { word }).collect();
+    assert_eq!(advice[advice.len() - 2..], ["--anew", "s1"]);
+    let (code, out, err) = case.agent(&advice);
+    assert!(code == Some(0) && out.starts_with("s1: written, 2 messages"), "{out}{err}");
+    assert_eq!(renew(&[]).0, Some(0));
+    assert_eq!(renew(&["--anew"]).0, Some(2), "each shard whose baseline is forgotten is named");
+}
+
 #[test]
 fn the_help_says_where_a_list_is_checked() {
     let (_, help, _) = Case::new().agent(&["manifest", "export", "--help"]);

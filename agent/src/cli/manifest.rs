@@ -70,6 +70,9 @@ pub(super) struct RenewArgs {
     /// Most bytes read a second, such as '50 MiB'.
     #[arg(long)]
     rate: Option<ByteSize>,
+    /// Read everything of these shards, whatever is there: a baseline that is damaged is replaced, and what it knew is forgotten.
+    #[arg(long, requires = "shards", conflicts_with = "damaged")]
+    anew: bool,
     /// Take damaged mailboxes, and the loss of missing ones, into baselines, instead of keeping what they have of them.
     #[arg(long)]
     damaged: bool,

@@ -3,12 +3,12 @@
 use std::collections::BTreeSet;
 use std::process::ExitCode;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use rientro_mailstore::{Control, Pace, Renewal, Task};
 use rientro_types::{ByteSize, Finding, Severity, ShardId};
 
 use super::{RenewArgs, exit_code, now_ms};
-use crate::baselines::Baselines;
+use crate::baselines::{Baselines, Manner, told};
 use crate::cli::report::shown;
 use crate::cli::{COULD_NOT_TELL, print, raise_file_limit, say};
 use crate::inventory::{Entry, scan};
@@ -51,7 +51,8 @@ pub(super) fn run(args: &RenewArgs) -> Result<ExitCode> {
         bail!("no root shows a shard; `rientro-agent run --config ... --check` tells what is mounted");
     }
     for (shard, entry) in &shards {
-        worst = worst.max(renewed(&baselines, *shard, entry, (pace, args.damaged)).unwrap_or_else(|error| {
+        let manner = Manner { now_ms: now_ms(), damaged_too: args.damaged, anew: args.anew };
+        worst = worst.max(renewed(&baselines, *shard, entry, (pace, manner)).unwrap_or_else(|error| {
             say(&format!("{shard}: {error:#}"));
             COULD_NOT_TELL
         }));
@@ -64,7 +65,7 @@ fn renewed(
     baselines: &Baselines,
     shard: ShardId,
     entry: &Entry,
-    (pace, damaged_too): (Pace, bool),
+    (pace, manner): (Pace, Manner),
 ) -> Result<u8> {
     let Entry { place, volume, second, .. } = entry;
     if second.is_some() {
@@ -88,8 +89,8 @@ fn renewed(
         }
     };
     let written = baselines
-        .write(shard, &task, (now_ms(), damaged_too), &control, &mut sink)
-        .with_context(|| "its baseline stays as it was".to_owned())?;
+        .write(shard, &task, manner, &control, &mut sink)
+        .map_err(|error| anyhow!("its baseline stays as it was: {}", told(shard, &error)))?;
     if found > SHOWN_MAX {
         say(&format!("{shard}: and {} findings more", found - SHOWN_MAX));
     }
