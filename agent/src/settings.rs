@@ -3,6 +3,7 @@
 //! An unknown key is refused with the nearest known one. Nothing is read from the environment but what the flags name.
 
 mod keys;
+mod places;
 
 use std::collections::BTreeMap;
 use std::io::Read;
@@ -190,14 +191,30 @@ pub enum SettingsError {
         max: usize,
     },
     /// What the agent keeps would stand among mail.
-    #[error("`{key}` {path} is below root {root}; put it elsewhere: the agent writes nothing among mail")]
+    #[error(
+        "`{key}` {path}{} is below root {root}; put it elsewhere: the agent writes nothing among mail",
+        if leads_to == path { String::new() } else { format!(", which leads to {},", leads_to.display()) }
+    )]
     InRoot {
         /// The setting.
         key: &'static str,
-        /// The directory.
+        /// The directory, as it is set.
         path: PathBuf,
+        /// The same without links.
+        leads_to: PathBuf,
         /// The root.
         root: PathBuf,
+    },
+    /// Mailboxes would be in two shards.
+    #[error(
+        "roots {first} and {second} show the same mailboxes, each of which would be in two shards or on two roots; leave one of \
+         the roots out, or give them layouts that have nothing in common"
+    )]
+    SameMailboxes {
+        /// A root.
+        first: PathBuf,
+        /// The same one, or one below it.
+        second: PathBuf,
     },
     /// An endpoint cannot be used.
     #[error(
@@ -260,17 +277,8 @@ impl Settings {
     pub fn load(file: Option<&Path>, over: Overrides) -> Result<Self, SettingsError> {
         let file = file.map_or_else(|| Ok(FileSettings::default()), read)?;
         let settings = validate(file, over)?;
-        apart("state", &settings.state, &settings.roots)?;
-        apart("baselines", &settings.baselines, &settings.roots)?;
+        places::check(&settings)?;
         Ok(settings)
-    }
-}
-
-/// A directory is in no root. By their names alone: a disk that hangs keeps no agent from starting.
-fn apart(key: &'static str, path: &Path, roots: &[Root]) -> Result<(), SettingsError> {
-    match roots.iter().find(|root| path.starts_with(&root.path)) {
-        Some(root) => Err(SettingsError::InRoot { key, path: path.to_owned(), root: root.path.clone() }),
-        None => Ok(()),
     }
 }
 

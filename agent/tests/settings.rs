@@ -60,8 +60,72 @@ fn a_state_directory_among_mail_is_refused() {
         checked(file.to_str().unwrap(), &[], &[])
     };
     assert!(check("/mail/abc", &["/mail/a", "/mail/ab"]).contains("settings are good"));
-    let told = check("/mail/a/ex.org/state", &["/mail/b", "/mail/a"]);
-    assert!(told.contains("is below root /mail/a; put it elsewhere"), "{told}");
+    for state in ["/mail/a/ex.org/state", "/srv/none/../../mail/a/state", "/mail/./b/../a"] {
+        let told = check(state, &["/mail/b", "/mail/a"]);
+        assert!(told.contains("is below root /mail/a; put it elsewhere"), "{told}");
+    }
+    // By whatever name.
+    let [mail, link, dangling] = ["mail", "link", "dangling"].map(|name| dir.path().join(name));
+    fs::create_dir(&mail).unwrap();
+    std::os::unix::fs::symlink("mail", &link).unwrap();
+    std::os::unix::fs::symlink(mail.join("later"), &dangling).unwrap();
+    let [mail, link, dangling] = [mail, link, dangling].map(|path| path.to_str().unwrap().to_owned());
+    for (state, root) in [
+        (format!("{link}/state"), &mail),
+        (dangling.clone(), &mail),
+        (format!("{mail}/state"), &link),
+        (format!("{}/none/../mail/state", dir.path().display()), &mail),
+    ] {
+        let told = check(&state, &[root]);
+        assert!(told.contains(&format!("is below root {root}; put it elsewhere")), "{told}");
+    }
+    let told = check(&dangling, &[&mail]);
+    assert!(told.contains(&format!("`state` {dangling}, which leads to {mail}/later, is below")), "{told}");
+}
+
+/// Each mailbox is in one shard; roots may share a volume as long as their layouts tell them apart.
+#[test]
+fn roots_with_the_same_mailboxes_are_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let [file, mail, link] = ["agent.toml", "mail", "link"].map(|name| dir.path().join(name));
+    fs::create_dir(&mail).unwrap();
+    std::os::unix::fs::symlink(&mail, &link).unwrap();
+    let [mail, link] = [mail, link].map(|path| path.to_str().unwrap().to_owned());
+    let check = |roots: &[(&str, &str)]| {
+        let root = |(at, (path, layout)): (usize, &(&str, &str))| {
+            format!("[[roots]]\npath = {path:?}\nlayout = {layout:?}\nshard_id = \"v{at}\"\n")
+        };
+        let roots: String = roots.iter().enumerate().map(root).collect();
+        fs::write(
+            &file,
+            format!("node = \"n\"\nstate = \"/s\"\nendpoints = [\"http://127.0.0.1:1\"]\n{roots}"),
+        )
+        .unwrap();
+        checked(file.to_str().unwrap(), &[], &[])
+    };
+    let nested = format!("{mail}/ex.org");
+    for (one, other) in [
+        ((&*mail, "{domain}/{user}"), (&*mail, "{domain}/{user}")),
+        ((&*mail, "{domain}/{user}"), (&*link, "{domain}/{user}")),
+        ((&*mail, "{domain}/{user}"), (&*nested, "{user}")),
+        ((&*nested, "anna"), (&*mail, "{domain}/{user}")),
+    ] {
+        let told = check(&[one, ("/other", "{user}"), other]);
+        assert!(
+            told.contains("show the same mailboxes") && told.contains("leave one of the roots out"),
+            "{told}"
+        );
+        assert!(told.contains(one.0) && told.contains(other.0), "{told}");
+    }
+    for (one, other) in [
+        ((&*mail, "flat/{user}"), (&*mail, "nested/{user}/Maildir")),
+        ((&*mail, "anna"), (&*mail, "bert")),
+        ((&*mail, "ex.org/{user}/Maildir"), (&*nested, "carl/{folder}")),
+        ((&*mail, "{user}"), (&*nested, "{user}")),
+    ] {
+        let told = check(&[one, other]);
+        assert!(told.contains("settings are good"), "{told}");
+    }
 }
 
 #[test]

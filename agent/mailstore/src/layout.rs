@@ -16,7 +16,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use rientro_types::{NameError, ShardId};
-use template::Template;
+use template::{Component, Template};
 
 /// Where mailboxes stand on a volume, and which part of the path makes a shard.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -204,8 +204,21 @@ impl Layout {
         })
     }
 
+    /// Whether every mailbox of one of two layouts is plainly one of the other too, where the root of the other is at these names below
+    /// the root of this one. Layouts that only cross may well have no mailbox in common.
+    #[must_use]
+    pub fn repeats(&self, below: &[&[u8]], other: &Self) -> bool {
+        let above: Vec<_> = below.iter().map(|name| Component::named(name)).collect();
+        let others: Vec<_> = above.iter().chain(other.template.components()).collect();
+        let own = self.template.components();
+        let pairs = || own.iter().zip(others.iter().copied());
+        own.len() == others.len()
+            && (pairs().all(|(own, other)| own.covers(other))
+                || pairs().all(|(own, other)| other.covers(own)))
+    }
+
     /// The components between a shard and a mailbox in it.
-    pub(crate) fn below_shard(&self) -> &[template::Component] {
+    pub(crate) fn below_shard(&self) -> &[Component] {
         &self.template.components()[self.shard_components..]
     }
 }
@@ -239,6 +252,38 @@ mod tests {
         assert_eq!(address("ex.org/anna", "", "ex.org/anna").as_deref(), Some("ex.org/anna"));
         assert_eq!(address("{user}/Maildir", "", "anna/mdbox"), None);
         assert_eq!(address("{user}", "", ""), None);
+    }
+
+    #[test]
+    fn layouts_repeat_each_other_where_one_has_all_mailboxes_of_the_other() {
+        let repeat = |one: &str, below: &[&str], two: &str| {
+            let [one, two] = [one, two].map(|layout| Layout::whole(layout, "v").unwrap());
+            let below: Vec<_> = below.iter().map(|name| name.as_bytes()).collect();
+            one.repeats(&below, &two)
+        };
+        for (one, below, two) in [
+            ("{domain}/{user}", &[][..], "{a}/{b}"),
+            ("{shard}/{domain}/{user}", &["s1"], "{domain}/{user}"),
+            ("s1/anna", &["s1"], "{user}"),
+            ("flat/{user}", &[], "flat/anna"),
+            ("flat/anna", &[], "flat/{user}"),
+            ("{user}.mail", &[], "{box}.mail"),
+            ("{user}", &[], "{box}.mail"),
+        ] {
+            assert!(repeat(one, below, two), "{one} {two}");
+        }
+        for (one, below, two) in [
+            ("flat/{user}", &[][..], "nested/{user}"),
+            ("flat/{user}/Maildir", &[], "flat/carl/{folder}"),
+            ("{user}/Maildir", &[], "{user}/mdbox"),
+            ("{user}", &[], "{domain}/{user}"),
+            ("{user}", &["a", "b"], "{user}"),
+            ("s2/{user}", &["s1"], "{user}"),
+            ("{user}", &[], ".snapshots"),
+            ("{user}.mail", &[], "{user}.old"),
+        ] {
+            assert!(!repeat(one, below, two), "{one} {two}");
+        }
     }
 
     #[test]

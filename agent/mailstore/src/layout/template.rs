@@ -98,7 +98,7 @@ impl Template {
         if matches!(name, b"" | b"." | b"..") || name.contains(&b'/') {
             return Err(TemplateError::Component(String::from_utf8_lossy(name).into_owned()));
         }
-        Ok(Self { components: vec![Component { parts: vec![Part::Literal(name.to_vec())] }] })
+        Ok(Self { components: vec![Component::named(name)] })
     }
 
     pub(crate) fn components(&self) -> &[Component] {
@@ -202,6 +202,35 @@ impl Component {
             }
         }
         rest.is_empty().then_some(())
+    }
+
+    /// A component that this name alone matches.
+    pub(crate) fn named(name: &[u8]) -> Self {
+        Self { parts: vec![Part::Literal(name.to_vec())] }
+    }
+
+    /// Whether it plainly matches every name that another one matches: that is one name, this is nothing but a variable, or they differ
+    /// in the names of variables alone.
+    pub(crate) fn covers(&self, other: &Self) -> bool {
+        match (&self.parts[..], &other.parts[..]) {
+            (_, [Part::Literal(name)]) => self.matches(name),
+            ([Part::Variable(_)], [first, ..]) => {
+                !matches!(first, Part::Literal(text) if text.starts_with(b"."))
+            }
+            (own, others) => {
+                own.len() == others.len() && own.iter().zip(others).all(|(own, other)| own.is_like(other))
+            }
+        }
+    }
+}
+
+impl Part {
+    fn is_like(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Literal(one), Self::Literal(two)) => one == two,
+            (Self::Variable(_), Self::Variable(_)) => true,
+            (Self::Literal(_), Self::Variable(_)) | (Self::Variable(_), Self::Literal(_)) => false,
+        }
     }
 }
 
