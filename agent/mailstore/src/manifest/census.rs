@@ -446,6 +446,19 @@ mod tests {
     }
 
     #[test]
+    fn a_file_with_more_messages_than_a_record_can_have_is_too_much() {
+        let scratch = tempfile::tempdir().unwrap();
+        let message = file(b"storage/m.1", 1).messages[0];
+        for (count, is_too_much) in [(MESSAGES_MAX, false), (MESSAGES_MAX + 1, true)] {
+            let mut census = Census::new(Room::of(scratch.path(), 1), None);
+            census.begin_place(b"storage", FileOrder::Number);
+            (0..count).for_each(|_| census.add_content(&message));
+            census.end_file(&file(b"storage/m.1", 0), 0);
+            assert_eq!(census.finish().unwrap().excess().is_some(), is_too_much);
+        }
+    }
+
+    #[test]
     fn files_come_in_the_order_of_their_listing() {
         let order = FileOrder::Maildir;
         let paths: [&[u8]; 5] = [b"new/a", b"cur/a:2,S", b"x/new/b:1", b"x/new/b:2,", b"x/cur/b"];

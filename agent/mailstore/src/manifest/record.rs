@@ -20,8 +20,8 @@ pub(super) const MESSAGE_BYTES: usize = 64;
 const PLACE_BYTES: u64 = 2 + 2 + 16 + 2 * 4 + 2 * 8;
 
 /// Most messages of one file: those of half a GiB, were each as short as a message with its frame can be. An mdbox turns its
-/// files over at 10 MiB; what is larger was set up to be.
-pub(super) const MESSAGES_MAX: u32 = 1 << 24;
+/// files over at 10 MiB; what is larger was set up to be. Tests make small files.
+pub(super) const MESSAGES_MAX: u32 = if cfg!(test) { 1 << 12 } else { 1 << 24 };
 
 /// What of a file's state tells that it was not changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
