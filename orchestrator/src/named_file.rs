@@ -12,7 +12,7 @@ use rustix::fs::OFlags;
 /// # Errors
 /// The error of opening it.
 pub fn open_named(path: &Path) -> io::Result<(File, Metadata)> {
-    let flags = i32::try_from(OFlags::NONBLOCK.bits()).expect("flags of open(2) are an int");
+    let flags = OFlags::NONBLOCK.bits().cast_signed();
     let file = File::options().read(true).custom_flags(flags).open(path)?;
     let metadata = file.metadata()?;
     Ok((file, metadata))

@@ -100,13 +100,7 @@ impl Layout {
         if prefix.variables().next().is_none() {
             return Err(LayoutError::NoVariable { shard: shard.to_owned() });
         }
-        Ok(Self {
-            template,
-            shard_components: prefix.components().len(),
-            whole: None,
-            attachments: None,
-            alternative: None,
-        })
+        Ok(Self::new(template, prefix.components().len(), None))
     }
 
     /// A layout in which the whole volume is one shard of the given id.
@@ -115,13 +109,7 @@ impl Layout {
     /// [`LayoutError`] when the template does not parse or `shard_id` is no name.
     pub fn whole(layout: &str, shard_id: &str) -> Result<Self, LayoutError> {
         let template = parse_layout(layout)?;
-        Ok(Self {
-            template,
-            shard_components: 0,
-            whole: Some(whole_id(shard_id)?),
-            attachments: None,
-            alternative: None,
-        })
+        Ok(Self::new(template, 0, Some(whole_id(shard_id)?)))
     }
 
     /// The layout of a volume whose only mailbox is the directory `name` in its root, whatever bytes the name has: it is taken
@@ -132,13 +120,11 @@ impl Layout {
     pub fn one_mailbox(name: &OsStr, shard_id: &str) -> Result<Self, LayoutError> {
         let template = Template::literal(name.as_bytes())
             .map_err(|source| LayoutError::Layout { text: name.to_string_lossy().into_owned(), source })?;
-        Ok(Self {
-            template,
-            shard_components: 0,
-            whole: Some(whole_id(shard_id)?),
-            attachments: None,
-            alternative: None,
-        })
+        Ok(Self::new(template, 0, Some(whole_id(shard_id)?)))
+    }
+
+    fn new(template: Template, shard_components: usize, whole: Option<ShardId>) -> Self {
+        Self { template, shard_components, whole, attachments: None, alternative: None }
     }
 
     /// The same layout where attachments are stored apart, in the directory at this path below the root (the setting
