@@ -96,7 +96,7 @@ struct FileRoot {
     shard_id: Option<String>,
     expected: Option<PathBuf>,
     attachments: Option<String>,
-    alternative: Option<PathBuf>,
+    alternative: Option<String>,
     volume: Option<String>,
 }
 
@@ -238,12 +238,12 @@ pub enum SettingsError {
         /// The root.
         root: PathBuf,
     },
-    /// What is moved out of mailboxes would be taken for mailboxes.
+    /// What is moved out of mailboxes and mailboxes would be taken for each other.
     #[error(
-        "root {root}: the alternative storage {alternative} lies below it, where its directories would be shards; move it elsewhere, or \
-         below a directory whose name begins with a dot"
+        "the alternative storage {alternative} is not apart from the root {root}; it can be elsewhere, or in a directory at the root's \
+         top whose name begins with a dot"
     )]
-    AlternativeInside {
+    AlternativeInRoot {
         /// The root.
         root: PathBuf,
         /// The alternative storage.
@@ -365,9 +365,6 @@ fn root(root: FileRoot) -> Result<Root, SettingsError> {
         None => layout,
     };
     let layout = match alternative {
-        Some(alternative) if is_seen_below(&alternative, &path) => {
-            return Err(SettingsError::AlternativeInside { root: path, alternative });
-        }
         Some(alternative) => layout.with_alternative(&alternative).map_err(refused)?,
         None => layout,
     };
@@ -379,11 +376,6 @@ fn root(root: FileRoot) -> Result<Root, SettingsError> {
     let expected = expected.map(|list| absolute("expected", list)).transpose()?;
     let questions = Questions::default();
     Ok(Root { path: absolute("path", path)?, layout, expected, marker_only, questions })
-}
-
-/// Whether a layout of the root can see what is at this path: names with a dot before them match no variable.
-fn is_seen_below(path: &Path, root: &Path) -> bool {
-    path.strip_prefix(root).is_ok_and(|below| !below.as_os_str().as_encoded_bytes().starts_with(b"."))
 }
 
 fn label((key, value): (String, String)) -> Result<(LabelKey, LabelValue), SettingsError> {

@@ -21,13 +21,12 @@ use std::os::fd::AsFd;
 
 use rientro_types::FindingKind;
 
-pub(crate) use alternative::AlternativeRoot;
 pub(crate) use mdbox::Mdbox;
 pub(crate) use message::{AttachmentRoot, DboxReader};
 pub(crate) use sdbox::Sdbox;
 
 use crate::control::Stopped;
-use crate::fsys::{self, Kind, Names};
+use crate::fsys::{self, Entry, Kind, Names};
 use crate::index::place::{FOLDER_INDEX, Place, Witness};
 use crate::index::table::Table;
 use crate::mailbox::{Directory, join};
@@ -129,6 +128,15 @@ fn numbered(name: &[u8], prefix: &[u8]) -> Option<u32> {
         value.checked_mul(10)?.checked_add(u32::from(b - b'0'))
     };
     if canonical { digits.iter().try_fold(0, digit) } else { None }
+}
+
+/// The files of messages, by the number behind this prefix.
+fn files_of<'n>(place: &Directory<'n>, prefix: &[u8]) -> Vec<(u32, &'n Entry)> {
+    let entries = place.names.entries().iter().filter(|entry| entry.kind == Kind::File);
+    let numbered = entries.filter_map(|entry| Some((numbered(place.names.name(entry), prefix)?, entry)));
+    let mut files: Vec<_> = numbered.collect();
+    files.sort_unstable_by_key(|(number, _)| *number);
+    files
 }
 
 /// Notes that a folder's files are gone, where that can be told.

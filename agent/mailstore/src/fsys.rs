@@ -157,6 +157,19 @@ pub(crate) fn link_target(at: BorrowedFd<'_>, name: &CStr) -> Result<Vec<u8>, Er
     readlinkat(at, name, Vec::new()).map(CString::into_bytes)
 }
 
+/// Whether a directory has no entry.
+pub(crate) fn is_empty(dir: BorrowedFd<'_>) -> Result<bool, Errno> {
+    let mut buffer = Vec::with_capacity(LISTING_BUFFER_BYTES);
+    let mut listing = RawDir::new(dir, buffer.spare_capacity_mut());
+    while let Some(entry) = listing.next() {
+        let entry = entry?;
+        if entry.file_name() != c"." && entry.file_name() != c".." {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
 /// Opens without touching the access time; where only the owner may do so, opens all the same.
 fn open_quietly(at: BorrowedFd<'_>, name: &CStr, extra: OFlags) -> Result<OwnedFd, Errno> {
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | extra;

@@ -25,7 +25,25 @@ pub struct Layout {
     shard_components: usize,
     whole: Option<ShardId>,
     attachments: Option<Vec<u8>>,
-    alternative: Option<PathBuf>,
+    alternative: Option<AlternativeLayout>,
+}
+
+/// Where dboxes have moved older messages to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct AlternativeLayout {
+    /// The deepest directory that all of them share.
+    base: PathBuf,
+    /// From there to a mailbox's own directory, if it is not that.
+    below: Option<Template>,
+}
+
+/// Where one mailbox has moved older messages to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct AlternativePlace {
+    /// The deepest directory that all mailboxes share.
+    pub(crate) base: PathBuf,
+    /// From there to the mailbox's own directory; `None` when its name makes none.
+    pub(crate) below: Option<Vec<u8>>,
 }
 
 /// Why two settings make no layout.
@@ -70,8 +88,25 @@ pub enum LayoutError {
         text: String,
     },
     /// The alternative storage is not named from the top.
-    #[error("alternative `{text}`: an absolute path is needed, as links lead to it")]
+    #[error("alternative `{text}`: an absolute path is needed, as in Dovecot's ALT")]
+    AlternativeRelative {
+        /// The refused text.
+        text: String,
+    },
+    /// The alternative storage does not parse.
+    #[error("alternative `{text}`")]
     Alternative {
+        /// The refused text.
+        text: String,
+        /// What is wrong with it.
+        source: TemplateError,
+    },
+    /// Mailboxes cannot be told apart in the alternative storage, or are called by what the layout does not know.
+    #[error(
+        "alternative `{text}`: write each mailbox's own directory, with the variables of the layout and no others, such as \
+         /srv/old/{{domain}}/{{user}}"
+    )]
+    AlternativeVariables {
         /// The refused text.
         text: String,
     },
@@ -141,21 +176,43 @@ impl Layout {
         }
     }
 
-    /// The same layout where dboxes move older messages to directories below this one (`ALT` of Dovecot's `mail_location`).
+    /// The same layout where dboxes move older messages to directories of their own, each at this absolute path (`ALT` of Dovecot's
+    /// `mail_location`), in which variables of the layout can stand, such as `/srv/old/{domain}/{user}`.
     ///
     /// # Errors
-    /// [`LayoutError::Alternative`] when the path is not absolute: links are compared with it.
-    pub fn with_alternative(self, path: &Path) -> Result<Self, LayoutError> {
-        if path.is_absolute() {
-            Ok(Self { alternative: Some(path.to_owned()), ..self })
-        } else {
-            Err(LayoutError::Alternative { text: path.display().to_string() })
+    /// [`LayoutError`] when the path is not absolute or does not parse, has a variable that the layout has not, or none where that has
+    /// some.
+    pub fn with_alternative(self, text: &str) -> Result<Self, LayoutError> {
+        let Some(path) = text.strip_prefix('/') else {
+            return Err(LayoutError::AlternativeRelative { text: text.to_owned() });
+        };
+        let template = Template::parse(path.trim_end_matches('/'))
+            .map_err(|source| LayoutError::Alternative { text: text.to_owned(), source })?;
+        let known: Vec<_> = self.template.variables().collect();
+        let is_known = template.variables().all(|variable| known.contains(&variable));
+        if !is_known || (!known.is_empty() && template.variables().next().is_none()) {
+            return Err(LayoutError::AlternativeVariables { text: text.to_owned() });
         }
+        let (base, below) = template.split_literal();
+        let base = Path::new("/").join(OsStr::from_bytes(&base));
+        Ok(Self { alternative: Some(AlternativeLayout { base, below }), ..self })
     }
 
-    /// Where older messages of dboxes are.
-    pub(crate) fn alternative(&self) -> Option<&Path> {
-        self.alternative.as_deref()
+    /// The directory in which all mailboxes have moved older messages, if one is set up.
+    #[must_use]
+    pub fn alternative(&self) -> Option<&Path> {
+        self.alternative.as_ref().map(|alternative| &*alternative.base)
+    }
+
+    /// Where the mailbox at `mailbox` in the shard at `shard` has moved older messages to, if that is set up.
+    pub(crate) fn alternative_of(&self, shard: &[u8], mailbox: &[u8]) -> Option<AlternativePlace> {
+        let AlternativeLayout { base, below } = self.alternative.as_ref()?;
+        let values = self.template.values(components(shard, mailbox));
+        let below = match below {
+            Some(below) => values.and_then(|values| below.filled(&values)),
+            None => Some(Vec::new()),
+        };
+        Some(AlternativePlace { base: base.clone(), below })
     }
 
     /// Where attachments are, below the root.
@@ -174,10 +231,7 @@ impl Layout {
     /// variable. `None` when the paths do not fit the layout.
     #[must_use]
     pub fn address(&self, shard: &[u8], mailbox: &[u8]) -> Option<Vec<u8>> {
-        let components = [shard, mailbox]
-            .into_iter()
-            .flat_map(|path| path.split(|b| *b == b'/'))
-            .filter(|c| !c.is_empty() && *c != b".");
+        let components = components(shard, mailbox);
         let values = self.template.values(components.clone())?;
         if values.is_empty() {
             return Some(components.collect::<Vec<_>>().join(&b'/'));
@@ -211,6 +265,12 @@ impl Layout {
 
 fn whole_id(text: &str) -> Result<ShardId, LayoutError> {
     ShardId::new(text).map_err(|source| LayoutError::WholeId { text: text.to_owned(), source })
+}
+
+/// The names on the way from the root to a mailbox.
+fn components<'p>(shard: &'p [u8], mailbox: &'p [u8]) -> impl Iterator<Item = &'p [u8]> + Clone {
+    let names = [shard, mailbox].into_iter().flat_map(|path| path.split(|b| *b == b'/'));
+    names.filter(|name| !name.is_empty() && *name != b".")
 }
 
 fn parse_layout(layout: &str) -> Result<Template, LayoutError> {

@@ -13,9 +13,10 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use rientro_types::{FindingKind, PATH_BYTES_MAX};
 
 use crate::control::Stopped;
-use crate::dbox::{self, AlternativeRoot, AttachmentRoot, Mdbox, Sdbox};
+use crate::dbox::{self, AttachmentRoot, Mdbox, Sdbox};
 use crate::faults::{directory_fault, error_name, open_fault};
 use crate::fsys::{self, Entry, Kind, Listed, NAME_BYTES_MAX, Names};
+use crate::layout::AlternativePlace;
 use crate::maildir::Maildir;
 use crate::tools::Tools;
 use crate::verify::{Depth, Notes};
@@ -25,7 +26,7 @@ const DEPTH_MAX: usize = 32;
 
 /// Longest path of a directory that is entered: a message in its `cur` can be named by a path that a finding can have. What is
 /// at most one name longer can be named itself.
-const DIRECTORY_PATH_BYTES_MAX: usize = PATH_BYTES_MAX - b"/cur/".len() - NAME_BYTES_MAX;
+pub(crate) const DIRECTORY_PATH_BYTES_MAX: usize = PATH_BYTES_MAX - b"/cur/".len() - NAME_BYTES_MAX;
 
 /// A format of mailboxes: what it looks at when the walk comes to it.
 pub(crate) trait Format {
@@ -101,9 +102,14 @@ pub(crate) struct Inspector {
 }
 
 impl Inspector {
-    /// An inspector for a root whose attachments and whose older messages are there.
-    pub(crate) fn new(attachments: AttachmentRoot, alternative: AlternativeRoot) -> Self {
-        Self { tools: Tools::new(attachments, alternative), format: None }
+    /// An inspector for a root whose attachments are there.
+    pub(crate) fn new(attachments: AttachmentRoot) -> Self {
+        Self { tools: Tools::new(attachments), format: None }
+    }
+
+    /// The mailbox that is looked into next has moved older messages there, if it is a dbox.
+    pub(crate) fn find_moved(&mut self, alternative: Option<AlternativePlace>) {
+        self.tools.alternative = alternative;
     }
 
     /// Looks into the mailbox at `path` below `shard`.

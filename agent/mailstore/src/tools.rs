@@ -1,6 +1,7 @@
 //! What a reader keeps from mailbox to mailbox.
 
-use crate::dbox::{AlternativeRoot, AttachmentRoot, DboxReader};
+use crate::dbox::{AttachmentRoot, DboxReader};
+use crate::layout::AlternativePlace;
 use crate::maildir::message::MessageReader;
 
 /// Buffers and readers of messages.
@@ -10,13 +11,19 @@ pub(crate) struct Tools {
     pub(crate) maildir: MessageReader,
     dbox: Option<Box<DboxReader>>,
     attachments: AttachmentRoot,
-    /// Where dboxes have moved older messages to.
-    pub(crate) alternative: AlternativeRoot,
+    /// Where the mailbox at hand has moved older messages to, if it is a dbox.
+    pub(crate) alternative: Option<AlternativePlace>,
 }
 
 impl Tools {
-    pub(crate) fn new(attachments: AttachmentRoot, alternative: AlternativeRoot) -> Self {
-        Self { listing: Vec::new(), maildir: MessageReader::new(), dbox: None, attachments, alternative }
+    pub(crate) fn new(attachments: AttachmentRoot) -> Self {
+        Self {
+            listing: Vec::new(),
+            maildir: MessageReader::new(),
+            dbox: None,
+            attachments,
+            alternative: None,
+        }
     }
 
     /// The reader of dbox files, made on first need, and where attachments are.

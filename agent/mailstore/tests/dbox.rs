@@ -100,7 +100,7 @@ fn what_is_elsewhere_is_not_missing() {
     symlink("/elsewhere", anna.0.join("dbox-alt-root")).unwrap();
     fs::remove_file(anna.at("u.2")).unwrap();
     let (report, findings) = store.verify();
-    assert_eq!(kinds(&findings), [Kind::FileUnreadable]);
+    assert_eq!(kinds(&findings), [Kind::DirectoryUnreadable, Kind::FileUnreadable]);
     assert_eq!(report.verdict.outcome, Outcome::Unreadable);
     assert!(report.verdict.coverage < Ppm::ONE);
 }
@@ -339,7 +339,8 @@ fn marks_of_two_formats_are_no_guess() {
 fn with_moved() -> (Store, [PathBuf; 2]) {
     let mut store = Store::new();
     let alternative = store.dir.path().join(".alt");
-    store.layout = store.layout.with_alternative(&alternative).unwrap();
+    store.layout =
+        store.layout.with_alternative(&format!("{}/{{domain}}/{{user}}", alternative.display())).unwrap();
     let sdbox = Sdbox::new(&store.dir.path().join("ex.org/anna"));
     Mdbox::new(&store.dir.path().join("ex.org/bert"));
     let moved = [("ex.org/anna", "mailboxes/INBOX/dbox-Mails/u.2"), ("ex.org/bert", "storage/m.2")].map(
@@ -381,28 +382,83 @@ fn what_is_lost_in_the_alternative_storage_is_lost_only_where_that_can_be_told()
     let (report, findings) = store.verify();
     assert_eq!(kinds(&findings), [Kind::MessageMissing; 3], "{:?}", details(&findings));
     assert_eq!(report.verdict.outcome, Outcome::Damaged);
-    // The alternative storage is not mounted; a mailbox has another link; none is set up.
-    let unknown = |spoil: &dyn Fn(&mut Store)| {
+    let unknown = |spoil: &dyn Fn(&mut Store, &Path)| {
         let (mut store, _) = with_moved();
-        spoil(&mut store);
+        let alternative = store.dir.path().join(".alt");
+        spoil(&mut store, &alternative);
         let (report, findings) = store.verify();
-        assert_eq!(kinds(&findings), [Kind::FileUnreadable; 3], "{:?}", details(&findings));
+        let (place, message) = (Kind::DirectoryUnreadable, Kind::FileUnreadable);
+        assert_eq!(kinds(&findings), [place, message, place, message, message], "{:?}", details(&findings));
         assert_eq!(report.verdict.outcome, Outcome::Unreadable);
     };
-    let alternative = |store: &Store| store.dir.path().join(".alt");
-    unknown(&|store| fs::rename(alternative(store), store.dir.path().join(".away")).unwrap());
-    unknown(&|store| fs::remove_dir_all(alternative(store).join("ex.org")).unwrap());
-    unknown(&|store| store.layout = Store::new().layout);
-    unknown(&|store| {
-        let away = store.dir.path().join(".away");
-        fs::rename(alternative(store), &away).unwrap();
-        fs::create_dir(alternative(store)).unwrap();
-        for mailbox in ["ex.org/anna", "ex.org/bert"] {
+    unknown(&|store, alternative| fs::rename(alternative, store.dir.path().join(".away")).unwrap());
+    unknown(&|_, alternative| {
+        fs::remove_dir_all(alternative).unwrap();
+        fs::create_dir(alternative).unwrap();
+    });
+    unknown(&|store, _| store.layout = Store::new().layout);
+    // A mailbox's owner has the link lead to another mailbox's messages.
+    unknown(&|store, alternative| {
+        for (mailbox, other) in [("ex.org/anna", "ex.org/bert"), ("ex.org/bert", "ex.org/anna")] {
             let link = store.dir.path().join(mailbox).join("dbox-alt-root");
             fs::remove_file(&link).unwrap();
-            symlink(away.join(mailbox), link).unwrap();
+            symlink(alternative.join(other), link).unwrap();
         }
     });
+}
+
+/// A mailbox without a link, which Dovecot makes when it is opened, or without anything moved is as good as any other.
+#[test]
+fn the_alternative_storage_is_found_without_a_link() {
+    let (store, _) = with_moved();
+    for mailbox in ["ex.org/anna", "ex.org/bert"] {
+        fs::remove_file(store.dir.path().join(mailbox).join("dbox-alt-root")).unwrap();
+    }
+    Sdbox::new(&store.dir.path().join("ex.org/carl"));
+    let (report, findings) = store.verify();
+    assert_eq!(details(&findings), Vec::<String>::new());
+    assert_eq!((report.verdict.outcome, report.verdict.tally.messages), (Outcome::Clean, 10));
+}
+
+/// What is known of an alternative storage that cannot be looked into is that it is there, also where no message is known to be in it.
+#[test]
+fn an_alternative_storage_that_is_not_there_is_never_passed_over() {
+    let (store, moved) = with_moved();
+    let anna = Sdbox::new(&store.dir.path().join("ex.org/berta"));
+    symlink("/nowhere", anna.0.join("dbox-alt-root")).unwrap();
+    let (report, findings) = store.verify();
+    assert_eq!(kinds(&findings), [Kind::DirectoryUnreadable], "{:?}", details(&findings));
+    assert_eq!(report.verdict.outcome, Outcome::Unreadable);
+    assert!(moved[0].exists());
+}
+
+/// Names that are longer where they were moved to than any finding can show.
+#[test]
+fn the_longest_paths_do_no_harm() {
+    let (store, _) = with_moved();
+    let anna = store.dir.path().join("ex.org/anna");
+    let (mut path, mut parts) = (String::from("mailboxes"), 0);
+    while path.len() + 1 + 250 + "/dbox-Mails".len() <= 3_835 {
+        path = format!("{path}/{}", "x".repeat(250 - (parts % 2)));
+        parts += 1;
+    }
+    let left = 3_835 - path.len() - "/dbox-Mails".len() - 1;
+    path = format!("{path}/{}/dbox-Mails", "y".repeat(left));
+    let made = |root: &Path| {
+        let mut dir = rustix::fs::open(root, rustix::fs::OFlags::PATH, rustix::fs::Mode::empty()).unwrap();
+        for part in path.split('/') {
+            rustix::fs::mkdirat(&dir, part, rustix::fs::Mode::RWXU).ok();
+            dir =
+                rustix::fs::openat(&dir, part, rustix::fs::OFlags::PATH, rustix::fs::Mode::empty()).unwrap();
+        }
+        dir
+    };
+    made(&anna);
+    let there = made(&store.dir.path().join(".alt/ex.org/anna"));
+    rustix::fs::symlinkat("x", &there, "z".repeat(255)).unwrap();
+    let (_, findings) = store.verify();
+    assert!(findings.iter().all(|f| f.path.len() <= rientro_types::PATH_BYTES_MAX));
+    assert!(kinds(&findings).contains(&Kind::LimitReached), "{:?}", kinds(&findings));
 }
 
 /// What an interrupted move left behind twice is read where Dovecot reads it.

@@ -21,10 +21,10 @@ pub(super) struct Source {
     /// or, where PATH is one mailbox, below the directory that PATH is in.
     #[arg(long)]
     attachments: Option<String>,
-    /// Directory below which dboxes have moved older messages (ALT of Dovecot's mail_location), as their links `dbox-alt-root` name
-    /// it.
+    /// Where dboxes have moved older messages (ALT of Dovecot's mail_location): the directory of each, with the layout's variables,
+    /// such as '/srv/old/{domain}/{user}'.
     #[arg(long)]
-    alternative: Option<PathBuf>,
+    alternative: Option<String>,
     /// Files read at once.
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..=READERS_MAX as i64))]
     readers: Option<u16>,

@@ -22,13 +22,30 @@ const LINKS_MAX: usize = 40;
 /// What the agent writes is in no root, and no mailbox is on two roots.
 pub(super) fn check(settings: &Settings) -> Result<(), SettingsError> {
     let Settings { state, baselines, roots, .. } = settings;
-    let set = [state, baselines].into_iter().chain(roots.iter().map(|root| &root.path));
-    let resolved = resolve(set.cloned().collect());
+    let moved: Vec<&Path> = roots.iter().filter_map(|root| root.layout.alternative()).collect();
+    let set = [&**state, baselines]
+        .into_iter()
+        .chain(roots.iter().map(|root| &*root.path))
+        .chain(moved.iter().copied());
+    let resolved = resolve(set.map(Path::to_owned).collect());
     let ([own_state, own_baselines], paths) = resolved.split_first_chunk().expect("both are among them");
+    let (paths, moved_paths) = paths.split_at(roots.len());
     for (key, path, leads_to) in [("state", state, own_state), ("baselines", baselines, own_baselines)] {
         if let Some(at) = paths.iter().position(|root| leads_to.starts_with(root)) {
             let (path, leads_to, root) = (path.clone(), leads_to.clone(), roots[at].path.clone());
             return Err(SettingsError::InRoot { key, path, leads_to, root });
+        }
+    }
+    for (leads_to, alternative) in moved_paths.iter().zip(moved) {
+        for (key, path, own) in [("state", state, own_state), ("baselines", baselines, own_baselines)] {
+            if own.starts_with(leads_to) {
+                let (path, leads_to, root) = (path.clone(), own.clone(), alternative.to_owned());
+                return Err(SettingsError::InRoot { key, path, leads_to, root });
+            }
+        }
+        if let Some(at) = paths.iter().position(|root| !is_apart(leads_to, root)) {
+            let (root, alternative) = (roots[at].path.clone(), alternative.to_owned());
+            return Err(SettingsError::AlternativeInRoot { root, alternative });
         }
     }
     for (at, first) in roots.iter().enumerate() {
@@ -42,6 +59,12 @@ pub(super) fn check(settings: &Settings) -> Result<(), SettingsError> {
         }
     }
     Ok(())
+}
+
+/// Whether no layout of the root can see what is in the alternative storage, and nothing of the root is in it.
+fn is_apart(alternative: &Path, root: &Path) -> bool {
+    let below = alternative.strip_prefix(root).map(|below| below.as_os_str().as_bytes().starts_with(b"."));
+    below.unwrap_or(!root.starts_with(alternative))
 }
 
 /// Where these paths lead, as far as disks say so in time.

@@ -66,8 +66,21 @@ fn what_is_wrong_is_named() {
         ("\"marker\"", "\"uuid\"", "`volume` is `uuid`"),
         ("shard = \"{shard}\"", "", "set either `shard`"),
         ("shard = \"{shard}\"", "shard = \"{user}\"", "does not begin the layout"),
-        ("volume =", "alternative = \"srv/old\"\nvolume =", "an absolute path is needed"),
-        ("volume =", "alternative = \"/srv/mail/old\"\nvolume =", "/srv/mail/old lies below it"),
+        ("volume =", "alternative = \"srv/old/{user}\"\nvolume =", "an absolute path is needed"),
+        ("volume =", "alternative = \"/srv/old\"\nvolume =", "write each mailbox's own directory"),
+        ("volume =", "alternative = \"/srv/old/{name}\"\nvolume =", "write each mailbox's own directory"),
+        (
+            "volume =",
+            "alternative = \"/srv/mail/old/{user}\"\nvolume =",
+            "is not apart from the root /srv/mail",
+        ),
+        ("volume =", "alternative = \"/srv/{user}\"\nvolume =", "is not apart from the root /srv/mail"),
+        ("volume =", "alternative = \"/srv/a/../mail/{user}\"\nvolume =", "has the component `..`"),
+        (
+            "volume =",
+            "alternative = \"/var/lib/{user}\"\nvolume =",
+            "`state` /var/lib/rientro-agent is below",
+        ),
         ("/var/lib", "var/lib", "which is not absolute"),
         ("[labels]", "tasks_max = 0\n[labels]", "`tasks_max` is 0; it must be 1 to 256"),
         ("[[roots]]", "[[rootz]]", "unknown key `rootz`; did you mean `roots`?"),
@@ -77,6 +90,7 @@ fn what_is_wrong_is_named() {
     }
     assert!(matches!(Settings::load(None, Overrides::default()), Err(SettingsError::Missing("node"))));
     for apart in ["/srv/old", "/srv/mail/.old"] {
-        load(&GOOD.replacen("volume =", &format!("alternative = \"{apart}\"\nvolume ="), 1)).unwrap();
+        load(&GOOD.replacen("volume =", &format!("alternative = \"{apart}/{{user}}\"\nvolume ="), 1))
+            .unwrap();
     }
 }

@@ -1,42 +1,34 @@
 //! The alternative storage of a dbox: where `doveadm altmove` brings messages that are seldom read, mostly on slower disks.
 //!
-//! A dbox has a link to its own directory there. Whoever owns a mailbox can make that link lead anywhere, so it is followed
-//! only into the directory that is set up for the root, and by plain names. A dbox whose directory is not there has had nothing
-//! moved yet, or its storage is not mounted: what it lacks is then unknown, not lost.
+//! A mailbox's directory there is known from the layout. Dovecot keeps a link to it in the mailbox, which is not followed, as whoever
+//! owns the mailbox can make it lead anywhere: it must lead to that directory, or to nowhere. A mailbox that has no directory there
+//! has had nothing moved, unless the whole storage is empty or does not open: then it is not mounted, and what the mailbox lacks is
+//! unknown, not lost. So is what a link leads to where no alternative storage is set up.
 
 use std::ffi::OsStr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Component, Path, PathBuf};
+use std::path::Path;
 
 use rientro_types::FindingKind;
 use rustix::io::Errno;
 
 use super::ALTERNATIVE;
 use crate::faults::{directory_fault, error_name};
-use crate::fsys::{self, Kind, Listed, Names};
-use crate::mailbox::{Directory, join, state};
+use crate::fsys::{self, Entry, Kind, Listed, Names};
+use crate::layout::AlternativePlace;
+use crate::mailbox::{DIRECTORY_PATH_BYTES_MAX, Directory, join, state};
 use crate::verify::Notes;
-
-/// Where the alternative storages of a root's mailboxes are.
-pub(crate) enum AlternativeRoot {
-    /// None is set up.
-    NotSetUp,
-    /// It is open; links lead to paths below this one.
-    Open(OwnedFd, PathBuf),
-    /// It does not open.
-    Closed,
-}
 
 /// The alternative storage of one dbox.
 #[derive(Debug, Default)]
 pub(super) enum Alternative {
-    /// It has none.
+    /// It has none, or nothing was moved there.
     #[default]
     None,
     /// Its directory.
     At(OwnedFd),
-    /// It has one that cannot be looked into, for this reason.
+    /// It cannot be looked into, which is noted, for this reason.
     Unknown(&'static str),
 }
 
@@ -51,26 +43,58 @@ pub(super) enum Moved {
 }
 
 impl Alternative {
-    /// The one that a dbox's link leads to.
-    pub(super) fn of(mailbox: &Directory<'_>, root: &AlternativeRoot) -> Self {
-        if mailbox.names.kind(ALTERNATIVE) != Some(Kind::Link) {
-            return Self::None;
+    /// The one of a mailbox that has its directory there, if it is set up.
+    pub(super) fn of(
+        mailbox: &Directory<'_>,
+        place: Option<&AlternativePlace>,
+        notes: &mut Notes<'_>,
+    ) -> Self {
+        let link = match mailbox.names.kind(ALTERNATIVE) {
+            Some(Kind::Link) => Some(fsys::link_target(mailbox.dir, c"dbox-alt-root")),
+            Some(Kind::File | Kind::Directory | Kind::Special) | None => None,
+        };
+        let mut unknown = |why: &'static str, detail: &str| {
+            notes.add(FindingKind::DirectoryUnreadable, ALTERNATIVE.to_vec(), format!("{why}{detail}"));
+            Self::Unknown(why)
+        };
+        let Some(AlternativePlace { base, below }) = place else {
+            return match link {
+                Some(_) => unknown("no alternative storage is set up", ""),
+                None => Self::None,
+            };
+        };
+        let Some(below) = below else {
+            return unknown("its name makes no directory in the alternative storage", "");
+        };
+        let leads_there = |target: Vec<u8>| {
+            Path::new(OsStr::from_bytes(&target)) == base.join(OsStr::from_bytes(below)).as_path()
+        };
+        if link.is_some_and(|target| !target.is_ok_and(leads_there)) {
+            return unknown("its link leads elsewhere than the alternative storage that is set up", "");
         }
-        let (dir, base) = match root {
-            AlternativeRoot::Open(dir, base) => (dir, base),
-            AlternativeRoot::NotSetUp => return Self::Unknown("no alternative storage is set up"),
-            AlternativeRoot::Closed => return Self::Unknown("the alternative storage does not open"),
+        let dir = match fsys::open_root(base) {
+            Ok(dir) => dir,
+            Err(error) => {
+                return unknown("the alternative storage does not open", &format!(": {}", error_name(error)));
+            }
         };
-        let Ok(target) = fsys::link_target(mailbox.dir, c"dbox-alt-root") else {
-            return Self::Unknown("the link to the alternative storage cannot be read");
-        };
-        let Some(below) = below(base, &target) else {
-            return Self::Unknown("the link leads out of the alternative storage that is set up");
-        };
-        match fsys::open_path(dir.as_fd(), &below) {
+        match fsys::is_empty(dir.as_fd()) {
+            Ok(false) => {}
+            Ok(true) => return unknown("the alternative storage is empty", ": is it mounted?"),
+            Err(error) => {
+                return unknown(
+                    "the alternative storage cannot be listed",
+                    &format!(": {}", error_name(error)),
+                );
+            }
+        }
+        match fsys::open_path(dir.as_fd(), below) {
             Ok(own) => Self::At(own),
-            Err(Errno::NOENT) => Self::Unknown("its directory in the alternative storage is not there"),
-            Err(_) => Self::Unknown("its directory in the alternative storage does not open"),
+            Err(Errno::NOENT) => Self::None,
+            Err(error) => unknown(
+                "its directory in the alternative storage does not open",
+                &format!(": {}", error_name(error)),
+            ),
         }
     }
 
@@ -83,6 +107,10 @@ impl Alternative {
         };
         let unknown = Moved::Unknown("its directory in the alternative storage cannot be listed");
         let at = join(ALTERNATIVE, path);
+        if at.len() > DIRECTORY_PATH_BYTES_MAX {
+            notes.add(FindingKind::LimitReached, path.to_vec(), "too long a path in the alternative storage");
+            return Moved::Unknown("its path in the alternative storage is too long");
+        }
         let dir = match fsys::open_path(own.as_fd(), path) {
             Ok(dir) => dir,
             Err(Errno::NOENT) => return Moved::Nothing,
@@ -129,32 +157,7 @@ impl Moved {
     }
 }
 
-/// The path of `target` below `base`, if it leads there by plain names.
-fn below(base: &Path, target: &[u8]) -> Option<Vec<u8>> {
-    let rest = Path::new(OsStr::from_bytes(target)).strip_prefix(base).ok()?;
-    let plain = rest.components().all(|part| matches!(part, Component::Normal(_)));
-    (plain && !rest.as_os_str().is_empty()).then(|| rest.as_os_str().as_bytes().to_vec())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_link_leads_down_or_nowhere() {
-        let base = Path::new("/srv/alt");
-        assert_eq!(below(base, b"/srv/alt/ex.org/anna"), Some(b"ex.org/anna".to_vec()));
-        assert_eq!(below(base, b"/srv/alt//anna/"), Some(b"anna".to_vec()));
-        for out in [
-            "/srv/alt",
-            "/srv/alt/",
-            "/srv/alternative/anna",
-            "/srv/alt/../mail/anna",
-            "alt/anna",
-            "../alt/anna",
-            "",
-        ] {
-            assert_eq!(below(base, out.as_bytes()), None, "{out}");
-        }
-    }
+/// Leaves out files that stand in the dbox itself, by their numbers: Dovecot reads those where both have one.
+pub(super) fn without(moved: &mut Vec<(u32, &Entry)>, files: &[(u32, &Entry)]) {
+    moved.retain(|(number, _)| files.binary_search_by_key(number, |(number, _)| *number).is_err());
 }

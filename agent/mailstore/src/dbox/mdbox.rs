@@ -14,14 +14,14 @@ use rientro_types::FindingKind;
 
 use self::file::Found;
 use self::map::{Gathered, Map, OF_MAP, Record};
-use super::alternative::Alternative;
+use super::alternative::{Alternative, without};
 use super::{
-    begin_folder, end_folder, folder_index, is_files, note_lost_files, note_lost_folders, numbered, tell,
+    begin_folder, end_folder, files_of, folder_index, is_files, note_lost_files, note_lost_folders, tell,
 };
 use crate::content::judge::Spot;
 use crate::control::Stopped;
 use crate::faults::{directory_fault, error_name};
-use crate::fsys::{self, Entry, Kind, Listed, Names};
+use crate::fsys::{self, Entry, Listed, Names};
 use crate::index::file::u32_at;
 use crate::index::place::{IndexName, Place, Witness};
 use crate::index::table::{Table, Wanted};
@@ -58,6 +58,8 @@ pub(crate) struct Mdbox {
     unknown: Option<(u64, Vec<u8>)>,
     /// Not all folders could be read, so that their references are not counted.
     uncounted: bool,
+    /// Messages may stand in an alternative storage that cannot be looked into.
+    elsewhere: bool,
     /// Messages that were gathered, and that no folder has referred to.
     apart: u64,
 }
@@ -141,7 +143,9 @@ impl Mdbox {
         for entry in names.entries() {
             state(dir.as_fd(), STORAGE, &names, entry, notes);
         }
-        let moved = Alternative::of(mailbox, &tools.alternative).list(STORAGE, &mut tools.listing, notes);
+        let alternative = Alternative::of(mailbox, tools.alternative.as_ref(), notes);
+        let moved = alternative.list(STORAGE, &mut tools.listing, notes);
+        self.elsewhere = moved.unknown().is_some();
         if notes.depth == Depth::Stat {
             return Ok(());
         }
@@ -154,21 +158,20 @@ impl Mdbox {
         };
         self.map = index.load(&OF_MAP, notes)?.map(Map::new);
         let here = Directory { dir: dir.as_fd(), path: STORAGE, names: &names, whole };
-        let mut files = files_of(&here);
-        let moved_files = moved.directory().map(|place| (files_of(&place), place));
+        let mut files = files_of(&here, b"m.");
+        let moved_files = moved.directory().map(|place| (files_of(&place, b"m."), place));
         if !index.is_there() {
             let count = files.len() + moved_files.as_ref().map_or(0, |(files, _)| files.len());
             index.note_missing(&format!("{count} files of messages"), notes);
         }
         self.check_files(&here, &files, tools, notes)?;
         if let Some((mut moved_files, place)) = moved_files {
-            // Dovecot reads the one in the storage where both have it.
-            moved_files.retain(|(id, _)| files.binary_search_by_key(id, |(id, _)| *id).is_err());
+            without(&mut moved_files, &files);
             self.check_files(&place, &moved_files, tools, notes)?;
             files.extend(moved_files);
             files.sort_unstable_by_key(|(id, _)| *id);
         }
-        self.note_unmet(&files, whole && moved.unknown().is_none(), notes)
+        self.note_unmet(&files, whole && !self.elsewhere, notes)
     }
 
     fn check_files(
@@ -229,6 +232,9 @@ impl Mdbox {
         begin_folder(place.path, known.as_ref(), 2, notes);
         if !is_there {
             index.note_missing("nobody knows which messages are in it", notes);
+        }
+        if let Some(census) = notes.census().filter(|_| self.elsewhere) {
+            census.leave_unseen();
         }
         match (&known, self.map.is_some()) {
             (Some(known), true) => self.check_references(place, known, notes)?,
@@ -291,15 +297,6 @@ impl Mdbox {
         }
         Ok(())
     }
-}
-
-/// The files of messages, by id.
-fn files_of<'n>(place: &Directory<'n>) -> Vec<(u32, &'n Entry)> {
-    let entries = place.names.entries().iter().filter(|entry| entry.kind == Kind::File);
-    let mut files: Vec<_> =
-        entries.filter_map(|entry| Some((numbered(place.names.name(entry), b"m.")?, entry))).collect();
-    files.sort_unstable_by_key(|(id, _)| *id);
-    files
 }
 
 /// A folder's path as findings show it.

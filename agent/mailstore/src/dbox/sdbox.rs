@@ -3,11 +3,11 @@
 use rientro_types::FindingKind;
 use rustix::io::Errno;
 
-use super::alternative::{Alternative, Moved};
+use super::alternative::{Alternative, Moved, without};
 use super::frame::FileHeader;
 use super::message::{Attachments, DboxFile, DboxReader, Fault};
 use super::{
-    begin_folder, end_folder, folder_index, is_files, leave_unread, note_lost_files, numbered, tell,
+    begin_folder, end_folder, files_of, folder_index, is_files, leave_unread, note_lost_files, tell,
 };
 use crate::control::Stopped;
 use crate::faults::{error_name, open_fault};
@@ -42,7 +42,7 @@ impl Format for Sdbox {
         notes: &mut Notes<'_>,
     ) -> Result<&'static [&'static [u8]], Stopped> {
         if place.path.is_empty() {
-            self.alternative = Alternative::of(place, &tools.alternative);
+            self.alternative = Alternative::of(place, tools.alternative.as_ref(), notes);
         }
         if notes.depth > Depth::Stat {
             note_lost_files(place, notes);
@@ -74,11 +74,10 @@ impl Sdbox {
             }
             return Ok(());
         }
-        let files = files_of(place);
-        let mut moved_files = moved.directory().map(|place| (files_of(&place), place));
+        let files = files_of(place, b"u.");
+        let mut moved_files = moved.directory().map(|place| (files_of(&place, b"u."), place));
         if let Some((moved_files, _)) = &mut moved_files {
-            // Dovecot reads the one in the folder where both have it.
-            moved_files.retain(|(uid, _)| files.binary_search_by_key(uid, |(uid, _)| *uid).is_err());
+            without(moved_files, &files);
         }
         let of_moved = moved_files.iter().flat_map(|(files, _)| files);
         let mut uids: Vec<u32> = files.iter().chain(of_moved).map(|(uid, _)| *uid).collect();
@@ -87,7 +86,7 @@ impl Sdbox {
             index.note_missing(&format!("{} messages", uids.len()), notes);
         }
         begin_folder(place.path, known.as_ref(), 1, notes);
-        if let Some(census) = notes.census().filter(|_| !place.whole) {
+        if let Some(census) = notes.census().filter(|_| !place.whole || moved.unknown().is_some()) {
             census.leave_unseen();
         }
         if let Some(known) = &known {
@@ -171,15 +170,6 @@ fn compare(
         }
     }
     Ok(())
-}
-
-/// The files of messages, by UID; others are strays.
-fn files_of<'n>(place: &Directory<'n>) -> Vec<(u32, &'n Entry)> {
-    let entries = place.names.entries().iter().filter(|entry| entry.kind == Kind::File);
-    let mut files: Vec<_> =
-        entries.filter_map(|entry| Some((numbered(place.names.name(entry), b"u.")?, entry))).collect();
-    files.sort_unstable_by_key(|(uid, _)| *uid);
-    files
 }
 
 /// Takes over what was known of a file, if nothing of it has changed.

@@ -105,6 +105,13 @@ impl Template {
         &self.components
     }
 
+    /// The path that its first components are, as far as they have no variable; and what is left.
+    pub(crate) fn split_literal(&self) -> (Vec<u8>, Option<Self>) {
+        let literal: Vec<_> = self.components.iter().map_while(Component::literal).collect();
+        let left = &self.components[literal.len()..];
+        (literal.join(&b'/'), (!left.is_empty()).then(|| Self { components: left.to_vec() }))
+    }
+
     pub(crate) fn begins_with(&self, prefix: &Self) -> bool {
         self.components.starts_with(&prefix.components)
     }
@@ -114,6 +121,12 @@ impl Template {
             Part::Variable(name) => Some(name.as_str()),
             Part::Literal(_) => None,
         })
+    }
+
+    /// The path that these values make of the template; `None` when one is missing, or a component would name no directory.
+    pub(crate) fn filled(&self, values: &[(&str, &[u8])]) -> Option<Vec<u8>> {
+        let components = self.components.iter().map(|component| component.filled(values));
+        Some(components.collect::<Option<Vec<_>>>()?.join(&b'/'))
     }
 
     /// The values of all variables; `None` when the names do not match, or are too many or too few.
@@ -156,6 +169,19 @@ impl Component {
             }
         }
         Ok(Self { parts })
+    }
+
+    fn filled(&self, values: &[(&str, &[u8])]) -> Option<Vec<u8>> {
+        let mut name = Vec::new();
+        for part in &self.parts {
+            match part {
+                Part::Literal(text) => name.extend_from_slice(text),
+                Part::Variable(variable) => {
+                    name.extend_from_slice(values.iter().find(|(n, _)| n == variable)?.1)
+                }
+            }
+        }
+        (!matches!(&name[..], b"" | b"." | b"..")).then_some(name)
     }
 
     /// The text, when the component has no variable.

@@ -18,7 +18,7 @@ use super::roll::{Call, Roll};
 use super::stat_walk::StatWalk;
 use super::{Summary, Task};
 use crate::control::{Control, Progress, Stopped};
-use crate::dbox::{AlternativeRoot, AttachmentRoot};
+use crate::dbox::AttachmentRoot;
 use crate::mailbox::Inspector;
 
 /// Mailboxes that may be done before their turn.
@@ -210,7 +210,7 @@ impl<'t> Pool<'t> {
         reason = "the place is held as long as the reader lives, and given back on drop"
     )]
     fn read_as(&self, _place: Place<'_>) {
-        let mut inspector = Inspector::new(self.attachments(), self.alternative());
+        let mut inspector = Inspector::new(self.attachments());
         while self.control.checkpoint(0).is_ok() && !self.control.surplus() {
             let Some((ticket, call)) = self.next_call() else { break };
             let done = match call {
@@ -234,12 +234,6 @@ impl<'t> Pool<'t> {
         let opened = crate::fsys::open_root(self.task.root)
             .and_then(|root| crate::fsys::open_path(root.as_fd(), path));
         opened.map_or(AttachmentRoot::Closed, AttachmentRoot::Open)
-    }
-
-    fn alternative(&self) -> AlternativeRoot {
-        let Some(path) = self.task.layout.alternative() else { return AlternativeRoot::NotSetUp };
-        let opened = crate::fsys::open_root(path);
-        opened.map_or(AlternativeRoot::Closed, |dir| AlternativeRoot::Open(dir, path.to_owned()))
     }
 
     fn next_call(&self) -> Option<(u64, Call)> {
@@ -268,6 +262,7 @@ impl<'t> Pool<'t> {
     }
 
     fn inspect(&self, inspector: &mut Inspector, ticket: u64, path: &[u8]) -> Result<Looked, Stopped> {
+        inspector.find_moved(self.task.layout.alternative_of(self.task.shard, path));
         let mut outlet = |findings| self.hand_on(ticket, findings);
         let mut look = Look {
             shard: self.shard.as_fd(),
