@@ -23,7 +23,8 @@ const SUFFIX: &str = ".manifest";
 pub struct Manner {
     /// The time, in milliseconds since 1970.
     pub now_ms: u64,
-    /// Mailboxes that are damaged, unreadable or gone are taken as they are, instead of keeping what the baseline has of them.
+    /// Mailboxes that are damaged or gone are taken as they are, instead of keeping what the baseline has of them. Those of which anything
+    /// could not be looked into keep it all the same.
     pub damaged_too: bool,
     /// Everything is read, and the one that is there is not: it may be damaged.
     pub anew: bool,

@@ -157,10 +157,12 @@ impl Inspector {
         names.sort();
         for entry in names.entries() {
             state(dir.as_fd(), path, &names, entry, notes);
+            let name = names.name(entry);
             if entry.kind == Kind::Link
+                && !is_usual_link(path, name)
                 && let Some(census) = notes.census()
             {
-                census.pass_over(&join(path, names.name(entry)));
+                census.pass_over(&join(path, name));
             }
         }
         let place = Directory { dir: dir.as_fd(), path, names: &names, whole };
@@ -243,7 +245,7 @@ pub(crate) fn state(dir: BorrowedFd<'_>, path: &[u8], names: &Names, entry: &Ent
     note_name(path, name, notes);
     match entry.kind {
         Kind::File | Kind::Directory => {}
-        Kind::Link if is_sieve(path, name) || dbox::is_alternative(path, name) => {}
+        Kind::Link if is_usual_link(path, name) => {}
         Kind::Link => notes.add(FindingKind::SymbolicLink, join(path, name), "not followed"),
         Kind::Special => notes.add(FindingKind::SpecialFile, join(path, name), "not opened"),
     }
@@ -282,6 +284,11 @@ pub(crate) fn note_name(path: &[u8], name: &[u8], notes: &mut Notes<'_>) {
     if notes.depth > Depth::Stat && std::str::from_utf8(name).is_err() {
         notes.add(FindingKind::NameNotUtf8, join(path, name), "");
     }
+}
+
+/// Whether a link may stand there, which is no finding. A folder may have had that name, and is then not there.
+fn is_usual_link(path: &[u8], name: &[u8]) -> bool {
+    is_sieve(path, name) || dbox::is_alternative(path, name)
 }
 
 fn is_sieve(path: &[u8], name: &[u8]) -> bool {

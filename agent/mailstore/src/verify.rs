@@ -129,12 +129,14 @@ fn conduct(
         summary.note(finding.kind);
         take(finding, &mut summary);
     }
-    if volume_is_right(task, &mut summary, &mut take) {
+    let is_right = volume_is_right(task, &mut summary, &mut take);
+    if is_right {
         pool::run(task, job, control, &mut summary, &mut take);
         if !control.is_cancelled() {
             volume_is_right(task, &mut summary, &mut take);
         }
     }
+    summary.compare_rest(job.messages_before(), is_right && !control.is_cancelled());
     let expected_empty = task.expected.is_some_and(Expected::is_empty);
     let (comparison, parts) = (summary.comparison, std::mem::take(&mut summary.parts));
     let report = summary.report(level, expected_empty, control.is_cancelled(), hasher.finish());
@@ -172,6 +174,8 @@ struct Summary {
     stat_walk: Digest,
     damaged: Vec<Vec<u8>>,
     comparison: Comparison,
+    /// A directory on the way to mailboxes was listed in part.
+    cut: bool,
     /// Parts of a manifest, in the order of mailboxes.
     parts: Vec<Part>,
 }
@@ -188,6 +192,7 @@ impl Default for Summary {
             stat_walk: Digest::ZERO,
             damaged: Vec::new(),
             comparison: Comparison::default(),
+            cut: false,
             parts: Vec::new(),
         }
     }
@@ -216,6 +221,28 @@ impl Summary {
                     self.note_damaged(mailbox.to_vec());
                 }
             }
+        }
+    }
+
+    /// Takes note of a finding aside, which keeps so many mailboxes from being looked into.
+    fn note_aside(&mut self, job: &Job<'_>, finding: &Finding, mailboxes: u64) {
+        let (unseen, compared) = (self.unseen, job.compare_aside(finding));
+        self.note(finding.kind);
+        self.note_mailboxes(mailboxes, &finding.mailbox, finding.kind.severity());
+        self.unseen = self.unseen.max(unseen + compared.uncompared);
+        self.comparison.add(&compared);
+        self.cut |= finding.kind == FindingKind::LimitReached;
+    }
+
+    /// Counts those of a baseline's messages of which nothing was said. Where all of the shard was walked, they are of mailboxes that
+    /// nobody expects.
+    fn compare_rest(&mut self, messages_before: u64, is_walked: bool) {
+        let rest = messages_before.saturating_sub(self.comparison.of_baseline());
+        if is_walked && !self.cut {
+            self.comparison.unlisted += rest;
+        } else {
+            self.comparison.uncompared += rest;
+            self.unseen += rest;
         }
     }
 

@@ -9,6 +9,7 @@ use std::io::Write;
 
 use rientro_mailstore::{Baseline, Comparison, Control, verify_against, verify_without_baseline};
 use rientro_types::{FindingKind as Kind, Outcome, Ppm};
+use store::dbox::index;
 use store::kept::{ASKED, INTACT, Kept, REMOVED, dboxes};
 use store::{Store, gzip, log_header, log_record, message, overwrite, stem};
 
@@ -391,4 +392,27 @@ fn folders_that_are_written_alike_are_not_mixed_up() {
     fs::remove_dir_all(kept.anna.0.join(".INBOX")).unwrap();
     let (_, comparison, found) = kept.told();
     assert_eq!(comparison, Comparison { intact: 4, moved: 1, expunged: 1, gone: 2, ..INTACT }, "{found:?}");
+}
+
+/// An sdbox in whose messages no GUID stands: all have the same, which is none.
+#[test]
+fn messages_without_a_guid_are_not_altered_into_each_other() {
+    let (kept, sdbox, _) = dboxes();
+    let forget = |number: u32| {
+        let bytes = fs::read(sdbox.at(&format!("u.{number}"))).unwrap();
+        let end = bytes.windows(2).rposition(|pair| pair == b"\nG").unwrap() + 1;
+        fs::write(sdbox.at(&format!("u.{number}")), [&bytes[..end], b"\n"].concat()).unwrap();
+    };
+    (1..=3).for_each(forget);
+    kept.write(None);
+    assert_eq!(kept.told(), (Outcome::Clean, Comparison { intact: 8, ..INTACT }, vec![]));
+    fs::remove_file(sdbox.at("u.2")).unwrap();
+    sdbox.add(4);
+    forget(4);
+    fs::write(sdbox.at("dovecot.index"), index(&[1, 3, 4], 5, &[])).unwrap();
+    let log = [log_header(1, 0), log_record(ASKED, &[2, 2]), log_record(REMOVED, &[2, 2])].concat();
+    fs::write(sdbox.at("dovecot.index.log"), log).unwrap();
+    let (outcome, comparison, found) = kept.told();
+    assert_eq!((outcome, found), (Outcome::Clean, vec![]));
+    assert_eq!(comparison, Comparison { intact: 7, expunged: 1, new: 1, ..INTACT });
 }

@@ -4,7 +4,8 @@
 
 mod store;
 
-use std::fs;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
 use rientro_mailstore::{
@@ -13,7 +14,7 @@ use rientro_mailstore::{
 };
 use rientro_types::{Finding, FindingKind as Kind, Outcome, Ppm};
 use store::dbox::{Mdbox, framed};
-use store::{Store, message, stem};
+use store::{Store, message, overwrite, stem, unprivileged};
 
 /// A store, and where its baseline is.
 struct Compare {
@@ -133,4 +134,59 @@ fn what_could_not_be_compared_is_not_called_lost() {
     assert!(detail.starts_with("not compared: the baseline, or /nonexistent for "), "{detail}");
     let (again, _) = kept.compare_in(Path::new("/nonexistent"));
     assert_eq!(again.report.findings_digest, compared.report.findings_digest, "{detail}");
+}
+
+/// A store of anna, who has three messages, and of bert in another domain, who has one; and a baseline of both.
+fn two_domains() -> Compare {
+    let (store, _) = Store::with_anna();
+    let bert = store.maildir("ex.net/bert");
+    bert.deliver(5, &message(5));
+    bert.write_uids(&[5]);
+    let kept = Compare::of(store);
+    kept.write();
+    kept
+}
+
+#[test]
+fn messages_of_mailboxes_that_were_not_looked_into_are_uncovered() {
+    for hide in [
+        (|org: &Path, _: &Path| fs::set_permissions(org, Permissions::from_mode(0o0)).unwrap())
+            as fn(&Path, &Path),
+        |org, _| fs::set_permissions(org.join("anna"), Permissions::from_mode(0o0)).unwrap(),
+        |org, apart| {
+            fs::rename(org.join("anna"), apart.join("anna")).unwrap();
+            symlink(apart.join("anna"), org.join("anna")).unwrap();
+        },
+    ] {
+        let kept = two_domains();
+        hide(&kept.store.dir.path().join("ex.org"), kept.apart.path());
+        let Compared { report, comparison } = unprivileged(|| kept.compare());
+        assert_eq!(comparison, Comparison { intact: 1, uncompared: 3, ..Comparison::default() });
+        assert!(report.verdict.coverage <= Ppm::ratio(1, 4), "{:?}", report.verdict);
+    }
+}
+
+/// Which mailboxes there must be the list says, and what became of the others is counted apart.
+#[test]
+fn messages_of_mailboxes_that_nobody_expects_are_counted_apart() {
+    let mut kept = two_domains();
+    fs::remove_dir_all(kept.store.dir.path().join("ex.org")).unwrap();
+    kept.store.expected = Some([b"ex.net/bert".to_vec()].into_iter().collect());
+    let Compared { report, comparison } = kept.compare();
+    assert_eq!(comparison, Comparison { intact: 1, unlisted: 3, ..Comparison::default() });
+    assert_eq!((report.verdict.outcome, report.verdict.coverage), (Outcome::Clean, Ppm::ONE));
+}
+
+#[test]
+fn messages_whose_section_is_damaged_are_uncovered() {
+    let kept = two_domains();
+    fs::remove_file(
+        kept.store.dir.path().join("ex.net/bert/cur").read_dir().unwrap().next().unwrap().unwrap().path(),
+    )
+    .unwrap();
+    fs::remove_file(kept.store.dir.path().join("ex.net/bert/dovecot-uidlist")).unwrap();
+    overwrite(&kept.path(), 40, b"\0\0\0\0");
+    let Compared { report, comparison } = kept.compare();
+    assert_eq!((comparison.intact, comparison.uncompared), (3, 1));
+    assert_eq!(report.verdict.coverage, Ppm::ratio(3, 4));
 }

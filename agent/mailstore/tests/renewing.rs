@@ -266,3 +266,44 @@ fn a_damaged_section_of_a_mailbox_that_is_gone_is_in_nobodys_way() {
     assert_eq!((written.renewal, written.withheld), (Renewal::Written, 1));
     assert_eq!(kept.told().1, Comparison { intact: 1, missing: 4, ..INTACT });
 }
+
+/// Damage is taken; what could not be looked into may be whole.
+#[test]
+fn what_could_not_be_looked_into_is_not_taken_for_damage() {
+    for closed in ["", "cur", ".Sent"] {
+        let kept = Kept::new();
+        let bert = kept.store.maildir("ex.net/bert");
+        bert.deliver(5, &message(5));
+        bert.write_uids(&[5]);
+        kept.write(None);
+        fs::remove_file(bert.file(5)).unwrap();
+        fs::set_permissions(kept.anna.0.join(closed), fs::Permissions::from_mode(0o0)).unwrap();
+        let written = unprivileged(|| write_damaged_too(&kept)).unwrap();
+        assert_eq!((written.renewal, written.withheld), (Renewal::Written, 1), "{closed}");
+        assert_eq!(written.totals.messages, 4, "anna's are kept, and bert's loss is taken");
+    }
+}
+
+#[test]
+fn a_file_that_does_not_open_is_not_taken_for_damage() {
+    let kept = Kept::with_baseline();
+    fs::set_permissions(kept.anna.file(2), fs::Permissions::from_mode(0o0)).unwrap();
+    let written = unprivileged(|| write_damaged_too(&kept)).unwrap();
+    assert_eq!((written.renewal, written.withheld, written.totals.messages), (Renewal::Kept, 1, 4));
+}
+
+/// What cannot be read at this moment may be whole: nothing is written anew because of it.
+#[test]
+fn a_manifest_that_cannot_be_read_is_not_forgotten() {
+    let kept = Kept::with_baseline();
+    fs::remove_file(kept.anna.file(2)).unwrap();
+    kept.anna.write_uids(&[1, 3]);
+    let manifest = kept.manifest();
+    let whole = fs::read(kept.path()).unwrap();
+    File::options().write(true).open(kept.path()).unwrap().set_len(20).unwrap();
+    let refused = kept.try_write(Some(&manifest)).unwrap_err();
+    let ManifestError::Io { source, .. } = &refused else { panic!("{refused}") };
+    assert!(source.to_string().starts_with("the manifest before cannot be read"), "{source}");
+    fs::write(kept.path(), whole).unwrap();
+    assert_eq!(kept.told().1, Comparison { intact: 3, gone: 1, ..INTACT });
+}

@@ -133,3 +133,56 @@ fn messages_in_files_of_an_mdbox_that_do_not_open_are_not_called_lost() {
         assert!(comparison.uncompared > 0, "{comparison:?}");
     }
 }
+
+/// A link may have such a name, and a folder may: that one is gone then, and nothing else tells of it.
+#[test]
+fn a_folder_in_whose_place_is_a_link_that_may_stand_there_is_gone() {
+    for name in ["sieve", ".dovecot.sieve", "dbox-alt-root"] {
+        let kept = Kept::new();
+        let folder = kept.anna.folder(name);
+        folder.deliver(8, &message(8));
+        folder.write_uids(&[8]);
+        kept.write(None);
+        fs::rename(&folder.0, kept.apart.path().join("away")).unwrap();
+        std::os::unix::fs::symlink("/nowhere", &folder.0).unwrap();
+        let (outcome, comparison, found) = kept.told();
+        assert_eq!((outcome, found), (Outcome::Unreadable, vec![(Kind::FolderGone, name.to_owned())]));
+        assert_eq!(comparison, Comparison { gone: 1, ..INTACT });
+        let written = kept.write(Some(&kept.manifest()));
+        assert_eq!((written.withheld, written.totals.messages), (1, 5), "{name}");
+    }
+}
+
+/// One that cannot be read stands for itself, and not for all that have its GUID.
+#[test]
+fn one_file_that_does_not_open_hides_one_message() {
+    let kept = Kept::new();
+    let uidlist = kept.anna.0.join("dovecot-uidlist");
+    let one_guid = || {
+        let text = fs::read_to_string(&uidlist).unwrap();
+        fs::write(&uidlist, text.replace(" :", " G77 :")).unwrap();
+    };
+    one_guid();
+    kept.write(None);
+    for number in [1, 2] {
+        fs::remove_file(kept.anna.file(number)).unwrap();
+    }
+    kept.anna.write_uids(&[3]);
+    one_guid();
+    close(&kept.anna.file(3));
+    let (compared, findings) = unprivileged(|| kept.compare());
+    let Comparison { intact, gone, uncompared, .. } = compared.comparison;
+    assert!((intact, gone + uncompared) == (1, 3) && gone > 0, "{:?}", compared.comparison);
+    assert!(compared.report.verdict.coverage <= Ppm::ratio(1, 4), "{findings:?}");
+}
+
+#[test]
+fn many_messages_in_a_file_that_does_not_open_are_each_uncovered() {
+    let (kept, _, mdbox) = dboxes();
+    close(&mdbox.0.join("storage"));
+    let compared = unprivileged(|| kept.compare().0);
+    let uncompared = compared.comparison.uncompared;
+    assert!(uncompared >= 4, "{:?}", compared.comparison);
+    let coverage = compared.report.verdict.coverage;
+    assert!(coverage <= Ppm::ratio(3, 3 + uncompared), "{coverage} {:?}", compared.comparison);
+}

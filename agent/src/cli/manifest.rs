@@ -49,7 +49,8 @@ pub(super) struct WriteArgs {
     /// Read everything, and replace whatever file is there: a manifest that is damaged, and what it knew is forgotten.
     #[arg(long, conflicts_with = "damaged")]
     anew: bool,
-    /// Take damaged mailboxes, and the loss of missing ones, into the baseline, instead of keeping what it has of them.
+    /// Take damaged mailboxes, and the loss of missing ones, into the baseline, instead of keeping what it has of them. Those of which
+    /// anything could not be looked into keep it all the same.
     #[arg(long)]
     damaged: bool,
     /// How results are written.
@@ -73,7 +74,8 @@ pub(super) struct RenewArgs {
     /// Read everything of these shards, whatever is there: a baseline that is damaged is replaced, and what it knew is forgotten.
     #[arg(long, requires = "shards", conflicts_with = "damaged")]
     anew: bool,
-    /// Take damaged mailboxes, and the loss of missing ones, into baselines, instead of keeping what they have of them.
+    /// Take damaged mailboxes, and the loss of missing ones, into baselines, instead of keeping what they have of them. Those of which
+    /// anything could not be looked into keep it all the same.
     #[arg(long)]
     damaged: bool,
 }

@@ -228,7 +228,7 @@ pub(super) fn verdict(output: Output, verdict: &Verdict, compared: Option<&Compa
 
 /// What is none is left out, but for what is intact.
 fn in_words(comparison: &Comparison) -> String {
-    let Comparison { intact, altered, truncated, moved, expunged, missing, gone, uncompared, new } =
+    let Comparison { intact, altered, truncated, moved, expunged, missing, gone, uncompared, unlisted, new } =
         *comparison;
     let mut text = format!("{intact} intact");
     for (count, words) in [
@@ -239,6 +239,7 @@ fn in_words(comparison: &Comparison) -> String {
         (missing, "lost"),
         (gone, "gone, nobody knows why"),
         (uncompared, "not compared"),
+        (unlisted, "in mailboxes that are neither there nor on the list"),
     ] {
         if count > 0 {
             text.push_str(&format!(", {count} {words}"));
@@ -251,7 +252,7 @@ fn in_words(comparison: &Comparison) -> String {
 }
 
 fn comparison_as_json(comparison: &Comparison) -> serde_json::Value {
-    let Comparison { intact, altered, truncated, moved, expunged, missing, gone, uncompared, new } =
+    let Comparison { intact, altered, truncated, moved, expunged, missing, gone, uncompared, unlisted, new } =
         comparison;
     json!({
         "intact": intact,
@@ -262,6 +263,7 @@ fn comparison_as_json(comparison: &Comparison) -> serde_json::Value {
         "missing": missing,
         "gone": gone,
         "uncompared": uncompared,
+        "unlisted": unlisted,
         "new": new,
     })
 }

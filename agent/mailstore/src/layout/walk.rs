@@ -140,6 +140,11 @@ pub(crate) fn path_order(a: &[u8], b: &[u8]) -> std::cmp::Ordering {
     a.split(|c| *c == b'/').cmp(b.split(|c| *c == b'/'))
 }
 
+/// Whether a path is below a directory; all are below the empty one.
+pub(crate) fn is_below(path: &[u8], directory: &[u8]) -> bool {
+    directory.is_empty() || path.strip_prefix(directory).is_some_and(|rest| rest.first() == Some(&b'/'))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -74,8 +74,8 @@ pub(crate) struct Known {
     pub(super) removals: Removals,
     /// UIDs of messages that are lost or damaged, which is told.
     pub(super) told: BTreeSet<u32>,
-    /// UIDs of messages that could not be read, which is told; and their GUIDs, where those are known all the same.
-    pub(super) unread: (BTreeSet<u32>, BTreeSet<[u8; 16]>),
+    /// UIDs of messages that could not be read, which is told; and how many there are of each GUID, where those are known all the same.
+    pub(super) unread: (BTreeSet<u32>, BTreeMap<[u8; 16], u64>),
     /// Not all of its messages could be looked at, which is told.
     pub(super) unseen: bool,
 }
@@ -227,7 +227,9 @@ impl<'d> Census<'d> {
     pub(crate) fn leave_unread(&mut self, uid: u32, guid: Option<[u8; 16]>) {
         let known = self.indexes.entry(self.folder).or_default();
         known.unread.0.insert(uid);
-        known.unread.1.extend(guid);
+        if let Some(guid) = guid {
+            *known.unread.1.entry(guid).or_default() += 1;
+        }
     }
 
     /// Not all messages of the folder at hand could be looked at, which is told.

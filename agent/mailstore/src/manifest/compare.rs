@@ -4,7 +4,8 @@
 //! need memory or time beyond their number:
 //!
 //! 1. the same message in the same folder by its GUID. With the same content it is intact, else it was altered. Of copies each
-//!    is first looked for under its UID: one of them may have been removed;
+//!    is first looked for under its UID: one of them may have been removed. Messages that have no GUID are not altered into each
+//!    other: nothing says that they are the same;
 //! 2. of what is left, the same content: in the same place it got another GUID, else it was moved;
 //! 3. what is left of the baseline is gone, and `folders` says what became of it. The folder's index tells whether somebody asked
 //!    for that, and the log of folders whether the folder was removed. A message that Dovecot found without its file is in its log
@@ -49,8 +50,11 @@ pub struct Comparison {
     pub missing: u64,
     /// Gone, and nothing tells whether their owner removed them.
     pub gone: u64,
-    /// Not compared with anything: what they are in was not looked into, or the baseline could not be read.
+    /// Not compared with anything: what they are in was not looked into, or the baseline could not be read. Each lowers the coverage.
     pub uncompared: u64,
+    /// Of mailboxes that are not there, and that the list of those that must be there does not have. The list decides: they are neither
+    /// lost nor uncovered.
+    pub unlisted: u64,
     /// Messages that the baseline does not have.
     pub new: u64,
 }
@@ -58,13 +62,25 @@ pub struct Comparison {
 impl Comparison {
     /// How many messages of the baseline are in it.
     pub(crate) fn of_baseline(&self) -> u64 {
-        let Self { intact, altered, truncated: _, moved, expunged, missing, gone, uncompared, new: _ } = self;
-        intact + altered + moved + expunged + missing + gone + uncompared
+        let Self {
+            intact,
+            altered,
+            truncated: _,
+            moved,
+            expunged,
+            missing,
+            gone,
+            uncompared,
+            unlisted,
+            new: _,
+        } = self;
+        intact + altered + moved + expunged + missing + gone + uncompared + unlisted
     }
 
     /// Adds the counts of another mailbox.
     pub(crate) fn add(&mut self, other: &Self) {
-        let Self { intact, altered, truncated, moved, expunged, missing, gone, uncompared, new } = other;
+        let Self { intact, altered, truncated, moved, expunged, missing, gone, uncompared, unlisted, new } =
+            other;
         self.intact += intact;
         self.altered += altered;
         self.truncated += truncated;
@@ -73,6 +89,7 @@ impl Comparison {
         self.missing += missing;
         self.gone += gone;
         self.uncompared += uncompared;
+        self.unlisted += unlisted;
         self.new += new;
     }
 }
@@ -86,6 +103,9 @@ const TOLD_MAX: usize = 64 << 10;
 
 /// In which order rows are, and the bytes at their beginning in which two are alike. Folder and GUID take 32, identity 32, UID 4.
 type Alike = (Order, usize);
+
+/// The GUID of messages that have none.
+const NO_GUID: [u8; 16] = [0; 16];
 
 const IN_PLACE: Alike = (Order::Place, 68);
 const OF_CONTENT_IN_FOLDER: Alike = (Order::Place, 64);
@@ -275,6 +295,9 @@ impl<'c> Comparing<'c> {
     }
 
     fn find_altered(&mut self, was: &Row, is: &Row, notes: &mut Notes<'_>) -> Result<bool> {
+        if was.guid == NO_GUID {
+            return Ok(false);
+        }
         let shorter = is.plain_bytes < was.plain_bytes;
         self.found.comparison.altered += 1;
         self.found.comparison.truncated += u64::from(shorter);

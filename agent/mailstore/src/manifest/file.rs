@@ -20,7 +20,7 @@ use super::bytes::Bytes;
 use super::merkle::Tree;
 use super::record::put_text;
 use crate::fsys::open_regular;
-use crate::layout::walk::path_order;
+use crate::layout::walk::{is_below, path_order};
 
 /// First bytes of a manifest.
 pub(super) const MARK: &[u8; 16] = b"rientro-manifest";
@@ -295,6 +295,15 @@ impl Manifest {
     pub(crate) fn find(&self, mailbox: &[u8]) -> Option<&Entry> {
         let found = self.entries.binary_search_by(|entry| path_order(&entry.mailbox, mailbox));
         found.ok().map(|at| &self.entries[at])
+    }
+
+    /// How many messages it has in mailboxes below a directory; in all for the empty path.
+    pub(crate) fn messages_below(&self, directory: &[u8]) -> u64 {
+        let is_before = |entry: &Entry| {
+            path_order(&entry.mailbox, directory).is_lt() && !is_below(&entry.mailbox, directory)
+        };
+        let from = &self.entries[self.entries.partition_point(is_before)..];
+        from.iter().take_while(|entry| is_below(&entry.mailbox, directory)).map(Entry::messages).sum()
     }
 }
 

@@ -31,8 +31,8 @@ pub struct Target<'a> {
     pub path: &'a Path,
     /// An earlier manifest of the same shard.
     pub previous: Option<&'a Manifest>,
-    /// Whether mailboxes in which anything is damaged, unreadable or gone are written anew as well, and such as are known to be missing
-    /// are left out, instead of keeping what that one has of them.
+    /// Whether mailboxes in which anything is damaged or gone are written anew as well, and such as are known to be missing are left
+    /// out, instead of keeping what that one has of them. One of whose messages any could not be looked for keeps it all the same.
     pub damaged_too: bool,
     /// The time, in milliseconds since 1970.
     pub now_ms: u64,
@@ -79,7 +79,7 @@ impl Part {
 pub(crate) enum Before<'a> {
     Nothing,
     Whole(Section<'a>),
-    /// What it has cannot be read, or is not what was written.
+    /// What it has is not what was written.
     Damaged(&'a Entry),
 }
 
@@ -118,12 +118,16 @@ impl<'a> Writer<'a> {
         self.target.damaged_too
     }
 
-    /// What the manifest before has of a mailbox.
-    pub(crate) fn previous(&self, mailbox: &[u8]) -> Before<'a> {
-        match self.target.previous.and_then(|previous| Section::find(previous, mailbox)) {
-            None => Before::Nothing,
-            Some(section) if section.is_usable().unwrap_or(false) => Before::Whole(section),
-            Some(section) => Before::Damaged(section.entry),
+    /// What the manifest before has of a mailbox. Where it could not be read just now, it may be whole: that is an error.
+    pub(crate) fn previous(&self, mailbox: &[u8]) -> io::Result<Before<'a>> {
+        let Some(section) = self.target.previous.and_then(|previous| Section::find(previous, mailbox)) else {
+            return Ok(Before::Nothing);
+        };
+        match section.is_usable() {
+            Ok(true) => Ok(Before::Whole(section)),
+            Ok(false) => Ok(Before::Damaged(section.entry)),
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => Ok(Before::Damaged(section.entry)),
+            Err(error) => Err(unread(&error)),
         }
     }
 
@@ -161,7 +165,7 @@ impl<'a> Writer<'a> {
         Ok(entry)
     }
 
-    /// Takes a section over. One that is damaged stays so, which its checksum tells; of one that cannot be read there is a hole.
+    /// Takes a section over. One that is damaged stays so, which its checksum tells.
     fn copy(&self, from: &Section<'_>) -> io::Result<Entry> {
         let mut entry = from.entry.clone();
         let mut stretch = self.stretch(&mut entry)?;
@@ -171,12 +175,9 @@ impl<'a> Writer<'a> {
             is_refused |= put.is_err();
             put
         });
-        let is_read = match read {
-            Err(error) if is_refused => return Err(error),
-            read => read.is_ok(),
-        };
-        let is_alike = stretch.finish()? == from.checksum() && is_read;
-        if !is_alike && from.is_intact().unwrap_or(false) {
+        read.map_err(|error| if is_refused { error } else { unread(&error) })?;
+        let is_alike = stretch.finish()? == from.checksum();
+        if !is_alike && from.is_intact().map_err(|error| unread(&error))? {
             return Err(io::Error::new(
                 io::ErrorKind::InvalidData,
                 "the manifest before changed while it was read",
@@ -297,6 +298,11 @@ pub(crate) struct Ending {
     pub(crate) renewal: Renewal,
     /// Mailboxes that keep what the manifest before has of them.
     pub(crate) withheld: u64,
+}
+
+/// The manifest before could not be read, which says nothing of what it has.
+fn unread(error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("the manifest before cannot be read: {error}"))
 }
 
 fn is_unchanged(previous: &Manifest, parts: &[Part]) -> bool {

@@ -12,7 +12,7 @@ use super::job::Job;
 use super::notes::{Depth, finding};
 use super::{Conducted, Expected, Report, Task, conduct};
 use crate::control::Control;
-use crate::manifest::{Comparison, Ending, Entry, Manifest, ManifestError, Target, Totals, Writer};
+use crate::manifest::{Comparison, Ending, Manifest, ManifestError, Target, Totals, Writer};
 
 /// What to compare with.
 #[derive(Clone, Copy, Debug)]
@@ -26,7 +26,8 @@ pub struct Baseline<'a> {
 /// What a verification against a baseline concluded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Compared {
-    /// Of level [`Level::Baseline`]: its coverage is of messages that were compared with one of the baseline, or are damaged or lost.
+    /// Of level [`Level::Baseline`]: its coverage is the share of messages that were compared with one of the baseline, or are damaged or
+    /// lost, among all that are there, were lost, are gone, or were not compared.
     pub report: Report,
     /// What became of the messages of the baseline.
     pub comparison: Comparison,
@@ -61,8 +62,8 @@ pub enum Renewal {
 /// Verifies a shard against its baseline: all that [`Level::Structure`] looks at, and whether every message of the baseline is what
 /// and where it was. Writes nothing into the store.
 ///
-/// The mailboxes of the baseline are expected to be there, unless the task says which are. What came since the baseline is
-/// looked at for itself, and is not covered.
+/// The mailboxes of the baseline are expected to be there, unless the task says which are: messages of one that is neither there nor
+/// among those are counted apart. What came since the baseline is looked at for itself, and is not covered.
 pub fn verify_against(
     task: &Task<'_>,
     baseline: &Baseline<'_>,
@@ -79,18 +80,8 @@ pub fn verify_against(
     }
     let known = mailboxes_of(manifest);
     let job = Job::Compare(manifest, baseline.scratch);
-    let mut lost = 0;
-    let mut see = |finding: Finding| {
-        if finding.kind == FindingKind::MailboxMissing {
-            lost += manifest.find(&finding.mailbox).map_or(0, Entry::messages);
-        }
-        sink(finding);
-    };
-    let Conducted { report, mut comparison, .. } =
-        conduct(&expecting(task, &known), Level::Baseline, &job, control, None, &mut see);
-    comparison.missing += lost;
-    // Mailboxes that were not looked into, or whose section could not be used.
-    comparison.uncompared += manifest.totals().messages.saturating_sub(comparison.of_baseline());
+    let Conducted { report, comparison, .. } =
+        conduct(&expecting(task, &known), Level::Baseline, &job, control, None, sink);
     Compared { report, comparison }
 }
 
@@ -122,8 +113,9 @@ pub fn verify_without_baseline(
 /// Writes the baseline of a shard, and hands out what structure verification finds meanwhile. Writes nothing into the store.
 ///
 /// Where there is a manifest before, mailboxes that have changed are compared with it. Those that are damaged, unreadable or gone keep
-/// what it has of them, even if that is damaged itself: what was lost since would not be missed by the next look. Without one before,
-/// what is damaged by then has a damaged baseline. A mailbox that is more than a manifest can hold keeps what it has, or is left
+/// what it has of them, even if that is damaged itself: what was lost since would not be missed by the next look. Where damage is
+/// taken, those keep it of which not every message could be looked for. Without one before, what is damaged by then has a damaged
+/// baseline. A mailbox that is more than a manifest can hold keeps what it has, or is left
 /// out; a finding says so.
 ///
 /// # Errors

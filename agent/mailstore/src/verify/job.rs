@@ -5,13 +5,14 @@ use std::io;
 use std::os::fd::BorrowedFd;
 use std::path::Path;
 
-use rientro_types::{FindingKind, Tally};
+use rientro_types::{Finding, FindingKind, Tally};
 
 use super::notes::{Depth, Harvest, Notes, Outlet};
 use crate::control::{Control, Stopped};
 use crate::mailbox::Inspector;
 use crate::manifest::{
-    Before, Census, ComparedMailbox, Comparison, Interrupted, Manifest, Part, Room, Section, Writer, compare,
+    Before, Census, ComparedMailbox, Comparison, Entry, Interrupted, Manifest, Part, Room, Section, Writer,
+    compare,
 };
 
 /// How often a mailbox that changes meanwhile is looked at.
@@ -32,6 +33,32 @@ impl Job<'_> {
         match self {
             Self::Look(depth) => *depth,
             Self::Compare(..) | Self::Write(_) => Depth::Structure,
+        }
+    }
+
+    /// Messages that the baseline has which is compared with.
+    pub(super) fn messages_before(&self) -> u64 {
+        match self {
+            Self::Compare(manifest, _) => manifest.totals().messages,
+            Self::Look(_) | Self::Write(_) => 0,
+        }
+    }
+
+    /// What a finding aside says of messages of the baseline, in mailboxes that are not looked into because of it. Nobody knows which
+    /// ones a directory hides that was listed in part, and those behind a link are told one by one.
+    pub(super) fn compare_aside(&self, Finding { kind, mailbox, path, .. }: &Finding) -> Comparison {
+        let Self::Compare(manifest, _) = self else { return Comparison::default() };
+        let messages = if !mailbox.is_empty() {
+            manifest.find(mailbox).map_or(0, Entry::messages)
+        } else if matches!(kind, FindingKind::DirectoryUnreadable | FindingKind::VolumeEmpty) {
+            manifest.messages_below(path)
+        } else {
+            0
+        };
+        if *kind == FindingKind::MailboxMissing {
+            Comparison { missing: messages, ..Comparison::default() }
+        } else {
+            Comparison { uncompared: messages, ..Comparison::default() }
         }
     }
 }
@@ -88,16 +115,20 @@ impl Look<'_> {
             Err(Interrupted::Stopped) => return Err(Stopped),
             Err(Interrupted::Failed(error)) => {
                 notes.add(FindingKind::BaselineUnreadable, Vec::new(), unusable(&error, scratch));
-                ComparedMailbox { uncovered: u64::MAX, ..ComparedMailbox::default() }
+                let uncompared = manifest.find(self.mailbox).map_or(0, Entry::messages);
+                let comparison = Comparison { uncompared, ..Comparison::default() };
+                ComparedMailbox { comparison, uncovered: u64::MAX }
             }
         };
-        notes.uncover(compared.uncovered);
-        Ok(Looked { comparison: compared.comparison, ..notes.finish().into() })
+        let ComparedMailbox { comparison, uncovered } = compared;
+        notes.uncover(uncovered);
+        notes.uncover_at_least(comparison.uncompared + comparison.gone);
+        Ok(Looked { comparison, ..notes.finish().into() })
     }
 
     fn write(&mut self, writer: &Writer<'_>) -> Result<Looked, Stopped> {
         let (control, mailbox) = (self.control, self.mailbox);
-        let previous = writer.previous(mailbox);
+        let previous = writer.previous(mailbox).map_err(|error| fail(control, writer, error))?;
         if let Before::Whole(section) = &previous
             && section.entry.is_healthy()
         {
@@ -147,7 +178,9 @@ impl Look<'_> {
         };
         let in_trouble = notes.is_in_trouble();
         let excess = gathered.excess();
-        let is_withheld = excess.is_some() || (in_trouble && !writer.takes_damaged());
+        // What could not be looked into is not known to be lost, whatever is taken.
+        let is_withheld =
+            excess.is_some() || comparison.uncompared > 0 || (in_trouble && !writer.takes_damaged());
         if is_unusable {
             note_unusable(is_withheld, &mut notes);
         }

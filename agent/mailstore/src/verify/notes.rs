@@ -200,6 +200,12 @@ impl<'a> Notes<'a> {
         self.covered = self.covered.saturating_sub(messages);
     }
 
+    /// At least so many messages were not looked at to the depth asked for, whatever findings say.
+    pub(crate) fn uncover_at_least(&mut self, messages: u64) {
+        let uncovered = (self.tally.messages + self.unseen).saturating_sub(self.covered);
+        self.unseen += messages.saturating_sub(uncovered);
+    }
+
     /// Where what the mailbox holds is gathered, if it is.
     pub(crate) fn census(&mut self) -> Option<&mut Census<'a>> {
         self.census.as_mut()

@@ -74,7 +74,7 @@ pub(super) fn run(
         .and_then(|root| Roll::open(&root, task.shard, task.layout, task.expected));
     let (roll, shard) = match opened {
         Ok(opened) => opened,
-        Err(error) => return unopened(error, job.depth(), summary, take),
+        Err(error) => return unopened(error, job, summary, take),
     };
     let pool = Pool {
         task,
@@ -93,15 +93,16 @@ pub(super) fn run(
 }
 
 /// The shard's directory is not there, or not readable.
-fn unopened(error: rustix::io::Errno, depth: Depth, summary: &mut Summary, take: &mut Take<'_>) {
+fn unopened(error: rustix::io::Errno, job: &Job<'_>, summary: &mut Summary, take: &mut Take<'_>) {
     let kind = if error == rustix::io::Errno::NOENT {
         FindingKind::VolumeEmpty
     } else {
         FindingKind::DirectoryUnreadable
     };
-    if depth > Depth::Stat {
-        summary.note(kind);
-        take(finding(kind, b"", Vec::new(), format!("the shard's directory: {error}")), summary);
+    if job.depth() > Depth::Stat {
+        let unopened = finding(kind, b"", Vec::new(), format!("the shard's directory: {error}"));
+        summary.note_aside(job, &unopened, 0);
+        take(unopened, summary);
     }
 }
 
@@ -150,7 +151,7 @@ impl<'t> Pool<'t> {
             }
             let (findings, done, ended) = self.collect();
             findings.into_iter().for_each(|finding| take(finding, summary));
-            done.into_iter().for_each(|done| Self::add(done, summary, &mut walk, take));
+            done.into_iter().for_each(|done| self.add(done, summary, &mut walk, take));
             if ended || (self.control.is_cancelled() && self.control.alive() == 0) {
                 break;
             }
@@ -178,11 +179,10 @@ impl<'t> Pool<'t> {
         (findings, done, ended)
     }
 
-    fn add(done: Done, summary: &mut Summary, walk: &mut StatWalk, take: &mut Take<'_>) {
+    fn add(&self, done: Done, summary: &mut Summary, walk: &mut StatWalk, take: &mut Take<'_>) {
         match done {
             Done::Aside(finding, mailboxes) => {
-                summary.note(finding.kind);
-                summary.note_mailboxes(mailboxes, &finding.mailbox, finding.kind.severity());
+                summary.note_aside(self.job, &finding, mailboxes);
                 take(finding, summary);
             }
             Done::Mailbox(path, looked) => {

@@ -8,7 +8,7 @@ use rustix::io::Errno;
 use super::notes::finding;
 use crate::fsys::Kind;
 use crate::layout::Layout;
-use crate::layout::walk::{Step, Walk, path_order};
+use crate::layout::walk::{Step, Walk, is_below, path_order};
 
 /// The mailboxes a shard must have, by their paths inside it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -148,10 +148,6 @@ impl<'t> Roll<'t> {
             std::cmp::Ordering::Greater => None,
         }
     }
-}
-
-fn is_below(path: &[u8], directory: &[u8]) -> bool {
-    directory.is_empty() || path.strip_prefix(directory).is_some_and(|rest| rest.first() == Some(&b'/'))
 }
 
 fn in_place_of_a_directory(path: Vec<u8>, kind: Kind, depth: usize) -> Finding {

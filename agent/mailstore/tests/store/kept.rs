@@ -124,6 +124,7 @@ pub(crate) const INTACT: Comparison = Comparison {
     missing: 0,
     gone: 0,
     uncompared: 0,
+    unlisted: 0,
     new: 0,
 };
 

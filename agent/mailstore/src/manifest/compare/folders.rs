@@ -18,7 +18,7 @@ pub(super) enum Fate {
     Told,
     /// It could not be read, and that was told where it stands.
     Unread,
-    /// Where it stood could not be looked into, and that was told.
+    /// It may be where something was told that could not be looked into. What was told may stand for others too.
     Unseen,
     /// It was found to be gone, and nobody had asked for that.
     Vanished,
@@ -42,6 +42,8 @@ struct Folder<'c> {
     hidden: bool,
     /// Messages whose UID is another one, and the first of those: what it was and is.
     renumbered: (u64, Option<(u32, u32)>),
+    /// Messages that went by the GUID of one that could not be read.
+    excused: BTreeMap<[u8; 16], u64>,
     /// Messages that are gone with the folder.
     gone: u64,
 }
@@ -54,7 +56,7 @@ impl Folder<'_> {
         })
     }
 
-    fn fate(&self, was: &Row) -> Fate {
+    fn fate(&mut self, was: &Row) -> Fate {
         if self.removed {
             return Fate::Removed;
         }
@@ -67,7 +69,11 @@ impl Folder<'_> {
             Fate::Removed
         } else if has_uid && known.told.contains(&was.uid) {
             Fate::Told
-        } else if (has_uid && known.unread.0.contains(&was.uid)) || known.unread.1.contains(&was.guid) {
+        } else if has_uid && known.unread.0.contains(&was.uid) {
+            // Another one may have gone by its GUID.
+            let is_counted = known.unread.1.contains_key(&was.guid);
+            if !is_counted || self.excuse(known, &was.guid) { Fate::Unread } else { Fate::Unseen }
+        } else if self.excuse(known, &was.guid) {
             Fate::Unread
         } else if known.unseen {
             Fate::Unseen
@@ -80,6 +86,14 @@ impl Folder<'_> {
         } else {
             Fate::Unknown
         }
+    }
+
+    /// Whether one that could not be read has this GUID, for which no other message went yet.
+    fn excuse(&mut self, known: &Known, guid: &[u8; 16]) -> bool {
+        let Some(unread) = known.unread.1.get(guid) else { return false };
+        let excused = self.excused.entry(*guid).or_default();
+        *excused += 1;
+        *excused <= *unread
     }
 }
 
@@ -102,7 +116,8 @@ impl<'c> Folders<'c> {
             let removed = !is_same && gathered.removed.contains(&then.guid);
             let known = gathered.indexes.get(&id);
             let hidden = gathered.unseen.hides(&then.path);
-            (id, Folder { then, now, known, removed, hidden, renumbered: (0, None), gone: 0 })
+            let (renumbered, excused) = ((0, None), BTreeMap::new());
+            (id, Folder { then, now, known, removed, hidden, renumbered, excused, gone: 0 })
         };
         Self(then.into_iter().filter(|place| named(&place)).map(folder).collect())
     }

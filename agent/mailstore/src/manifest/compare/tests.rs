@@ -108,7 +108,7 @@ fn expected(old: &[Row], new: &[Row]) -> (Outcome, [u64; 5]) {
                 match pass {
                     0 => in_folder && same_content && same_uid,
                     1 => in_folder && same_content,
-                    2 => in_folder,
+                    2 => in_folder && was.guid != NO_GUID,
                     3 => same_content && same_uid && is.folder == was.folder && is.uid != 0,
                     _ => same_content,
                 }
