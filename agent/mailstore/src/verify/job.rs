@@ -117,12 +117,14 @@ impl Look<'_> {
                 notes.add(FindingKind::BaselineUnreadable, Vec::new(), unusable(&error, scratch));
                 let uncompared = manifest.find(self.mailbox).map_or(0, Entry::messages);
                 let comparison = Comparison { uncompared, ..Comparison::default() };
-                ComparedMailbox { comparison, uncovered: u64::MAX }
+                notes.uncover(u64::MAX);
+                ComparedMailbox { comparison, uncovered: 0 }
             }
         };
         let ComparedMailbox { comparison, uncovered } = compared;
-        notes.uncover(uncovered);
+        // Those that came since stand for none of the baseline.
         notes.uncover_at_least(comparison.uncompared + comparison.gone);
+        notes.uncover(uncovered);
         Ok(Looked { comparison, ..notes.finish().into() })
     }
 
