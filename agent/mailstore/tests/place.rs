@@ -6,6 +6,7 @@ mod store;
 
 use std::fs;
 use std::os::unix::fs::symlink;
+use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
 use rientro_mailstore::{Control, Manifest, ManifestError, Target, Written, write_baseline};
@@ -59,6 +60,7 @@ fn what_is_in_the_way_is_left_as_it_is() {
         (|_, way| fs::write(way, "precious").unwrap(), "no writing of a manifest left it"),
         (|_, way| fs::create_dir(way).unwrap(), "it is a directory"),
         (|_, way| pipe(way), "it is no regular file"),
+        (|_, way| drop(UnixListener::bind(way).unwrap()), "it is no regular file"),
     ] {
         let case = Case::new();
         let way = case.at("baseline.new");
@@ -125,6 +127,46 @@ fn a_manifest_that_another_process_wrote_meanwhile_is_not_replaced() {
         refused.to_string().ends_with("is the baseline of another shard; write this one elsewhere"),
         "{refused}"
     );
+}
+
+/// Who waits for a writer may remove what that one writes, and begin: neither puts what the other has written into the place.
+#[test]
+fn what_another_process_is_writing_is_not_put_into_the_place() {
+    let case = Case::new();
+    let (place, beside) = (case.at("baseline"), case.at("baseline.new"));
+    case.write(&place, None).unwrap();
+    let before = fs::read(&place).unwrap();
+    fs::write(&case.mail, "").unwrap();
+    for half in [Some("rientro-manifest, and half of a mailbox"), None] {
+        let target = Target { path: &place, previous: None, damaged_too: false, now_ms: 0 };
+        let mut replace = |_| {
+            fs::remove_file(&beside).ok();
+            half.inspect(|half| fs::write(&beside, half).unwrap());
+        };
+        let refused =
+            write_baseline(&case.store.task(), target, &Control::default(), &mut replace).unwrap_err();
+        let told = format!("{} has been removed or written by another process", beside.display());
+        assert!(refused.to_string().starts_with(&told), "{refused}");
+        assert_eq!(fs::read(&place).unwrap(), before);
+        assert_eq!(fs::read_to_string(&beside).ok().as_deref(), half);
+        fs::remove_file(&beside).ok();
+        assert_eq!(fs::read_dir(case.apart.path()).unwrap().count(), 1);
+    }
+}
+
+/// Before mail is read, which may take hours.
+#[test]
+fn a_place_that_is_no_name_of_a_file_is_refused() {
+    let case = Case::new();
+    fs::create_dir(case.at("sub")).unwrap();
+    for place in ["new/", "new/.", "sub/..", "sub/", "baseline//"] {
+        let control = Control::default();
+        let target = Target { path: &case.at(place), previous: None, damaged_too: false, now_ms: 0 };
+        let refused = write_baseline(&case.store.task(), target, &control, &mut |_| ()).unwrap_err();
+        assert!(refused.to_string().starts_with("write "), "{refused}");
+        assert_eq!(control.progress().messages, 0);
+    }
+    assert_eq!(fs::read_dir(case.apart.path()).unwrap().count(), 1);
 }
 
 /// Nothing is waited for, and nothing without an end is read.

@@ -85,10 +85,10 @@ pub enum ManifestError {
         /// Which manifest.
         path: PathBuf,
     },
-    /// Another process has written it since it was opened.
-    #[error("{} has been written by another process meanwhile; begin again", .path.display())]
+    /// It is another file than the one that was opened.
+    #[error("{} has been removed or written by another process meanwhile; begin again", .path.display())]
     Replaced {
-        /// Which manifest.
+        /// Which file: the manifest, or the one beside it that was to become it.
         path: PathBuf,
     },
     /// Something that no writer of manifests left is where it would be written.

@@ -14,7 +14,7 @@ use std::sync::{Mutex, PoisonError};
 
 use rientro_types::Digest;
 
-use super::beside::{Beside, check_place, is_same};
+use super::beside::{Beside, check_place, directory_of, is_same};
 use super::census::Gathered;
 use super::file::{Entry, MARK, Manifest, ManifestError, Totals, ending};
 use super::join::RawRows;
@@ -106,7 +106,7 @@ impl<'a> Writer<'a> {
         if !before.is_none_or(|before| is_same(&before.file, fs::metadata(place))) {
             return Err(ManifestError::Replaced { path: place.to_owned() });
         }
-        let scratch = place.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let scratch = directory_of(place);
         beside.file.set_len(0).map_err(|source| beside.error("write", source))?;
         beside.file.write_all_at(MARK, 0).map_err(|source| beside.error("write", source))?;
         let end = Mutex::new(MARK.len() as u64);
@@ -242,12 +242,9 @@ impl<'a> Writer<'a> {
         file.seek(SeekFrom::Start(end)).map_err(write)?;
         file.write_all(&ending(&entries, totals, end)).map_err(write)?;
         file.sync_all().map_err(write)?;
-        let place = self.target.path;
-        let rename =
-            |source| ManifestError::Io { what: "put into its place", path: place.to_owned(), source };
-        fs::rename(&self.beside.path, place).map_err(rename)?;
-        self.beside.in_place = true;
-        File::open(self.scratch).and_then(|dir| dir.sync_all()).map_err(rename)?;
+        self.beside.put_into(self.target.path)?;
+        let sync = |source| ManifestError::Io { what: "sync", path: self.scratch.to_owned(), source };
+        File::open(self.scratch).and_then(|dir| dir.sync_all()).map_err(sync)?;
         Ok(Ending { totals, renewal: Renewal::Written, withheld })
     }
 
