@@ -122,23 +122,32 @@ pub(crate) fn told(shard: ShardId, error: &ManifestError) -> String {
 }
 
 fn advice(shard: ShardId, error: &ManifestError) -> Option<String> {
+    if is_unusable(error) {
+        return Some(format!(
+            "`rientro-agent manifest renew --config ... --anew {shard}` writes a new one of healthy mail"
+        ));
+    }
+    if is_absent(error) {
+        return Some(format!(
+            "`rientro-agent manifest renew --config ... {shard}` writes one of healthy mail"
+        ));
+    }
+    let is_denied =
+        matches!(error, ManifestError::Io { source, .. } if source.kind() == io::ErrorKind::PermissionDenied);
+    is_denied.then(|| "baselines belong to the user that the agent runs as, who renews them".to_owned())
+}
+
+/// Whether what stands there is of no use for a renewal, today or later, so that only a writing that does not look at it replaces it.
+pub(crate) fn is_unusable(error: &ManifestError) -> bool {
     match error {
         ManifestError::Malformed { .. }
         | ManifestError::Foreign { .. }
         | ManifestError::OtherShard { .. }
-        | ManifestError::Version { .. } => Some(format!(
-            "`rientro-agent manifest renew --config ... --anew {shard}` writes a new one of healthy mail"
-        )),
-        ManifestError::Io { .. } if is_absent(error) => {
-            Some(format!("`rientro-agent manifest renew --config ... {shard}` writes one of healthy mail"))
-        }
-        ManifestError::Io { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
-            Some("baselines belong to the user that the agent runs as, who renews them".to_owned())
-        }
+        | ManifestError::Version { .. } => true,
         ManifestError::Io { .. }
         | ManifestError::Busy { .. }
         | ManifestError::Replaced { .. }
         | ManifestError::InTheWay { .. }
-        | ManifestError::Unfinished(_) => None,
+        | ManifestError::Unfinished(_) => false,
     }
 }

@@ -16,6 +16,8 @@ use anyhow::Result;
 use clap::{Parser, Subcommand};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
+/// Exit code of the offline commands when what they read is damaged.
+const DAMAGED: u8 = 1;
 /// Exit code of the offline commands when they cannot answer.
 const COULD_NOT_TELL: u8 = 2;
 

@@ -28,6 +28,21 @@ impl Case {
         Self { mail, apart: tempfile::tempdir().unwrap() }
     }
 
+    /// Two mailboxes of a message each in the shard `s1`, and the settings of an agent that has it, with baselines in `kept`.
+    fn with_shard_s1() -> (Self, String) {
+        let case = Self { mail: tempfile::tempdir().unwrap(), apart: tempfile::tempdir().unwrap() };
+        Volume::enrolled(case.mail.path(), 1).shard("s1/d", 2, 1);
+        let (settings, baselines) = (case.apart.path().join("agent.toml"), case.apart.path().join("kept"));
+        let text = format!(
+            "node = \"n\"\nstate = \"/s\"\nbaselines = {baselines:?}\nendpoints = [\"http://127.0.0.1:1\"]\n[[roots]]\n\
+             path = {:?}\nlayout = \"{{shard}}/{{part}}/{{domain}}/{{user}}\"\nshard = \"{{shard}}\"\n",
+            case.mail.path()
+        );
+        fs::write(&settings, text).unwrap();
+        let settings = settings.to_str().unwrap().to_owned();
+        (case, settings)
+    }
+
     fn manifest(&self) -> PathBuf {
         self.apart.path().join("baseline")
     }
@@ -255,19 +270,9 @@ fn a_baseline_of_another_tree_is_told_as_that() {
 /// What the agent has is compared with where there is no cell; what cannot be renewed says how it is replaced.
 #[test]
 fn baselines_of_the_agent_are_compared_with_and_replaced() {
-    let case = Case::new();
-    let volume = Volume { path: case.mail.path().to_owned(), id: volume_id(case.mail.path()) };
-    volume.shard("s1/d", 2, 1);
-    fs::remove_dir_all(case.mail.path().join("ex.org")).unwrap();
-    let (settings, baselines) = (case.apart.path().join("agent.toml"), case.apart.path().join("kept"));
-    let text = format!(
-        "node = \"n\"\nstate = \"/s\"\nbaselines = {baselines:?}\nendpoints = [\"http://127.0.0.1:1\"]\n[[roots]]\n\
-         path = {:?}\nlayout = \"{{shard}}/{{part}}/{{domain}}/{{user}}\"\nshard = \"{{shard}}\"\n",
-        case.mail.path()
-    );
-    fs::write(&settings, text).unwrap();
-    let (settings, kept) = (settings.to_str().unwrap(), baselines.join("s1.manifest"));
-    let renew = |more: &[&str]| case.agent(&[&["manifest", "renew", "--config", settings], more].concat());
+    let (case, settings) = Case::with_shard_s1();
+    let kept = case.apart.path().join("kept/s1.manifest");
+    let renew = |more: &[&str]| case.agent(&[&["manifest", "renew", "--config", &settings], more].concat());
     assert_eq!(renew(&[]).0, Some(0));
     let (code, out, err) = case.agent(&["verify", "MAIL/s1", "--baseline", kept.to_str().unwrap()]);
     assert!(code == Some(0) && out.contains("of the baseline: 2 intact"), "{out}{err}");
@@ -277,12 +282,46 @@ fn baselines_of_the_agent_are_compared_with_and_replaced() {
     assert_eq!(code, Some(2));
     let (_, advice) = err.split_once("`rientro-agent ").unwrap();
     let (advice, _) = advice.split_once('`').unwrap();
-    let advice: Vec<_> = advice.split(' ').map(|word| if word == "..." { settings } else { word }).collect();
+    let advice: Vec<_> = advice.split(' ').map(|word| if word == "..." { &settings } else { word }).collect();
     assert_eq!(advice[advice.len() - 2..], ["--anew", "s1"]);
     let (code, out, err) = case.agent(&advice);
     assert!(code == Some(0) && out.starts_with("s1: written, 2 messages"), "{out}{err}");
     assert_eq!(renew(&[]).0, Some(0));
     assert_eq!(renew(&["--anew"]).0, Some(2), "each shard whose baseline is forgotten is named");
+}
+
+/// A name that was mistyped says nothing of the shards that there are.
+#[test]
+fn a_shard_that_no_root_shows_is_told_as_that() {
+    let (case, settings) = Case::with_shard_s1();
+    let renew = |more: &[&str]| case.agent(&[&["manifest", "renew", "--config", &settings], more].concat());
+    let said = "nope: no root shows it\n";
+    assert_eq!(renew(&["nope"]), (Some(2), String::new(), said.to_owned()));
+    let (code, out, err) = renew(&["nope", "s1"]);
+    assert_eq!((code, &err[..]), (Some(2), said));
+    assert!(out.starts_with("s1: written, 2 messages"), "{out}");
+
+    fs::remove_dir_all(case.mail.path().join("s1")).unwrap();
+    for more in [&[][..], &["s1"]] {
+        let (code, _, err) = renew(more);
+        assert_eq!(code, Some(2));
+        let said =
+            "s1: no root shows it; its baseline stays as it was\nrientro-agent: no root shows a shard; ";
+        assert!(err.starts_with(said), "{err}");
+    }
+}
+
+/// What was damaged when the first baseline was written is in it, and no comparison with it tells.
+#[test]
+fn damage_in_a_first_baseline_is_told() {
+    let (case, settings) = Case::with_shard_s1();
+    damage(&case.mail.path().join("s1/d/ex.org/user000"));
+    let (code, out, _) = case.agent(&["manifest", "renew", "--config", &settings]);
+    assert_eq!(code, Some(1));
+    let said = "2 findings are in what it was written of: damage that was there is not seen by it later\n";
+    assert!(out.starts_with("s1: written, 2 messages") && out.ends_with(&format!("; {said}")), "{out}");
+    let (code, out, _) = case.agent(&["manifest", "write", "MAIL", "--to", "BASE"]);
+    assert!(code == Some(1) && out.ends_with(said), "{out}");
 }
 
 #[test]

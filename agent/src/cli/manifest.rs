@@ -18,12 +18,11 @@ use rientro_mailstore::{
 use rientro_types::{ByteSize, Outcome};
 use serde_json::json;
 
+use super::DAMAGED;
 use super::report::{Report, Screen, Sink, failed, shown};
 use super::source::Source;
 use super::verify::Output;
-
-/// Exit code when what was read is damaged.
-const DAMAGED: u8 = 1;
+use crate::baselines::is_unusable;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum ManifestCommand {
@@ -153,17 +152,14 @@ fn write(args: &WriteArgs) -> Result<ExitCode> {
 
 /// What is there already.
 fn previous(path: &Path) -> Result<Manifest> {
-    Manifest::open(path).map_err(|error| match error {
-        ManifestError::Malformed { .. } | ManifestError::Version { .. } => {
+    Manifest::open(path).map_err(|error| {
+        if matches!(error, ManifestError::Foreign { .. }) {
+            anyhow!("{error}; name another place with --to")
+        } else if is_unusable(&error) {
             anyhow!("{error}; write a new one with --anew")
+        } else {
+            error.into()
         }
-        ManifestError::Foreign { .. } => anyhow!("{error}; name another place with --to"),
-        other @ (ManifestError::Io { .. }
-        | ManifestError::Busy { .. }
-        | ManifestError::Replaced { .. }
-        | ManifestError::InTheWay { .. }
-        | ManifestError::OtherShard { .. }
-        | ManifestError::Unfinished(_)) => other.into(),
     })
 }
 
@@ -215,13 +211,21 @@ fn written_in_words(written: &Written, to: &Path, read: u64, replaced: Option<&P
             written.withheld
         ));
     }
-    if written.totals.findings > 0 {
-        text.push_str(&format!(
-            "{} findings are in what it was written of: damage that was there is not seen by it later\n",
-            written.totals.findings
-        ));
+    if let Some(damage) = kept_damage(written) {
+        text.push_str(&damage);
+        text.push('\n');
     }
     text
+}
+
+/// That the manifest in the place is of damaged mail, if it is.
+fn kept_damage(written: &Written) -> Option<String> {
+    let findings = written.totals.findings;
+    (findings > 0).then(|| {
+        format!(
+            "{findings} findings are in what it was written of: damage that was there is not seen by it later"
+        )
+    })
 }
 
 fn show(args: &ShowArgs) -> Result<()> {

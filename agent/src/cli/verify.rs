@@ -10,14 +10,11 @@ use rientro_mailstore::{
 };
 use rientro_types::{Level, Outcome, Ppm, Verdict};
 
-use super::COULD_NOT_TELL;
 use super::detect::Found;
 use super::report::{Compared, Report, Screen, Sink, failed, shown};
 use super::source::Source;
+use super::{COULD_NOT_TELL, DAMAGED};
 use crate::roots::expected_below;
-
-/// Exit code when something is damaged.
-const DAMAGED: u8 = 1;
 
 /// How results are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

@@ -7,7 +7,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use rientro_mailstore::{Control, Pace, Renewal, Task};
 use rientro_types::{ByteSize, Finding, Severity, ShardId};
 
-use super::{RenewArgs, exit_code, now_ms};
+use super::{RenewArgs, exit_code, kept_damage, now_ms};
 use crate::baselines::{Baselines, Manner, told};
 use crate::cli::report::shown;
 use crate::cli::{COULD_NOT_TELL, print, raise_file_limit, say};
@@ -35,21 +35,20 @@ pub(super) fn run(args: &RenewArgs) -> Result<ExitCode> {
     }
     let mut worst = if unmounted.is_empty() { 0 } else { COULD_NOT_TELL };
     let mut shards = scan(&Roots::new(settings.roots)).shards;
-    let mut wanted: BTreeSet<String> = args.shards.iter().cloned().collect();
-    if wanted.is_empty() {
-        // Those that had a baseline and are not shown are as much in question as those that are.
-        wanted = baselines.shards().with_context(|| "list the baselines".to_owned())?;
-    } else {
-        shards.retain(|shard, _| wanted.contains(shard.as_str()));
-    }
-    wanted.retain(|name| !shards.keys().any(|shard| shard.as_str() == name));
-    for shard in &wanted {
-        say(&format!("{shard}: no root shows it; its baseline stays as it was"));
+    let is_any_shown = !shards.is_empty();
+    let with_baseline = baselines.shards().context("list the baselines")?;
+    // Those that had a baseline and are not shown are as much in question as those that are.
+    let named: BTreeSet<String> = args.shards.iter().cloned().collect();
+    let wanted = if named.is_empty() { &with_baseline } else { &named };
+    for name in wanted.iter().filter(|name| !shards.keys().any(|shard| shard.as_str() == **name)) {
+        let stays = if with_baseline.contains(name) { "; its baseline stays as it was" } else { "" };
+        say(&format!("{}: no root shows it{stays}", shown(name.as_bytes())));
         worst = COULD_NOT_TELL;
     }
-    if shards.is_empty() {
+    if !is_any_shown {
         bail!("no root shows a shard; `rientro-agent run --config ... --check` tells what is mounted");
     }
+    shards.retain(|shard, _| named.is_empty() || named.contains(shard.as_str()));
     for (shard, entry) in &shards {
         let manner = Manner { now_ms: now_ms(), damaged_too: args.damaged, anew: args.anew };
         worst = worst.max(renewed(&baselines, *shard, entry, (pace, manner)).unwrap_or_else(|error| {
@@ -107,6 +106,10 @@ fn renewed(
             "; {} mailboxes are damaged, unreadable or gone, and keep what it had of them",
             written.withheld
         ));
+    }
+    if let Some(damage) = kept_damage(&written) {
+        told.push_str("; ");
+        told.push_str(&damage);
     }
     print(&(told + "\n"))?;
     Ok(exit_code(&written))
