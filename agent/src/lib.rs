@@ -18,6 +18,7 @@ pub mod durable;
 pub mod findings;
 pub mod hung;
 pub mod inventory;
+mod named_file;
 pub mod question;
 pub mod roots;
 pub mod runner;

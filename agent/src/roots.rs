@@ -10,10 +10,11 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use rientro_mailstore::{Control, Expected, Layout, open_regular, volume};
+use rientro_mailstore::{Control, Expected, Layout, volume};
 use rientro_types::{Digest, MailboxId, PATH_BYTES_MAX, ShardId, TaskFailure, VolumeId};
 
 use crate::inventory::{Entry, list_of};
+use crate::named_file::open_named;
 use crate::question::{Question, Unanswered};
 
 /// One place where a volume is mounted.
@@ -243,7 +244,7 @@ const LINE_BYTES_MAX: usize = PATH_BYTES_MAX + 2;
 /// The error of reading it; invalid input when it is no regular file, or a line is no path below a root.
 pub(crate) fn for_each_path(list: &Path, mut show: impl FnMut(&[u8])) -> io::Result<()> {
     let invalid = |problem: String| Err(io::Error::new(io::ErrorKind::InvalidInput, problem));
-    let mut input = BufReader::new(open_regular(list)?);
+    let mut input = BufReader::new(open_named(list)?);
     let mut line = Vec::new();
     for number in 1_u64.. {
         line.clear();

@@ -11,12 +11,13 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rientro_mailstore::{Layout, LayoutError, READERS_MAX, open_regular};
+use rientro_mailstore::{Layout, LayoutError, READERS_MAX};
 use rientro_types::{
     ByteSize, ByteSizeError, LABELS_MAX, LabelKey, LabelValue, NameError, NodeId, Span, SpanError,
 };
 use serde::Deserialize;
 
+use crate::named_file::open_named;
 use crate::roots::{Questions, Root};
 
 /// Most endpoints: an orchestrator group has three or five members.
@@ -300,7 +301,7 @@ fn read(path: &Path) -> Result<FileSettings, SettingsError> {
 /// The file's text. Its length is counted while it is read: a file that grows has no other bound.
 fn text_of(path: &Path) -> Result<String, SettingsError> {
     let unreadable = |source| SettingsError::Read { path: path.to_owned(), source };
-    let file = open_regular(path).map_err(unreadable)?;
+    let file = open_named(path).map_err(unreadable)?;
     let mut text = String::new();
     let bytes = file.take(FILE_BYTES_MAX + 1).read_to_string(&mut text).map_err(unreadable)?;
     if u64::try_from(bytes).is_ok_and(|bytes| bytes <= FILE_BYTES_MAX) {

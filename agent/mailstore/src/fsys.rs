@@ -7,8 +7,7 @@
 //! access time behind where the kernel allows it (the owner of the file and root).
 
 use std::ffi::{CStr, CString};
-use std::fs::File;
-use std::io::{self, IoSliceMut};
+use std::io::IoSliceMut;
 use std::num::NonZeroU64;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
@@ -87,20 +86,6 @@ impl Meta {
 /// Opens a directory by a path the operator gave; links in that path are the operator's own and are followed.
 pub(crate) fn open_root(path: &Path) -> Result<OwnedFd, Errno> {
     open(path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
-}
-
-/// Opens a file by a path the operator gave, for reading: a list, settings, a manifest. Links in that path are followed.
-///
-/// # Errors
-/// The error of opening it; invalid input when it is no regular file. A pipe is not waited for, and a device has no end.
-pub fn open_regular(path: &Path) -> io::Result<File> {
-    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let file = File::from(retry_on_intr(|| open(path, flags, Mode::empty()))?);
-    if file.metadata()?.is_file() {
-        Ok(file)
-    } else {
-        Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no regular file"))
-    }
 }
 
 /// Opens the directory `name` in `at`.

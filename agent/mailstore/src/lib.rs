@@ -28,7 +28,6 @@ mod verify;
 pub mod volume;
 
 pub use control::{Control, Pace, Progress, READERS_MAX};
-pub use fsys::open_regular;
 pub use inventory::{Inventory, Mailbox, inventory};
 pub use layout::{COMPONENTS_MAX, Layout, LayoutError, SHARDS_MAX, Shard, Shards, TemplateError};
 pub use maildir::ahead::OPEN_FILES_MAX;

@@ -15,11 +15,12 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use rientro_types::{Digest, MAILBOXES_PER_SHARD_MAX, PATH_BYTES_MAX};
+use rustix::fs::{Mode, OFlags, open};
+use rustix::io::retry_on_intr;
 
 use super::bytes::Bytes;
 use super::merkle::Tree;
 use super::record::put_text;
-use crate::fsys::open_regular;
 use crate::layout::walk::{is_below, path_order};
 
 /// First bytes of a manifest.
@@ -304,6 +305,17 @@ impl Manifest {
         };
         let from = &self.entries[self.entries.partition_point(is_before)..];
         from.iter().take_while(|entry| is_below(&entry.mailbox, directory)).map(Entry::messages).sum()
+    }
+}
+
+/// Opens what a person names as a manifest; links are followed. A pipe is not waited for, and a device has no end.
+fn open_regular(path: &Path) -> io::Result<File> {
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let file = File::from(retry_on_intr(|| open(path, flags, Mode::empty()))?);
+    if file.metadata()?.is_file() {
+        Ok(file)
+    } else {
+        Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no regular file"))
     }
 }
 
