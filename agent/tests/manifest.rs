@@ -115,7 +115,7 @@ fn a_baseline_of_mail_that_is_damaged_by_now_is_not_called_unchanged() {
     assert!(out.contains("\nBASE: it stays as it is: 3 messages in 2 mailboxes, "), "{out}");
     assert!(
         out.ends_with(
-            "\n1 mailboxes are damaged, unreadable or gone, and keep what it had of them; --damaged takes them as they are\n"
+            "\n1 mailboxes are damaged, unreadable or gone, and keep what it had of them; --damaged takes those that could be looked into as they are\n"
         ),
         "{out}"
     );
@@ -198,6 +198,13 @@ fn no_manifest_is_written_into_mail() {
     assert!(out.contains("it replaces a symbolic link to MAIL/ex.org/anna/cur/"), "{out}");
     assert!(out.contains(", which stays as it is\n"), "{out}");
     assert_eq!(fs::read(&message).unwrap(), before);
+
+    let old = tempfile::tempdir().unwrap();
+    let (alternative, to) = (format!("{}/{{user}}", old.path().display()), old.path().join("base"));
+    let to = to.to_str().unwrap();
+    let (code, _, err) =
+        case.agent(&["manifest", "write", "MAIL", "--alternative", &alternative, "--to", to]);
+    assert!(code == Some(2) && err.contains("nothing is written there") && !Path::new(to).exists(), "{err}");
 }
 
 /// A disk without room: the failure says where, and nothing is left there.

@@ -112,6 +112,9 @@ fn write(args: &WriteArgs) -> Result<ExitCode> {
     super::raise_file_limit();
     let found = args.source.find()?;
     refuse_inside(&args.to, &found.root)?;
+    if let Some(moved) = found.layout.alternative().and_then(|base| base.canonicalize().ok()) {
+        refuse_inside(&args.to, &moved)?;
+    }
     let previous = match args.to.try_exists() {
         Ok(true) if !args.anew => Some(previous(&args.to)?),
         Ok(_) => None,
@@ -207,7 +210,7 @@ fn written_in_words(written: &Written, to: &Path, read: u64, replaced: Option<&P
     }
     if written.withheld > 0 {
         text.push_str(&format!(
-            "{} mailboxes are damaged, unreadable or gone, and keep what it had of them; --damaged takes them as they are\n",
+            "{} mailboxes are damaged, unreadable or gone, and keep what it had of them; --damaged takes those that could be looked into as they are\n",
             written.withheld
         ));
     }
