@@ -177,7 +177,7 @@ impl Component {
             match part {
                 Part::Literal(text) => name.extend_from_slice(text),
                 Part::Variable(variable) => {
-                    name.extend_from_slice(values.iter().find(|(n, _)| n == variable)?.1)
+                    name.extend_from_slice(values.iter().find(|(n, _)| n == variable)?.1);
                 }
             }
         }
